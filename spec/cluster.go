@@ -1,0 +1,345 @@
+package spec
+
+// Cluster is everything a commit says: the desired state. Defaults are filled in and every reference is checked, so
+// that nobody downstream asks whether a field was written.
+type Cluster struct {
+	Name       string      `json:"name"`
+	Sync       Sync        `json:"sync"`
+	Policy     PolicyRef   `json:"policy"`
+	Disruption Disruption  `json:"disruption"`
+	Preemption bool        `json:"preemption,omitempty"` // higher priorities may displace lower ones
+	Roles      []Role      `json:"roles,omitempty"`      // sorted by name
+	Plugins    []Plugin    `json:"plugins,omitempty"`    // sorted by name
+	Apps       []*App      `json:"apps,omitempty"`       // sorted by name; shared and never changed
+	Frameworks []Framework `json:"frameworks,omitempty"` // sorted by driver and name
+	Moved      []Moved     `json:"moved,omitempty"`      // in the order written
+	Pos        Pos         `json:"pos"`
+}
+
+// Sync says how the master follows the repository.
+type Sync struct {
+	Approval Approval `json:"approval"`
+	Prune    bool     `json:"prune"`     // apps that left the repository are stopped
+	MaxPrune Percent  `json:"max_prune"` // more apps than this going at once wait for approval
+	SignedBy []string `json:"signed_by,omitempty"`
+}
+
+// Approval says who lets a commit take effect.
+type Approval string
+
+// The ways of approval.
+const (
+	ApprovalAuto   Approval = "auto"   // every good commit is applied
+	ApprovalManual Approval = "manual" // a commit becomes a plan that waits for stowage apply
+)
+
+// PolicyRef names a scheduling policy (built in, or a plugin of kind policy) and its settings.
+type PolicyRef struct {
+	Name   string            `json:"name"`
+	Config map[string]string `json:"config,omitempty"`
+}
+
+// Disruption is the one budget that rollouts, drains, preemption and rebalancing share.
+type Disruption struct {
+	MaxUnavailable Percent `json:"max_unavailable"` // of each app's count
+}
+
+// Role is a party to fair sharing.
+type Role struct {
+	Name   RoleName   `json:"name"`
+	Weight int        `json:"weight"`          // share in proportion to its siblings'
+	Quota  *Resources `json:"quota,omitempty"` // never more than this; nil is no limit
+	Pos    Pos        `json:"pos"`
+}
+
+// Plugin is a program shipped by others, run as a subprocess of the master.
+type Plugin struct {
+	Name    string     `json:"name"`
+	Kind    PluginKind `json:"kind"`
+	Command string     `json:"command"` // a path in the repository, or an absolute path on the master
+	Args    []string   `json:"args,omitempty"`
+	SHA256  string     `json:"sha256"` // hexadecimal; what runs is exactly this file
+	Pos     Pos        `json:"pos"`
+}
+
+// PluginKind is what a plugin does.
+type PluginKind string
+
+// The kinds of plugin.
+const (
+	PluginPolicy    PluginKind = "policy"    // decides where allocations go
+	PluginFramework PluginKind = "framework" // turns its blocks into apps
+)
+
+// Framework is a block that a framework driver expands to apps. Its body was checked against the driver's schema.
+type Framework struct {
+	Driver string         `json:"driver"` // a Plugin's name
+	Name   AppName        `json:"name"`   // its apps are called Name/…
+	Config map[string]any `json:"config"` // decoded by the schema: strings, numbers (float64), bools, lists and maps of them
+	// Places tells where each argument stands, so that a driver's complaint points at it; keys as in Config, nested ones joined by ".".
+	Places map[string]Pos `json:"places,omitempty"`
+	Pos    Pos            `json:"pos"`
+}
+
+// Moved renames an app without restarting anything.
+type Moved struct {
+	From AppName `json:"from"`
+	To   AppName `json:"to"`
+	Pos  Pos     `json:"pos"`
+}
+
+// Kind is what an app is for.
+type Kind string
+
+// The kinds of app.
+const (
+	KindService Kind = "service" // runs until told to stop; restarted when it exits
+	KindBatch   Kind = "batch"   // runs until its tasks exit with 0
+	KindSystem  Kind = "system"  // a service with one allocation on every node that its constraints accept
+)
+
+// App is a set of like allocations: count slots, each with the same tasks. The fields in Runtime change only by
+// replacing allocations; all others are updated in place.
+type App struct {
+	Name        AppName      `json:"name"`
+	Kind        Kind         `json:"kind"`
+	Count       int          `json:"count"` // slots; 0 for KindSystem, where the nodes decide
+	Role        RoleName     `json:"role"`  // DefaultRole when not written
+	Priority    int          `json:"priority"`
+	Policy      *PolicyRef   `json:"policy,omitempty"` // nil: the cluster's
+	DependsOn   []Dependency `json:"depends_on,omitempty"`
+	Constraints []Constraint `json:"constraints,omitempty"`
+	Affinities  []Affinity   `json:"affinities,omitempty"`
+	Spreads     []Spread     `json:"spreads,omitempty"` // the first counts most
+	Update      Update       `json:"update"`
+	Restart     Restart      `json:"restart"`
+	Reschedule  Reschedule   `json:"reschedule"`
+	Network     Network      `json:"network"`
+	Tasks       []Task       `json:"tasks"`               // in the order written; those without a lifecycle are main
+	Framework   string       `json:"framework,omitempty"` // "driver name" of the framework block that made this app
+	Pos         Pos          `json:"pos"`
+}
+
+// Dependency makes an app wait until another is healthy.
+type Dependency struct {
+	App      AppName  `json:"app"`
+	Deadline Duration `json:"deadline"` // after this much waiting the dependent app has failed, with the reason
+}
+
+// Operator compares a node's attribute with a value, or counts over the allocations of one app.
+type Operator string
+
+// The operators. Ordered comparisons treat both sides as numbers when both are, else as versions when both are, else
+// as text.
+const (
+	OpEqual        Operator = "="
+	OpNotEqual     Operator = "!="
+	OpLess         Operator = "<"
+	OpLessEqual    Operator = "<="
+	OpGreater      Operator = ">"
+	OpGreaterEqual Operator = ">="
+	OpIn           Operator = "in"
+	OpNotIn        Operator = "not_in"
+	OpRegexp       Operator = "regexp"
+	OpNotRegexp    Operator = "not_regexp"
+	OpSet          Operator = "set"
+	OpUnset        Operator = "unset"
+	OpDistinct     Operator = "distinct" // no two allocations of the app share the attribute's value
+	OpMaxPer       Operator = "max_per"  // at most Value allocations of the app per value of the attribute
+	OpGroupBy      Operator = "group_by" // spread evenly over Value values of the attribute; 0: as many as there are
+	OpSame         Operator = "same"     // all allocations of the app share the attribute's value
+)
+
+// Constraint is a rule that a node must meet. Without the attribute, a node fails every operator but !=, not_in,
+// not_regexp and unset.
+type Constraint struct {
+	Attribute string   `json:"attribute"`
+	Operator  Operator `json:"operator"`
+	Value     string   `json:"value,omitempty"`
+	Values    []string `json:"values,omitempty"` // of in and not_in
+	Number    int      `json:"number,omitempty"` // of max_per and group_by
+	Pos       Pos      `json:"pos"`
+}
+
+// String prints the rule as a person would say it: kernel.version >= 5.10.
+func (c Constraint) String() string {
+	return describeRule(c.Attribute, c.Operator, c.Value, c.Values, c.Number)
+}
+
+// Affinity is a wish: nodes that meet it score Weight more (or less, when negative). Either Attribute or App is set.
+type Affinity struct {
+	Attribute string   `json:"attribute,omitempty"`
+	Operator  Operator `json:"operator,omitempty"`
+	Value     string   `json:"value,omitempty"`
+	Values    []string `json:"values,omitempty"`
+	App       AppName  `json:"app,omitempty"` // near (or apart from) the allocations of this app
+	Weight    int      `json:"weight"`        // -100 to 100
+	Pos       Pos      `json:"pos"`
+}
+
+// String prints the wish as a person would say it.
+func (a Affinity) String() string {
+	if a.App != "" {
+		if a.Weight < 0 {
+			return "apart from " + string(a.App)
+		}
+		return "near " + string(a.App)
+	}
+	return describeRule(a.Attribute, a.Operator, a.Value, a.Values, 0)
+}
+
+// Spread asks for allocations evenly over the values of an attribute, or in the proportions of Targets.
+type Spread struct {
+	Attribute string         `json:"attribute"`
+	Weight    int            `json:"weight"`            // 1 to 100
+	Targets   map[string]int `json:"targets,omitempty"` // percent per value; what is missing to 100 goes to the others
+	Pos       Pos            `json:"pos"`
+}
+
+// Strategy is how an app's allocations are replaced.
+type Strategy string
+
+// The strategies.
+const (
+	StrategyRolling   Strategy = "rolling"    // max_parallel at a time, each waits for health
+	StrategyCanary    Strategy = "canary"     // a few extra first; promotion replaces the rest
+	StrategyBlueGreen Strategy = "blue_green" // as many new ones as old ones first; promotion stops the old
+	StrategyRecreate  Strategy = "recreate"   // all at once
+)
+
+// Update says how a change to what runs is rolled out.
+type Update struct {
+	Strategy    Strategy `json:"strategy"`
+	MaxParallel int      `json:"max_parallel"` // at least 1
+	Canary      int      `json:"canary,omitempty"`
+	HealthyFor  Duration `json:"healthy_for"` // an allocation counts as healthy after this long
+	Deadline    Duration `json:"deadline"`    // without progress for this long the rollout has failed
+	AutoPromote bool     `json:"auto_promote"`
+	AutoRevert  bool     `json:"auto_revert"`
+	// MinHealthy is the part of count, in thousandths, that stays healthy throughout; Surge the part that may be
+	// started on top. With both zero, max_parallel alone decides.
+	MinHealthy Milli `json:"min_healthy,omitempty"`
+	Surge      Milli `json:"surge,omitempty"`
+}
+
+// Restart says what happens on the node when a task exits.
+type Restart struct {
+	Attempts int      `json:"attempts"` // restarts within Interval before the allocation has failed; -1: no limit
+	Interval Duration `json:"interval"`
+	Delay    Duration `json:"delay"` // before the first restart; grows by half each time
+	MaxDelay Duration `json:"max_delay"`
+}
+
+// Reschedule says what happens in the cluster when an allocation failed or its node is lost.
+type Reschedule struct {
+	After    Duration `json:"after"` // of silence of a node before its allocations are replaced
+	Delay    Duration `json:"delay"` // before a failed allocation is placed again; doubles each time
+	MaxDelay Duration `json:"max_delay"`
+}
+
+// NetworkMode is where an allocation's sockets live.
+type NetworkMode string
+
+// The network modes.
+const (
+	NetworkHost NetworkMode = "host" // the node's own network
+	NetworkNone NetworkMode = "none" // a network of its own with nothing but loopback
+)
+
+// Network is the network of an allocation; its tasks share it.
+type Network struct {
+	Mode  NetworkMode `json:"mode"`
+	Ports []PortSpec  `json:"ports,omitempty"` // sorted by name
+}
+
+// PortSpec asks for a port of the node.
+type PortSpec struct {
+	Name     string   `json:"name"`
+	Static   int      `json:"static,omitempty"` // this very port; 0: any of the node's dynamic range
+	Protocol Protocol `json:"protocol"`
+	Pos      Pos      `json:"pos"`
+}
+
+// Protocol is the transport of a port.
+type Protocol string
+
+// The protocols.
+const (
+	TCP Protocol = "tcp"
+	UDP Protocol = "udp"
+)
+
+// Lifecycle is when a task runs in its allocation's life.
+type Lifecycle string
+
+// The lifecycles.
+const (
+	LifecycleMain    Lifecycle = "main"    // the allocation lives as long as its main tasks
+	LifecycleSidecar Lifecycle = "sidecar" // starts before the main tasks and is stopped after them
+)
+
+// Rootfs is where a task's root file system comes from.
+type Rootfs string
+
+// RootfsHost gives the node's system folders, read-only, below a writable layer of the allocation's own.
+const RootfsHost Rootfs = "host"
+
+// Task is one container of an allocation. Text in Command, Env and Check paths may refer to ${port.NAME},
+// ${node.id}, ${node.address}, ${app}, ${slot} and ${allocation}; the agent fills them in (see Expand).
+type Task struct {
+	Name      TaskName          `json:"name"`
+	Lifecycle Lifecycle         `json:"lifecycle"`
+	Rootfs    Rootfs            `json:"rootfs,omitempty"`       // exactly one of Rootfs and Image is set
+	Image     string            `json:"image,omitempty"`        // oci:PATH or archive:PATH in the repository, or a URL of an archive
+	ImageSHA  string            `json:"image_sha256,omitempty"` // checksum of the archive behind a URL
+	Command   []string          `json:"command,omitempty"`      // empty: the image's own
+	Env       map[string]string `json:"env,omitempty"`
+	Dir       string            `json:"dir,omitempty"`
+	User      string            `json:"user,omitempty"` // name, uid or uid:gid; empty: root in the container, or the image's
+	UserNS    bool              `json:"user_namespace,omitempty"`
+	CPU       MilliCPU          `json:"cpu"`
+	Memory    Bytes             `json:"memory"`
+	MemoryMax Bytes             `json:"memory_max,omitempty"` // may burst to here; 0: Memory
+	Disk      Bytes             `json:"disk,omitempty"`
+	Pids      int               `json:"pids,omitempty"`      // most processes; DefaultPids when not written
+	Resources map[string]Milli  `json:"resources,omitempty"` // named resources, in thousandths
+	Checks    []Check           `json:"checks,omitempty"`
+	Stop      Stop              `json:"stop"`
+	Logs      Logs              `json:"logs"`
+	Pos       Pos               `json:"pos"`
+}
+
+// CheckType is how a check asks.
+type CheckType string
+
+// The types of check.
+const (
+	CheckHTTP CheckType = "http" // GET Path answers 200–399
+	CheckTCP  CheckType = "tcp"  // the port accepts a connection
+	CheckExec CheckType = "exec" // Command exits with 0 inside the task
+)
+
+// Check asks a task whether it is well.
+type Check struct {
+	Name     string    `json:"name"`
+	Type     CheckType `json:"type"`
+	Port     string    `json:"port,omitempty"` // a port of the app's network
+	Path     string    `json:"path,omitempty"`
+	Command  []string  `json:"command,omitempty"`
+	Interval Duration  `json:"interval"`
+	Timeout  Duration  `json:"timeout"`
+	Failures int       `json:"failures"` // in a row before a passing check counts as failing
+	Gate     bool      `json:"gate"`     // the allocation is healthy only while this passes
+}
+
+// Stop says how a task is asked to end.
+type Stop struct {
+	Signal  string   `json:"signal"`
+	Timeout Duration `json:"timeout"` // after it, the whole group is killed
+}
+
+// Logs bounds what is kept of a task's output, for stdout and stderr each.
+type Logs struct {
+	MaxSize  Bytes `json:"max_size"`
+	MaxFiles int   `json:"max_files"`
+}

@@ -1,0 +1,96 @@
+package spec
+
+// The defaults, each with its reason. docs/reference is generated from here and the schema.
+const (
+	// DefaultRole is the role of apps that name none, so that they share among themselves like any other party.
+	DefaultRole RoleName = "default"
+	// DefaultPolicy packs: a private cluster is paid for whether used or not, and large free pieces stay free.
+	DefaultPolicy = "binpack"
+	// DefaultPriority is the middle of 0 to 100.
+	DefaultPriority = 50
+	// PreemptionGap is how much higher a priority must be to displace another: small differences order, only large ones stop work.
+	PreemptionGap = 10
+	// DefaultWeight is a role's share when not written.
+	DefaultWeight = 1
+	// DefaultMaxPrune lets ordinary clean-ups through and stops an emptied repository.
+	DefaultMaxPrune = 20
+	// DefaultMaxUnavailable leaves nine of ten allocations of an app alone at any time.
+	DefaultMaxUnavailable = 10
+	// DefaultDependencyDeadline ends waiting for an app that never gets healthy: nobody waits for ever.
+	DefaultDependencyDeadline = 10 * Minute
+
+	// DefaultMaxParallel replaces one at a time: the least that can go wrong at once.
+	DefaultMaxParallel = 1
+	// DefaultHealthyFor is long enough to see most crashes at start, short enough not to be felt.
+	DefaultHealthyFor = 10 * Second
+	// DefaultUpdateDeadline is without progress; slow starts of databases fit in.
+	DefaultUpdateDeadline = 10 * Minute
+
+	// DefaultRestartAttempts within DefaultRestartInterval tells a crash loop from a hiccup.
+	DefaultRestartAttempts = 3
+	// DefaultRestartInterval is the window in which restarts are counted.
+	DefaultRestartInterval = 10 * Minute
+	// DefaultRestartDelay keeps a crashing task from eating the node.
+	DefaultRestartDelay = 1 * Second
+	// DefaultRestartMaxDelay bounds the growth of the delay.
+	DefaultRestartMaxDelay = 1 * Minute
+
+	// DefaultRescheduleAfter outlasts a reboot of a switch but not of a patient person.
+	DefaultRescheduleAfter = 30 * Second
+	// DefaultRescheduleDelay is before a failed allocation is placed again.
+	DefaultRescheduleDelay = 1 * Second
+	// DefaultRescheduleMaxDelay bounds the growth of that delay.
+	DefaultRescheduleMaxDelay = 5 * Minute
+
+	// NodeUnknownAfter is the silence after which a node is unknown: several missed heartbeats, never one.
+	NodeUnknownAfter = 10 * Second
+	// FaultyFailures of one app on one node within FaultyWindow make that node the last choice for it.
+	FaultyFailures = 5
+	// FaultyWindow is the window for FaultyFailures.
+	FaultyWindow = 5 * Minute
+
+	// DefaultCPU is a tenth of a core: most small services need less.
+	DefaultCPU MilliCPU = 100
+	// DefaultMemory fits a small service.
+	DefaultMemory = 128 * MiB
+	// MinMemory is what a container needs to start at all.
+	MinMemory = 4 * MiB
+	// DefaultPids stops fork bombs and leaves room for threads.
+	DefaultPids = 4096
+
+	// DefaultCheckInterval between two questions to a task.
+	DefaultCheckInterval = 5 * Second
+	// DefaultCheckTimeout for one answer.
+	DefaultCheckTimeout = 2 * Second
+	// DefaultCheckFailures in a row: one lost answer is no illness.
+	DefaultCheckFailures = 3
+
+	// DefaultStopSignal is what every init system sends.
+	DefaultStopSignal = "SIGTERM"
+	// DefaultStopTimeout is the grace before the kill.
+	DefaultStopTimeout = 10 * Second
+	// DefaultLogSize and DefaultLogFiles keep 30 MiB per stream.
+	DefaultLogSize = 10 * MiB
+	// DefaultLogFiles counts the newest file too.
+	DefaultLogFiles = 3
+
+	// DynamicPortFirst to DynamicPortLast are given to ports without a number. The range lies below the kernel's
+	// ephemeral ports (32768–60999), so that an outgoing connection never holds a port that was planned.
+	DynamicPortFirst = 20000
+	// DynamicPortLast is included.
+	DynamicPortLast = 32000
+)
+
+// Limits on what a commit may ask for; the repository is not trusted.
+const (
+	// MaxApps a commit may expand to.
+	MaxApps = 50_000
+	// MaxAllocations a commit may ask for over all apps.
+	MaxAllocations = 2_000_000
+	// MaxCount of one app.
+	MaxCount = 1_000_000
+	// MaxTasks of one app.
+	MaxTasks = 32
+	// MaxCPU of one task: a thousand cores.
+	MaxCPU MilliCPU = 1_000_000
+)

@@ -1,0 +1,185 @@
+package spec
+
+// PlanID identifies a plan by its content: "p-" and the first hexadecimal digits of the SHA-256 over its JSON without
+// the ID.
+type PlanID string
+
+// PlanFormatVersion is the version of the plan's JSON. Minor versions only add.
+const PlanFormatVersion = "1.0"
+
+// Plan is what would be (or was) done to get from what runs to what a commit says: an artefact, complete, immutable,
+// with a reason for each line.
+type Plan struct {
+	FormatVersion string `json:"format_version"`
+	ID            PlanID `json:"id"`
+	Commit        Commit `json:"commit"`
+	Subject       string `json:"subject,omitempty"` // first line of the commit message
+	Signed        bool   `json:"signed,omitempty"`
+	// Base is what the plan was computed from. An exact apply is refused when any of it has moved.
+	Base     Base            `json:"base"`
+	Policies []PolicyVersion `json:"policies,omitempty"`
+	Apps     []AppPlan       `json:"apps,omitempty"` // only apps with a change, a block or a hold; sorted by name
+	Capacity CapacityChange  `json:"capacity"`
+	Failure  *FailureImpact  `json:"failure,omitempty"` // nil without nodes
+	Guards   []Guard         `json:"guards,omitempty"`  // what has to be approved by hand even under approval = auto
+	Summary  Summary         `json:"summary"`
+}
+
+// Base names the state that a plan rests on.
+type Base struct {
+	Commit     Commit     `json:"commit"`           // the revision followed then
+	Behind     int        `json:"behind,omitempty"` // commits between it and the plan's
+	Generation Generation `json:"generation"`       // the newest decision then
+	Nodes      Hash       `json:"nodes"`            // of the nodes, their states and resources
+}
+
+// PolicyVersion names a policy that took part.
+type PolicyVersion struct {
+	Name    string `json:"name"`
+	Version string `json:"version"` // "built in", or the SHA-256 of the plugin
+}
+
+// AppPlan is all that happens to one app.
+type AppPlan struct {
+	App     AppName       `json:"app"`
+	Action  ChangeKind    `json:"action"` // the strongest of its changes
+	Version Hash          `json:"version"`
+	Fields  []FieldChange `json:"fields,omitempty"` // what differs in the spec
+	Changes []Change      `json:"changes,omitempty"`
+	Stay    []SlotRange   `json:"stay,omitempty"` // untouched slots, when others of the app change
+	Blocked *Blocked      `json:"blocked,omitempty"`
+	Held    string        `json:"held,omitempty"`  // why nothing is done for now, as a sentence
+	Steps   []string      `json:"steps,omitempty"` // what a framework driver will do in which order
+	Rollout *Rollout      `json:"rollout,omitempty"`
+	Pos     Pos           `json:"pos"`
+}
+
+// FieldChange is one field of the spec that differs.
+type FieldChange struct {
+	Path   string `json:"path"` // "count", "task.server.image"
+	From   string `json:"from"` // "" when it was absent
+	To     string `json:"to"`
+	Effect string `json:"effect"` // "start 2", "replaces 4, one at a time", "in place"
+}
+
+// ChangeKind is what happens to a slot.
+type ChangeKind string
+
+// The kinds of change, weakest first.
+const (
+	ChangeStay    ChangeKind = "stay"
+	ChangeUpdate  ChangeKind = "update"  // in place, nothing restarts
+	ChangeMove    ChangeKind = "move"    // to another node, spec unchanged
+	ChangeReplace ChangeKind = "replace" // a new allocation follows a changed spec
+	ChangeStart   ChangeKind = "start"
+	ChangeStop    ChangeKind = "stop"
+	ChangeBlocked ChangeKind = "blocked"
+)
+
+// Change is one step for one slot.
+type Change struct {
+	Slot
+	Kind    ChangeKind   `json:"kind"`
+	Old     AllocationID `json:"old,omitempty"`  // the allocation that stops or is updated
+	From    NodeID       `json:"from,omitempty"` // of Old
+	Node    NodeID       `json:"node,omitempty"` // where the slot runs afterwards
+	Ports   []Port       `json:"ports,omitempty"`
+	Score   *Score       `json:"score,omitempty"`
+	Reason  string       `json:"reason"`
+	Canary  bool         `json:"canary,omitempty"`
+	Attempt int          `json:"attempt,omitempty"`
+	Victims []Victim     `json:"victims,omitempty"` // whom this placement preempts
+	// Now says that the step may be taken at once. Otherwise After says what it waits for. A step that must see Old
+	// gone or the new one healthy first is split: the start is a change of its own, the stop follows when its turn comes.
+	Now   bool   `json:"now"`
+	After string `json:"after,omitempty"`
+}
+
+// Victim is an allocation preempted for a placement.
+type Victim struct {
+	ID       AllocationID `json:"id"`
+	Priority int          `json:"priority"`
+}
+
+// Score tells how a node was chosen among the feasible ones. All numbers are thousandths; a higher total wins, ties go
+// to the first node by name.
+type Score struct {
+	Total    Milli       `json:"total"`
+	Parts    []ScorePart `json:"parts,omitempty"`
+	Next     NodeID      `json:"next,omitempty"` // the runner-up
+	NextWhy  string      `json:"next_why,omitempty"`
+	NextAt   Milli       `json:"next_total,omitempty"`
+	Feasible int         `json:"feasible"` // nodes that passed every filter
+}
+
+// ScorePart is one term of a score.
+type ScorePart struct {
+	Name  string `json:"name"`
+	Value Milli  `json:"value"`
+}
+
+// Blocked tells which slots of an app have no place, and everything that stands in the way.
+type Blocked struct {
+	Slots   []int     `json:"slots"`
+	Of      int       `json:"of"` // the app's count
+	Reasons []Reason  `json:"reasons"`
+	Fix     []string  `json:"fix,omitempty"`  // each alone would place all; verified by planning it
+	After   Time      `json:"after,omitzero"` // waits for this moment (back-off); zero: for a change of the world
+	Places  []Missing `json:"places,omitempty"`
+}
+
+// Reason is one rule and the nodes that fail it. A node counts for every rule it fails.
+type Reason struct {
+	Rule   string   `json:"rule"`
+	Nodes  int      `json:"nodes"`
+	Names  []NodeID `json:"names,omitempty"`  // the first few
+	Detail string   `json:"detail,omitempty"` // "n14 is short by 1.2GiB"
+}
+
+// Missing says how far the nearest node is from taking one more allocation.
+type Missing struct {
+	Node     NodeID `json:"node"`
+	Resource string `json:"resource"`
+	Short    string `json:"short"`
+}
+
+// SlotRange is a run of slots of one app on their nodes.
+type SlotRange struct {
+	First int      `json:"first"`
+	Last  int      `json:"last"`
+	Nodes []NodeID `json:"nodes"` // of each, or the distinct ones when there are many
+}
+
+// CapacityChange is how full the ready nodes are before and after.
+type CapacityChange struct {
+	Total   Resources `json:"total"`
+	Before  Resources `json:"before"` // used
+	After   Resources `json:"after"`
+	Largest Resources `json:"largest"` // the largest task that still fits on one node afterwards
+}
+
+// FailureImpact is the loss of the node that would hurt most after the plan.
+type FailureImpact struct {
+	Node      NodeID `json:"node"`
+	Displaced int    `json:"displaced"`
+	Homeless  int    `json:"homeless"` // of them would find no other node
+}
+
+// Guard is a limit that the plan would cross.
+type Guard struct {
+	Rule   string `json:"rule"`
+	Detail string `json:"detail"`
+}
+
+// Summary counts the changes by kind.
+type Summary struct {
+	Start   int `json:"start"`
+	Update  int `json:"update"`
+	Replace int `json:"replace"`
+	Stop    int `json:"stop"`
+	Move    int `json:"move"`
+	Blocked int `json:"blocked"`
+}
+
+// Changes returns how many steps the plan has, blocked slots not counted.
+func (s Summary) Changes() int { return s.Start + s.Update + s.Replace + s.Stop + s.Move }

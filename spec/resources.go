@@ -1,0 +1,54 @@
+package spec
+
+import "sort"
+
+// Resources is an amount of each thing a node has and a task needs. Ports are counted apart, by number.
+type Resources struct {
+	CPU    MilliCPU         `json:"cpu"`
+	Memory Bytes            `json:"memory"`
+	Disk   Bytes            `json:"disk,omitempty"`
+	Named  map[string]Milli `json:"named,omitempty"` // gpu and others of one's own, in thousandths
+}
+
+// Names returns the names of the named resources in order.
+func (r Resources) Names() []string {
+	names := make([]string, 0, len(r.Named))
+	for n := range r.Named {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// Plus returns the sum; neither operand is changed.
+func (r Resources) Plus(o Resources) Resources { return r.combine(o, 1) }
+
+// Minus returns the difference; neither operand is changed.
+func (r Resources) Minus(o Resources) Resources { return r.combine(o, -1) }
+
+func (r Resources) combine(o Resources, sign int64) Resources {
+	r.CPU += MilliCPU(sign) * o.CPU
+	r.Memory += Bytes(sign) * o.Memory
+	r.Disk += Bytes(sign) * o.Disk
+	if len(o.Named) > 0 {
+		named := make(map[string]Milli, len(r.Named)+len(o.Named))
+		for _, n := range r.Names() {
+			named[n] = r.Named[n]
+		}
+		for _, n := range o.Names() {
+			named[n] += Milli(sign) * o.Named[n]
+		}
+		r.Named = named
+	}
+	return r
+}
+
+// Needs returns what one allocation of the app takes of a node: the sum over its tasks.
+func (a *App) Needs() Resources {
+	var sum Resources
+	for i := range a.Tasks {
+		t := &a.Tasks[i]
+		sum = sum.Plus(Resources{CPU: t.CPU, Memory: t.Memory, Disk: t.Disk, Named: t.Resources})
+	}
+	return sum
+}

@@ -1,0 +1,224 @@
+package spec
+
+// Node is a machine as its agent describes it.
+type Node struct {
+	ID         NodeID            `json:"id"`
+	Address    string            `json:"address"` // where others reach the ports of its allocations; an IP address or a host name
+	Attributes map[string]string `json:"attributes,omitempty"`
+	Capacity   Resources         `json:"capacity"` // what tasks may use; what the machine keeps for itself is already taken off
+	Agent      string            `json:"agent,omitempty"`
+}
+
+// NodeState is what the master thinks of a node.
+type NodeState string
+
+// The states of a node. Ready and draining nodes are in touch; an unknown one has been silent for NodeUnknownAfter;
+// a down one has said goodbye or was given up.
+const (
+	NodeReady    NodeState = "ready"    // takes allocations
+	NodeDraining NodeState = "draining" // its allocations are being moved away
+	NodeDrained  NodeState = "drained"  // empty, and takes no allocations
+	NodeUnknown  NodeState = "unknown"  // silent; its allocations may well run on
+	NodeDown     NodeState = "down"     // removed, or lost for longer than every reschedule.after
+)
+
+// NodeView is a node with what the master knows of it.
+type NodeView struct {
+	Node
+	State    NodeState `json:"state"`
+	LastSeen Time      `json:"last_seen"`
+	Since    Time      `json:"since"` // of the state
+}
+
+// Want is what the master has decided should become of an allocation.
+type Want string
+
+// The two wants. It never goes back from WantStop: a slot that is needed again gets a new allocation.
+const (
+	WantRun  Want = "run"
+	WantStop Want = "stop"
+)
+
+// Allocation is a slot on a node in one generation, as decided. Its ID never changes; Version may (an update in
+// place), and Want may once.
+type Allocation struct {
+	ID AllocationID `json:"id"`
+	Slot
+	Node       NodeID     `json:"node"`
+	Generation Generation `json:"generation"`
+	Version    Hash       `json:"version"` // App.Hash of the spec it follows
+	Runtime    Hash       `json:"runtime"` // App.RuntimeHash of that
+	Commit     Commit     `json:"commit"`  // the revision that Version came from
+	Ports      []Port     `json:"ports,omitempty"`
+	Want       Want       `json:"want"`
+	Canary     bool       `json:"canary,omitempty"` // an extra beside the old allocation of its slot, until promotion
+	Placed     Time       `json:"placed"`
+	Why        string     `json:"why"`                   // the decision: why here, and when stopping why that
+	Attempt    int        `json:"attempt,omitempty"`     // how often the slot was placed again after failures since it was last healthy
+	StopReason string     `json:"stop_reason,omitempty"` // why Want became stop
+}
+
+// Port is a port of the node given to an allocation.
+type Port struct {
+	Name     string   `json:"name"`
+	Number   int      `json:"number"`
+	Protocol Protocol `json:"protocol"`
+}
+
+// State is how far an allocation or a task has come. States only move forward.
+type State string
+
+// The states in order. A restart of a task is a new attempt of the same allocation: the allocation stays running.
+const (
+	StatePending   State = "pending"   // wanted, no node yet
+	StatePlaced    State = "placed"    // decided, not yet acknowledged by the agent
+	StatePreparing State = "preparing" // the agent gets images and folders ready
+	StateStarting  State = "starting"  // containers are being started
+	StateRunning   State = "running"   // all main tasks run (or wait for a restart)
+	StateStopping  State = "stopping"  // asked to end
+	StateComplete  State = "complete"  // ended as wanted: exit 0 of a batch app, or stopped on request
+	StateFailed    State = "failed"    // ended otherwise; Reason says how
+	StateLost      State = "lost"      // its node is gone, or the agent no longer knows it
+)
+
+// Terminal reports whether nothing of the allocation runs any more (or, for lost, nothing that is known).
+func (s State) Terminal() bool { return s == StateComplete || s == StateFailed || s == StateLost }
+
+// Rank numbers the states so that "only forward" can be checked: a later state never has a lower rank.
+func (s State) Rank() int {
+	switch s {
+	case StatePending:
+		return 0
+	case StatePlaced:
+		return 1
+	case StatePreparing:
+		return 2
+	case StateStarting:
+		return 3
+	case StateRunning:
+		return 4
+	case StateStopping:
+		return 5
+	}
+	return 6
+}
+
+// AllocationStatus is what the agent last observed of an allocation.
+type AllocationStatus struct {
+	State        State        `json:"state"`
+	Healthy      bool         `json:"healthy"`                 // running, and every gate check passes
+	HealthySince Time         `json:"healthy_since,omitempty"` // zero while not healthy
+	Since        Time         `json:"since"`                   // of the state
+	Reason       string       `json:"reason,omitempty"`        // why the state is what it is, as a sentence
+	Restarts     int          `json:"restarts"`                // of tasks, since the allocation began
+	Tasks        []TaskStatus `json:"tasks,omitempty"`         // in the order of the spec
+}
+
+// TaskStatus is what the agent last observed of a task.
+type TaskStatus struct {
+	Name     TaskName `json:"name"`
+	State    State    `json:"state"`
+	Pid      int      `json:"pid,omitempty"` // on the node; 0 when not running
+	Started  Time     `json:"started,omitempty"`
+	Finished Time     `json:"finished,omitempty"` // of the last run
+	Restarts int      `json:"restarts"`
+	Exit     *Exit    `json:"exit,omitempty"` // of the last run that ended
+	Reason   string   `json:"reason,omitempty"`
+	Checks   []Result `json:"checks,omitempty"`
+}
+
+// Exit is how a run of a task ended.
+type Exit struct {
+	Code        int    `json:"code"`                   // 128 + signal when a signal ended it
+	Signal      string `json:"signal,omitempty"`       // "SIGKILL"
+	OOM         bool   `json:"oom,omitempty"`          // killed for memory
+	MemoryLimit Bytes  `json:"memory_limit,omitempty"` // at this limit, when OOM
+	Unknown     bool   `json:"unknown,omitempty"`      // nobody was there to collect the code
+}
+
+// Result is the last answer of a check.
+type Result struct {
+	Check   string `json:"check"`
+	Passing bool   `json:"passing"`
+	Output  string `json:"output,omitempty"` // the first line, at most 200 bytes
+	Since   Time   `json:"since,omitempty"`
+}
+
+// AllocationView joins what was decided and what was last observed of one allocation.
+type AllocationView struct {
+	Allocation
+	AllocationStatus
+}
+
+// RolloutState is how far a rollout has come.
+type RolloutState string
+
+// The states of a rollout: rolling → done, or rolling → failed (→ reverted when the old version is back).
+const (
+	RolloutRolling   RolloutState = "rolling"
+	RolloutCanaries  RolloutState = "canaries" // canaries run; promotion is waited for
+	RolloutDone      RolloutState = "done"
+	RolloutReverting RolloutState = "reverting" // it failed, and the last good version is being restored
+	RolloutFailed    RolloutState = "failed"    // it failed and stays failed until another version is committed
+)
+
+// Rollout is the change of one app from one version to another. There is at most one per app; the newest replaces an
+// older one that was overtaken.
+type Rollout struct {
+	App      AppName      `json:"app"`
+	Target   Hash         `json:"target"`         // the version being rolled out
+	Good     Hash         `json:"good,omitempty"` // the last version that became healthy; "" for a first deployment
+	Commit   Commit       `json:"commit"`
+	State    RolloutState `json:"state"`
+	Started  Time         `json:"started"`
+	Progress Time         `json:"progress"` // last time an allocation of Target became healthy, or Started
+	Healthy  int          `json:"healthy"`  // allocations of Target seen healthy at once, at most
+	Promoted bool         `json:"promoted,omitempty"`
+	Reason   string       `json:"reason,omitempty"` // of a failure
+}
+
+// Drain is the wish of an operator that a node become empty.
+type Drain struct {
+	Node     NodeID `json:"node"`
+	Since    Time   `json:"since"`
+	Deadline Time   `json:"deadline,omitempty"` // after it, what is left is stopped all the same; zero: never
+	Reason   string `json:"reason,omitempty"`
+}
+
+// Assignment is everything one node should do, in one message: an agent obeys it if Generation is newer than what it
+// holds. Allocations that it does not mention are left alone and reported, never stopped: only WantStop stops.
+type Assignment struct {
+	FormatVersion int           `json:"format_version"`
+	Node          NodeID        `json:"node"`
+	Generation    Generation    `json:"generation"`
+	Allocations   []Allocation  `json:"allocations"` // sorted by ID
+	Versions      map[Hash]*App `json:"versions"`    // every version that Allocations mentions
+}
+
+// Report is what an agent says of itself and its allocations. A full one replaces all that was known of the node; the
+// others carry only what changed.
+type Report struct {
+	FormatVersion int                `json:"format_version"`
+	Node          *Node              `json:"node,omitempty"` // when it changed, and in a full report
+	Full          bool               `json:"full,omitempty"`
+	Generation    Generation         `json:"generation"` // of the assignment that the agent follows
+	Allocations   []ReportAllocation `json:"allocations,omitempty"`
+}
+
+// ReportAllocation is one allocation in a report. A full report also carries what was decided about it, so that a
+// master that lost its journal can rebuild it.
+type ReportAllocation struct {
+	ID      AllocationID     `json:"id"`
+	Status  AllocationStatus `json:"status"`
+	Decided *Allocation      `json:"decided,omitempty"` // in a full report
+	Spec    *App             `json:"spec,omitempty"`    // in a full report, once per version
+	Gone    bool             `json:"gone,omitempty"`    // cleaned up after it ended; the agent has forgotten it
+}
+
+// Event is one line of the story: what happened to whom, and why.
+type Event struct {
+	Time    Time   `json:"time"`
+	Subject string `json:"subject"` // app, slot, node or commit, as people write it
+	What    string `json:"what"`    // a few words: "started", "killed for memory at 64MiB"
+	Why     string `json:"why,omitempty"`
+}
