@@ -89,8 +89,11 @@ type Change struct {
 	Canary  bool         `json:"canary,omitempty"`
 	Attempt int          `json:"attempt,omitempty"`
 	Victims []Victim     `json:"victims,omitempty"` // whom this placement preempts
-	// Now says that the step may be taken at once. Otherwise After says what it waits for. A step that must see Old
-	// gone or the new one healthy first is split: the start is a change of its own, the stop follows when its turn comes.
+	// Takeover lists the allocations that must have ended on Node before this one starts there.
+	Takeover []AllocationID `json:"takeover,omitempty"`
+	// KeepOld says that Old runs on beside the new allocation until that is healthy; otherwise Old stops at once.
+	KeepOld bool `json:"keep_old,omitempty"`
+	// Now says that the step may be taken at once. Otherwise After says what it waits for.
 	Now   bool   `json:"now"`
 	After string `json:"after,omitempty"`
 }

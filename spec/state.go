@@ -50,12 +50,15 @@ type Allocation struct {
 	Runtime    Hash       `json:"runtime"` // App.RuntimeHash of that
 	Commit     Commit     `json:"commit"`  // the revision that Version came from
 	Ports      []Port     `json:"ports,omitempty"`
-	Want       Want       `json:"want"`
-	Canary     bool       `json:"canary,omitempty"` // an extra beside the old allocation of its slot, until promotion
-	Placed     Time       `json:"placed"`
-	Why        string     `json:"why"`                   // the decision: why here, and when stopping why that
-	Attempt    int        `json:"attempt,omitempty"`     // how often the slot was placed again after failures since it was last healthy
-	StopReason string     `json:"stop_reason,omitempty"` // why Want became stop
+	// After lists allocations of the same node whose room or ports this one takes over: the agent starts it only when
+	// they have ended, so that a node never holds more than it has.
+	After      []AllocationID `json:"after,omitempty"`
+	Want       Want           `json:"want"`
+	Canary     bool           `json:"canary,omitempty"` // an extra beside the old allocation of its slot, until promotion
+	Placed     Time           `json:"placed"`
+	Why        string         `json:"why"`                   // the decision: why here, and when stopping why that
+	Attempt    int            `json:"attempt,omitempty"`     // how often the slot was placed again after failures since it was last healthy
+	StopReason string         `json:"stop_reason,omitempty"` // why Want became stop
 }
 
 // Port is a port of the node given to an allocation.
