@@ -1,0 +1,100 @@
+package reconcile
+
+import (
+	"github.com/stowage/stowage/reconcile/place"
+	"github.com/stowage/stowage/spec"
+)
+
+// Input is everything that a plan depends on. Nothing is changed by planning, and the same input gives the same bytes.
+// It can be saved as JSON (all but Policies) and replayed: a bug report is an input.
+type Input struct {
+	Now      spec.Time                 `json:"now"`
+	Seed     uint64                    `json:"seed"`
+	Commit   spec.Commit               `json:"commit"` // of Desired
+	Subject  string                    `json:"subject,omitempty"`
+	Signed   bool                      `json:"signed,omitempty"`
+	Base     spec.Base                 `json:"base"`    // Nodes is filled in by Plan
+	Desired  *spec.Cluster             `json:"desired"` // with the apps of frameworks expanded into Apps
+	Steps    map[spec.AppName][]string `json:"steps,omitempty"`
+	Held     map[spec.AppName]string   `json:"held,omitempty"` // apps that are left exactly as they are, with the reason
+	Nodes    []spec.NodeView           `json:"nodes"`          // sorted by ID
+	Drains   []spec.Drain              `json:"drains,omitempty"`
+	Current  []spec.AllocationView     `json:"current"`            // sorted by slot, then generation; terminal ones until they are forgotten
+	Versions map[spec.Hash]*spec.App   `json:"versions"`           // every version that Current and Rollouts mention
+	Rollouts []spec.Rollout            `json:"rollouts,omitempty"` // sorted by app
+	Failures []Failure                 `json:"failures,omitempty"` // the last few minutes'
+	Restarts []Restart                 `json:"restarts,omitempty"` // wished by operators, not yet done
+	Policies map[string]place.Policy   `json:"-"`                  // by name; the built-in ones are always there
+	// PolicyVersions tells what each of Policies is; see spec.PolicyVersion.
+	PolicyVersions map[string]string `json:"policy_versions,omitempty"`
+}
+
+// Failure is one failed allocation of an app on a node.
+type Failure struct {
+	App  spec.AppName `json:"app"`
+	Node spec.NodeID  `json:"node"`
+	Time spec.Time    `json:"time"`
+}
+
+// Restart is an operator's wish that an app's allocations older than a generation be replaced, within the budget.
+type Restart struct {
+	App    spec.AppName    `json:"app"`
+	Before spec.Generation `json:"before"`
+	Reason string          `json:"reason"`
+}
+
+// Report is what planning learned beside the plan itself.
+type Report struct {
+	// Next is the earliest moment at which planning again could give another plan though nothing else happened: a
+	// back-off that ends, a deadline, a health period. Zero when there is none.
+	Next spec.Time `json:"next,omitempty"`
+	// Rollouts are the rollouts after this plan's steps that may be taken now; all of them, sorted by app.
+	Rollouts []spec.Rollout `json:"rollouts,omitempty"`
+	// Events tell what the plan decided that no Change shows: a rollout that failed, was promoted, was overtaken.
+	Events []spec.Event `json:"events,omitempty"`
+	// RestartsDone are the wishes of Input.Restarts that nothing is left to do for.
+	RestartsDone []Restart `json:"restarts_done,omitempty"`
+}
+
+// Decision is the part of a plan that is carried out now, as it stands in the journal. Applying it is adding Start,
+// replacing what Update and Stop name, and replacing Rollouts.
+type Decision struct {
+	Plan       spec.PlanID             `json:"plan"`
+	Commit     spec.Commit             `json:"commit"`
+	Generation spec.Generation         `json:"generation"` // of the allocations in Start
+	Time       spec.Time               `json:"time"`
+	Start      []spec.Allocation       `json:"start,omitempty"`
+	Update     []Update                `json:"update,omitempty"`
+	Stop       []Stop                  `json:"stop,omitempty"`
+	Renamed    []Rename                `json:"renamed,omitempty"`
+	Versions   map[spec.Hash]*spec.App `json:"versions,omitempty"` // those of Start, Update and Rollouts that Input.Versions lacks
+	Rollouts   []spec.Rollout          `json:"rollouts,omitempty"` // all of them afterwards, when RolloutsChanged
+	Changed    bool                    `json:"rollouts_changed,omitempty"`
+	Done       []Restart               `json:"restarts_done,omitempty"`
+}
+
+// Update gives a running allocation another version without a restart.
+type Update struct {
+	ID      spec.AllocationID `json:"id"`
+	Version spec.Hash         `json:"version"`
+	Commit  spec.Commit       `json:"commit"`
+	Why     string            `json:"why"`
+	Promote bool              `json:"promote,omitempty"` // a canary becomes the allocation of its slot
+}
+
+// Stop ends an allocation.
+type Stop struct {
+	ID     spec.AllocationID `json:"id"`
+	Reason string            `json:"reason"`
+}
+
+// Rename gives the allocations of one app to another, as a moved block asks. Their IDs stay.
+type Rename struct {
+	From spec.AppName `json:"from"`
+	To   spec.AppName `json:"to"`
+}
+
+// Empty reports whether the decision changes nothing.
+func (d *Decision) Empty() bool {
+	return len(d.Start)+len(d.Update)+len(d.Stop)+len(d.Renamed)+len(d.Done) == 0 && !d.Changed
+}
