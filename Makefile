@@ -1,0 +1,47 @@
+# Stowage: the few commands a person needs. `make help` lists them.
+SHELL := /bin/bash
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+EXECUTOR_TAGS := netgo osusergo seccomp
+
+.DEFAULT_GOAL := build
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
+
+.PHONY: build
+build: deps ## bin/stowage and bin/stowage-executor
+	@mkdir -p bin
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/stowage ./cmd/stowage
+	CGO_ENABLED=1 go build -trimpath -tags '$(EXECUTOR_TAGS)' -ldflags '$(LDFLAGS) -extldflags=-static' -o bin/stowage-executor ./cmd/stowage-executor
+
+.PHONY: deps
+deps: ## what Debian has to give; asks apt-get only for what is missing
+	@.ci/deps
+
+.PHONY: demo
+demo: build ## a cluster of one master and three agents on this machine
+	@bin/stowage dev --demo examples/quickstart
+
+.PHONY: test
+test: deps ## everything but the slow lanes, in a few minutes
+	go test -tags seccomp ./...
+
+.PHONY: race
+race: deps ## the same under the race detector
+	go test -race -tags seccomp ./...
+
+.PHONY: fuzz
+FUZZTIME ?= 20s
+fuzz: ## each fuzz target for FUZZTIME
+	@.ci/fuzz $(FUZZTIME)
+
+.PHONY: bench
+bench: build ## the figures, as ratios to those of others
+	@go test -run '^$$' -bench . -benchtime 1s -tags seccomp ./spec/... ./reconcile/... ./agent/... ./master/... | grep -E '^(Benchmark|pkg:)'
+	@.ci/bench
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin
