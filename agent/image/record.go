@@ -1,0 +1,226 @@
+package image
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// record is what the store remembers of a prepared image.
+type record struct {
+	Digest string   `json:"digest"`
+	Config Config   `json:"config"`
+	Layers []string `json:"layers"` // keys, bottom first
+}
+
+func newRecord(f found) record {
+	c := f.config.Config
+	r := record{
+		Digest: f.digest,
+		Config: Config{
+			Entrypoint: c.Entrypoint, Command: c.Cmd, Env: c.Env, WorkDir: c.WorkingDir, User: c.User,
+			StopSignal: c.StopSignal, Labels: c.Labels,
+			Ports:   slices.Sorted(maps.Keys(c.ExposedPorts)),
+			Volumes: slices.Sorted(maps.Keys(c.Volumes)),
+		},
+	}
+	key := ""
+	for _, id := range f.config.RootFS.DiffIDs {
+		key = layerKey(key, id.Hex)
+		r.Layers = append(r.Layers, key)
+	}
+	return r
+}
+
+func (s *Store) image(r record) Image {
+	image := Image{Digest: r.Digest, Config: r.Config, UserXattr: strings.HasPrefix(s.form.xattr, "user.")}
+	for _, key := range slices.Backward(r.Layers) {
+		image.Layers = append(image.Layers, s.layer(key))
+	}
+	return image
+}
+
+func (s *Store) recordPath(digest string) string {
+	return filepath.Join(s.dir, "images", strings.TrimPrefix(digest, "sha256:"))
+}
+
+// save writes the record of an image, or notes that it was used if it is there.
+func (s *Store) save(r record) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, err := s.load(r.Digest); err == nil {
+		return s.touch(r.Digest)
+	}
+	data, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("write image record: %w", err)
+	}
+	return s.writeFile(s.recordPath(r.Digest), data)
+}
+
+func (s *Store) load(digest string) (record, error) {
+	data, err := os.ReadFile(s.recordPath(digest))
+	if err != nil {
+		return record{}, err
+	}
+	var r record
+	if err := json.Unmarshal(data, &r); err != nil {
+		return record{}, fmt.Errorf("read image record: %w", err)
+	}
+	return r, nil
+}
+
+// touch notes that an image was used now.
+func (s *Store) touch(digest string) error {
+	now := time.Now()
+	return os.Chtimes(s.recordPath(digest), now, now)
+}
+
+// archived returns the image that an archive is known to hold, if all of it is still there, and notes that it was used.
+func (s *Store) archived(key string) (record, bool) {
+	digest, err := os.ReadFile(filepath.Join(s.dir, "archives", key))
+	if err != nil || !isSHA256(strings.TrimPrefix(string(digest), "sha256:")) {
+		return record{}, false
+	}
+	s.mu.Lock() // not while layers are being removed
+	defer s.mu.Unlock()
+	r, err := s.load(string(digest))
+	if err != nil {
+		return record{}, false
+	}
+	for _, layer := range r.Layers {
+		if _, err := os.Lstat(s.layer(layer)); err != nil {
+			return record{}, false
+		}
+	}
+	return r, s.touch(r.Digest) == nil
+}
+
+// writeFile writes a small file so that it is there as a whole or not at all.
+func (s *Store) writeFile(name string, data []byte) error {
+	f, err := os.CreateTemp(s.tmp(), "file-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // in vain once renamed
+	defer f.Close()
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), name); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(name))
+}
+
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
+// syncFS flushes the file system that dir is on: one call instead of one for each file of a layer.
+func syncFS(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.Syncfs(int(f.Fd())); err != nil {
+		return fmt.Errorf("flush layer to disk: %w", err)
+	}
+	return nil
+}
+
+// Remove drops the images that are not in keep (by digest) and were not prepared within unused, with the layers that no
+// other image needs. It returns how many layers went. Layers of a mounted task must be covered by keep.
+func (s *Store) Remove(keep []string, unused time.Duration) (layers int, err error) {
+	trash, n, err := s.detach(keep, time.Now().Add(-unused))
+	for _, dir := range trash {
+		if e := os.RemoveAll(dir); e != nil && err == nil {
+			err = e
+		}
+	}
+	if err != nil {
+		return n, fmt.Errorf("remove unused images: %w", err)
+	}
+	return n, nil
+}
+
+// detach renames what is to go into tmp, which is quick, so that Prepare is not held up while it is removed.
+func (s *Store) detach(keep []string, before time.Time) (trash []string, layers int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	used := map[string]bool{}
+	images, err := os.ReadDir(filepath.Join(s.dir, "images"))
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, entry := range images {
+		digest := "sha256:" + entry.Name()
+		info, err := entry.Info()
+		if err != nil {
+			return nil, 0, err
+		}
+		r, err := s.load(digest)
+		if err == nil && (slices.Contains(keep, digest) || !info.ModTime().Before(before)) {
+			for _, key := range r.Layers {
+				used[key] = true
+			}
+			continue
+		}
+		if err := os.Remove(s.recordPath(digest)); err != nil {
+			return nil, 0, err
+		}
+	}
+	all, err := os.ReadDir(filepath.Join(s.dir, "layers"))
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, entry := range all {
+		key := entry.Name()
+		if used[key] || s.pins[key] > 0 {
+			continue
+		}
+		target := filepath.Join(s.tmp(), "gone-"+key+"-"+fmt.Sprint(time.Now().UnixNano()))
+		if err := os.Rename(s.layer(key), target); err != nil {
+			return trash, layers, err
+		}
+		trash, layers = append(trash, target), layers+1
+	}
+	return trash, layers, s.forgetArchives()
+}
+
+// forgetArchives drops notes on archives whose image is gone.
+func (s *Store) forgetArchives() error {
+	dir := filepath.Join(s.dir, "archives")
+	notes, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, note := range notes {
+		name := filepath.Join(dir, note.Name())
+		if digest, err := os.ReadFile(name); err == nil {
+			if _, err := os.Lstat(s.recordPath(string(digest))); err == nil {
+				continue
+			}
+		}
+		if err := os.Remove(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
