@@ -7,6 +7,18 @@ type Node struct {
 	Attributes map[string]string `json:"attributes,omitempty"`
 	Capacity   Resources         `json:"capacity"` // what tasks may use; what the machine keeps for itself is already taken off
 	Agent      string            `json:"agent,omitempty"`
+	// PortFirst to PortLast (included) are given to ports without a number; both zero: DynamicPortFirst to
+	// DynamicPortLast. Agents that share a machine's network divide the range among them.
+	PortFirst int `json:"port_first,omitempty"`
+	PortLast  int `json:"port_last,omitempty"`
+}
+
+// DynamicPorts returns the node's range for ports without a number, both ends included.
+func (n *Node) DynamicPorts() (first, last int) {
+	if n.PortFirst == 0 && n.PortLast == 0 {
+		return DynamicPortFirst, DynamicPortLast
+	}
+	return n.PortFirst, n.PortLast
 }
 
 // NodeState is what the master thinks of a node.
