@@ -21,18 +21,24 @@ type Ref struct {
 // scheme of images that lie in the repository.
 const pathScheme = "oci:"
 
+// archiveScheme says the same of an archive; which of the two it is shows when it is opened.
+const archiveScheme = "archive:"
+
 // ErrRegistry is returned for a reference to an image registry.
 var ErrRegistry = errors.New("images are not pulled from registries: put the image into the repository and name it as \"oci:PATH\", or give the URL of an archive with its sha256")
 
-// ParseRef reads a reference as written in a task: "oci:PATH", "oci:PATH:TAG", or a URL with a checksum. With a repo the
+// ParseRef reads a reference as written in a task: "oci:PATH", "oci:PATH:TAG" (or
+// with "archive:" for "oci:"), or a URL with a checksum. With a repo the
 // path is taken within it and cannot leave it; with nil it is a path of this machine.
 func ParseRef(text, sha256 string, repo fs.FS) (Ref, error) {
 	sha256 = strings.ToLower(strings.TrimPrefix(sha256, "sha256:"))
 	if sha256 != "" && !isSHA256(sha256) {
 		return Ref{}, fmt.Errorf("read image reference %q: the checksum %q is not a SHA-256: give its 64 hexadecimal digits", text, sha256)
 	}
-	if rest, ok := strings.CutPrefix(text, pathScheme); ok {
-		return parsePath(text, rest, sha256, repo)
+	for _, scheme := range []string{pathScheme, archiveScheme} {
+		if rest, ok := strings.CutPrefix(text, scheme); ok {
+			return parsePath(text, rest, sha256, repo)
+		}
 	}
 	u, err := url.Parse(text)
 	if err != nil || !strings.Contains(text, "://") {

@@ -358,6 +358,7 @@ func TestParseRef(t *testing.T) {
 		{text: "oci:a:b/web.tar", sum: "sha256:" + strings.ToUpper(sum), want: Ref{Repo: repo, Path: "a:b/web.tar", SHA256: sum}},
 		{text: "https://host/web.tar", sum: sum, want: Ref{URL: "https://host/web.tar", SHA256: sum}},
 		{text: "file:///srv/web.tar", sum: sum, want: Ref{URL: "file:///srv/web.tar", SHA256: sum}},
+		{text: "archive:web.tar", want: Ref{Repo: repo, Path: "web.tar"}},
 		{text: "oci:../image", wrong: "within the repository"},
 		{text: "oci:/etc", wrong: "within the repository"},
 		{text: "oci:", wrong: "no path"},
