@@ -215,7 +215,7 @@ func (j *Journal) founders() raft.Configuration {
 }
 
 // hurry makes a member that is alone stand for election at once instead of waiting for a leader that cannot exist.
-// Changing the timeouts is what makes raft look at them again.
+// A shorter timeout is what makes raft look at it again.
 func (j *Journal) hurry() error {
 	servers := j.raft.GetConfiguration()
 	if err := servers.Error(); err != nil {
@@ -226,8 +226,7 @@ func (j *Journal) hurry() error {
 		return nil
 	}
 	rc := j.raft.ReloadableConfig()
-	rc.HeartbeatTimeout += time.Millisecond
-	rc.ElectionTimeout += time.Millisecond
+	rc.HeartbeatTimeout -= time.Millisecond
 	if err := j.raft.ReloadConfig(rc); err != nil {
 		return fmt.Errorf("set timeouts: %w", err)
 	}

@@ -25,7 +25,7 @@ func (s slogSink) Accept(name string, level hclog.Level, msg string, args ...any
 	case level >= hclog.Error:
 		to = slog.LevelError
 	case level >= hclog.Warn:
-		to = slog.LevelWarn
+		to = slog.LevelInfo // an election is one, also the first of a member alone
 	}
 	if ctx := context.Background(); s.log.Enabled(ctx, to) {
 		s.log.Log(ctx, to, msg, append([]any{"part", name}, args...)...)
