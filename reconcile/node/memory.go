@@ -29,21 +29,28 @@ type Record struct {
 	Decided       spec.Allocation       `json:"decided"`
 	App           *spec.App             `json:"app"`
 	Status        spec.AllocationStatus `json:"status"`
-	Tasks         []TaskRecord          `json:"tasks,omitempty"` // in the order of Status.Tasks
-	Unlisted      bool                  `json:"unlisted,omitempty"`
+	Tasks         []TaskRecord          `json:"tasks,omitempty"`    // in the order of Status.Tasks
+	Prepare       Retry                 `json:"prepare,omitzero"`   // of a Prepare that failed
+	Failing       string                `json:"failing,omitempty"`  // why it will end as failed, once all has stopped
+	Cleaning      bool                  `json:"cleaning,omitempty"` // it ended, and the master has heard of it
 }
 
 // TaskRecord is what is remembered of one task beside its status.
 type TaskRecord struct {
-	Attempt  int           `json:"attempt"`            // of the present or next run
-	Begun    bool          `json:"begun,omitempty"`    // the attempt was asked to start
-	Recent   []spec.Time   `json:"recent,omitempty"`   // restarts within the policy's interval, oldest first
-	Next     spec.Time     `json:"next,omitempty"`     // when the next attempt may start
-	Asked    spec.Time     `json:"asked,omitempty"`    // when it was asked to stop
-	Killed   bool          `json:"killed,omitempty"`   // and the kill followed
-	Again    bool          `json:"again,omitempty"`    // it stops to be started again, as an operator wished
-	Finished bool          `json:"finished,omitempty"` // it will not be started again
-	Delay    spec.Duration `json:"delay,omitempty"`    // before the last restart, without jitter
+	Retry
+	Attempt  int       `json:"attempt"`            // of the present or next run
+	Begun    bool      `json:"begun,omitempty"`    // the attempt was asked to start, and its end is not known
+	Asked    spec.Time `json:"asked,omitempty"`    // when it was asked to stop
+	Killed   spec.Time `json:"killed,omitempty"`   // when the kill followed
+	Again    string    `json:"again,omitempty"`    // it stops to be started again: the operator's reason
+	Finished bool      `json:"finished,omitempty"` // it will not be started again
+}
+
+// Retry counts what is tried again by the rules of spec.Restart.
+type Retry struct {
+	Recent []spec.Time   `json:"recent,omitempty"` // failures within the interval, oldest first
+	Delay  spec.Duration `json:"delay,omitempty"`  // the last one, without jitter
+	Next   spec.Time     `json:"next,omitempty"`   // when the next try is due
 }
 
 // ParseRun reads what Run.String prints.

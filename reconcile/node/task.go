@@ -1,0 +1,243 @@
+package node
+
+import (
+	"fmt"
+
+	"github.com/stowage/stowage/spec"
+)
+
+// onPrepared takes the answer of a Prepare.
+func (c *Core) onPrepared(e Prepared) {
+	a := c.allocations[e.ID]
+	if a == nil || a.prepare != preparing {
+		return
+	}
+	a.prepare = prepared
+	if e.Err != "" {
+		a.prepare = unprepared
+		reason := "could not be prepared: " + e.Err
+		if wait, ok := a.Prepare.again(a.App.Restart, c.now, string(e.ID)); !ok {
+			a.Failing = a.Prepare.tried(reason, a.App.Restart)
+		} else if !a.ending() && !a.terminal() {
+			c.explain(a, fmt.Sprintf("%s; tried again after %s", reason, wait))
+		}
+		a.unsaved = true
+	} else if a.Status.State == spec.StatePreparing {
+		a.Prepare = Retry{}
+	}
+	c.advance(a)
+}
+
+// find returns the allocation and task of a run, if it is the present one.
+func (c *Core) present(r Run) (*allocation, int, bool) {
+	a := c.allocations[r.ID]
+	if a == nil {
+		return nil, 0, false
+	}
+	i := a.task(r.Task)
+	return a, i, i >= 0 && a.Tasks[i].Attempt == r.Attempt && a.alive(i)
+}
+
+// onStarted takes the answer of a Start.
+func (c *Core) onStarted(e Started) {
+	a, i, ok := c.present(e.Run)
+	switch {
+	case !ok && e.Err == "" && (a == nil || i < 0 || a.Tasks[i].Attempt != e.Run.Attempt):
+		c.act(Kill{e.Run}) // nobody waits for it any more
+		return
+	case !ok:
+		return // its exit was told first
+	case e.Err == "":
+		c.began(a, i, e.Pid, e.At)
+	default:
+		a.Tasks[i].Begun = false
+		c.over(a, i, "could not be started: "+e.Err, false)
+	}
+	c.advance(a)
+}
+
+// began notes that a task runs.
+func (c *Core) began(a *allocation, i int, pid int, at spec.Time) {
+	st := &a.Status.Tasks[i]
+	st.Pid, st.Started = pid, at
+	if a.Tasks[i].Asked == 0 {
+		st.State, st.Reason = spec.StateRunning, ""
+	}
+	c.probe(a, i)
+	c.arrive(a)
+	c.judge(a)
+	a.touch()
+}
+
+// onExited takes the end of a container. One that is known already, or is of an earlier run, is only removed.
+func (c *Core) onExited(e Exited) {
+	a, i, ok := c.present(e.Run)
+	if !ok {
+		c.act(Remove{e.Run})
+		return
+	}
+	c.exit(a, i, e.Exit, e.At)
+	c.advance(a)
+}
+
+// exit notes how a run ended.
+func (c *Core) exit(a *allocation, i int, exit spec.Exit, at spec.Time) {
+	st := &a.Status.Tasks[i]
+	if st.Pid == 0 {
+		st.Started = at // the answer to its Start comes late, or was lost
+	}
+	c.act(Remove{a.run(i)})
+	c.unprobe(a, i)
+	a.Tasks[i].Begun = false
+	st.Exit, st.Finished, st.Pid, st.Checks = &exit, at, 0, nil
+	c.arrive(a)
+	c.over(a, i, describe(exit), !exit.Unknown && exit.Code == 0)
+}
+
+// over decides what follows the end of a run, or of the try to start one.
+func (c *Core) over(a *allocation, i int, reason string, zero bool) {
+	st, rec := &a.Status.Tasks[i], &a.Tasks[i]
+	switch {
+	case a.ending():
+		st.State, st.Reason = spec.StateComplete, reason
+		if rec.Killed != 0 {
+			st.Reason = fmt.Sprintf("killed after %s of grace: %s", rec.Killed.Sub(rec.Asked), reason)
+		}
+	case rec.Again != "":
+		st.Restarts++
+		a.Status.Restarts++
+		st.State, st.Reason = spec.StateStarting, "restarted: "+rec.Again
+		rec.Attempt, rec.Next, rec.Asked, rec.Killed, rec.Again = rec.Attempt+1, 0, 0, 0, ""
+	case zero && a.App.Kind == spec.KindBatch && a.main(i):
+		rec.Finished = true
+		st.State, st.Reason = spec.StateComplete, reason
+	default:
+		c.restart(a, i, reason)
+	}
+	c.judge(a)
+	a.touch()
+}
+
+// restart plans the next run of a task that ended though it should not, or fails the allocation.
+func (c *Core) restart(a *allocation, i int, reason string) {
+	st, rec := &a.Status.Tasks[i], &a.Tasks[i]
+	wait, ok := rec.Retry.again(a.App.Restart, c.now, a.run(i).String())
+	if !ok {
+		st.State, st.Reason = spec.StateFailed, reason
+		a.Failing = rec.tried(fmt.Sprintf("task %q: %s", st.Name, reason), a.App.Restart)
+		return
+	}
+	st.Restarts++
+	a.Status.Restarts++
+	rec.Attempt++
+	st.State, st.Reason = spec.StateStarting, fmt.Sprintf("%s; started again after %s", reason, wait)
+}
+
+// again counts one more failure and says how long to wait before the next try, or that there is none. The delay grows
+// by half each time and starts anew once a whole interval passed without failure. The jitter, a tenth to both sides,
+// comes from a hash of the key, so that the same history gives the same times.
+func (r *Retry) again(rule spec.Restart, now spec.Time, key string) (spec.Duration, bool) {
+	for len(r.Recent) > 0 && r.Recent[0].Add(rule.Interval) <= now {
+		r.Recent = r.Recent[1:]
+	}
+	most := rule.Attempts
+	if most < 0 || most > MaxRecent {
+		most = MaxRecent
+	}
+	if rule.Attempts >= 0 && len(r.Recent) >= most {
+		return 0, false
+	}
+	if len(r.Recent) == 0 {
+		r.Delay = rule.Delay
+	} else {
+		r.Delay = min(r.Delay+r.Delay/2, max(rule.MaxDelay, rule.Delay))
+	}
+	if len(r.Recent) >= MaxRecent {
+		r.Recent = r.Recent[1:]
+	}
+	r.Recent = append(r.Recent, now)
+	wait := r.Delay
+	if tenth := wait / 10; tenth > 0 {
+		wait = wait - tenth + spec.Duration(hash(key)%uint64(2*tenth+1))
+	}
+	wait -= wait % spec.Millisecond
+	r.Next = now.Add(wait)
+	return wait, true
+}
+
+// tried says that there will be no further try.
+func (r *Retry) tried(reason string, rule spec.Restart) string {
+	switch n := len(r.Recent); n {
+	case 0:
+		return reason
+	case 1:
+		return fmt.Sprintf("%s, after one restart within %s", reason, rule.Interval)
+	default:
+		return fmt.Sprintf("%s, after %d restarts within %s", reason, n, rule.Interval)
+	}
+}
+
+// hash is FNV-1a with a finish that spreads the last bytes over all bits.
+func hash(key string) uint64 {
+	h := uint64(14695981039346656037)
+	for i := 0; i < len(key); i++ {
+		h = (h ^ uint64(key[i])) * 1099511628211
+	}
+	h ^= h >> 33
+	h *= 0xff51afd7ed558ccd
+	return h ^ h>>33
+}
+
+// describe says how a run ended, as people say it.
+func describe(e spec.Exit) string {
+	switch {
+	case e.Unknown:
+		return "exit code unknown: nobody was there to collect it"
+	case e.OOM && e.MemoryLimit > 0:
+		return "killed for memory at " + e.MemoryLimit.String()
+	case e.OOM:
+		return "killed for memory"
+	case e.Signal != "":
+		return "killed by " + e.Signal
+	}
+	return fmt.Sprintf("exit code %d", e.Code)
+}
+
+// onRestart stops tasks that an operator wants started anew. One that waits for its restart starts at once.
+func (c *Core) onRestart(e RestartTask) {
+	a := c.allocations[e.ID]
+	if a == nil || a.terminal() || a.ending() {
+		return
+	}
+	for i := range a.Tasks {
+		rec := &a.Tasks[i]
+		if (e.Task != "" && a.App.Tasks[i].Name != e.Task) || rec.Finished {
+			continue
+		}
+		if rec.Begun {
+			rec.Again = e.Reason
+			if rec.Again == "" {
+				rec.Again = "an operator asked for it"
+			}
+		} else {
+			rec.Next = 0
+		}
+		a.touch()
+	}
+	c.advance(a)
+}
+
+// onCleaned takes the answer of a Clean: the allocation is gone for good, or the folder is tried again later.
+func (c *Core) onCleaned(e Cleaned) {
+	a := c.allocations[e.ID]
+	if a == nil || !a.cleanAsked {
+		return
+	}
+	if e.Err != "" {
+		a.cleanAsked, a.cleanNext = false, c.now.Add(CleanAgain)
+		c.advance(a)
+		return
+	}
+	c.gone = append(c.gone, spec.ReportAllocation{ID: e.ID, Status: a.status(), Gone: true})
+	c.forget(e.ID)
+}
