@@ -1,0 +1,41 @@
+// Package executor is what the agent and stowage-executor say to each other, and the server behind it.
+//
+// One executor process per node owns all containers of that node. It creates, starts, signals and waits for them, captures
+// their output and keeps their exit codes. It outlives the agent; the containers outlive both.
+//
+// # States
+//
+//	       Prepare                Release
+//	(none) ───────► created ───────────────► running ─────► exited ─────► (none)
+//	   │               │ dies while parked      ▲             ▲   Delete
+//	   │               └────────────────────────┼─────────────┘
+//	   └────────────────────────────────────────┘
+//	                    Start
+//
+// States only move forward. Delete is allowed in every state: it kills what is left, and removes cgroups, mounts and records.
+//
+// # On disk
+//
+// All state is below one directory, which one executor holds under flock:
+//
+//	lock                          held while an executor runs
+//	containers/ID/spec.json       what was asked for
+//	containers/ID/record.json     Container: pid, start time of the pid, state, exit
+//	containers/ID/stdout, stderr  FIFOs, which the task itself holds open for reading and writing
+//
+// Records are replaced by rename. They say which boot they belong to, so that a pid of an earlier boot is never taken for a
+// live one. An exit stays on disk until Delete.
+//
+// # Output
+//
+// A task writes into FIFOs that it has itself open for reading, so the death of the executor never gives it SIGPIPE; it blocks
+// once 64 KiB are waiting, and goes on when the next executor drains them. The executor writes to the log directory of the
+// spec: TASK.stdout.0 and TASK.stderr.0 are being written, .1 is the one before, and so on; lines are raw, and a file ends with
+// a whole line wherever a line fits into it. What cannot be written (disk full) is dropped and counted in the record.
+//
+// # Wire
+//
+// A unix socket; one connection for each call, so that a stream is no special case and closing the connection cancels the call.
+// A frame is four bytes of length (big-endian), one byte of kind, and the payload: JSON, or the bytes of an exec stream. A call
+// names its protocol version; see Version.
+package executor

@@ -1,0 +1,175 @@
+package executor
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// execDrainTime bounds the wait for output after an exec'd process has ended: a process that it left in the background may hold
+// the other end for ever.
+const execDrainTime = 250 * time.Millisecond
+
+// session is one process that a client is attached to.
+type session struct {
+	conn  net.Conn
+	write sync.Mutex
+	stdin *os.File
+	term  *os.File
+}
+
+// frames is an io.Writer that sends what it is given as frames of one kind.
+type frames struct {
+	session *session
+	kind    kind
+}
+
+func (f frames) Write(p []byte) (int, error) {
+	f.session.write.Lock()
+	defer f.session.write.Unlock()
+	if err := writeFrame(f.session.conn, f.kind, p); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// exec runs a process in a container with its streams on the connection. When the client goes, the process is killed.
+func (s *Server) exec(ctx context.Context, conn *net.UnixConn, c call) (answer, error) {
+	if c.Exec == nil {
+		return answer{}, Errorf(CodeInvalid, "no exec spec given")
+	}
+	if err := c.Exec.Validate(); err != nil {
+		return answer{}, Errorf(CodeInvalid, "exec in %q: %v", c.ID, err)
+	}
+	t, err := s.find(c.ID)
+	if err != nil {
+		return answer{}, err
+	}
+	if state := s.state(t); state != StateRunning {
+		return answer{}, Errorf(CodeState, "container %q is %s, not running", c.ID, state)
+	}
+	spec, err := s.store.spec(c.ID)
+	if err != nil {
+		return answer{}, err
+	}
+	ses := &session{conn: conn}
+	proc, outputs, err := s.launch(ses, spec, c.Exec)
+	if err != nil {
+		return answer{}, err
+	}
+	if err := writeFrame(conn, kindStarted, nil); err != nil {
+		_ = proc.signal(unix.SIGKILL)
+	}
+	var pumps sync.WaitGroup
+	for i, out := range outputs {
+		pumps.Go(func() { pump(out, frames{ses, kindStdout + kind(i)}) })
+	}
+	s.work.Go(func() { ses.readInput(proc) })
+	detach := context.AfterFunc(ctx, func() { _ = proc.signal(unix.SIGKILL) })
+	exit := proc.wait()
+	detach()
+	timer := time.AfterFunc(execDrainTime, func() {
+		for _, out := range outputs {
+			out.SetReadDeadline(time.Unix(1, 0))
+		}
+	})
+	pumps.Wait()
+	timer.Stop()
+	for _, out := range outputs {
+		out.Close()
+	}
+	return answer{Exit: &exit}, nil
+}
+
+// launch starts the process and returns the ends of its streams that are ours.
+func (s *Server) launch(ses *session, spec *Spec, e *ExecSpec) (*process, []*os.File, error) {
+	if e.Terminal {
+		pid, term, err := s.runtime.Exec(spec, e, Stdio{})
+		if err != nil {
+			return nil, nil, err
+		}
+		ses.term, ses.stdin = term, term
+		proc, err := openProcess(pid, 0)
+		return proc, []*os.File{term}, err
+	}
+	var ours, theirs []*os.File
+	closeAll := func(files []*os.File) {
+		for _, f := range files {
+			f.Close()
+		}
+	}
+	for range 3 {
+		r, w, err := os.Pipe()
+		if err != nil {
+			closeAll(append(ours, theirs...))
+			return nil, nil, err
+		}
+		ours, theirs = append(ours, r), append(theirs, w)
+	}
+	// The first pipe is stdin: there it is the other way round.
+	ours[0], theirs[0] = theirs[0], ours[0]
+	pid, _, err := s.runtime.Exec(spec, e, Stdio{In: theirs[0], Out: theirs[1], Err: theirs[2]})
+	closeAll(theirs)
+	if err != nil {
+		closeAll(ours)
+		return nil, nil, err
+	}
+	ses.stdin = ours[0]
+	proc, err := openProcess(pid, 0)
+	if err != nil {
+		closeAll(ours)
+	}
+	return proc, ours[1:], err
+}
+
+// readInput carries what the client sends to the process until either has ended.
+func (ses *session) readInput(proc *process) {
+	defer func() {
+		if ses.term == nil {
+			ses.stdin.Close()
+		}
+	}()
+	for {
+		k, payload, err := readFrame(ses.conn)
+		if err != nil {
+			_ = proc.signal(unix.SIGKILL)
+			return
+		}
+		switch k {
+		case kindStdin:
+			// A process that has closed its stdin does not care.
+			_, _ = ses.stdin.Write(payload)
+		case kindEOF:
+			if ses.term == nil {
+				ses.stdin.Close()
+			} else {
+				_, _ = ses.term.Write([]byte{4})
+			}
+		case kindResize:
+			var size Size
+			if json.Unmarshal(payload, &size) == nil && ses.term != nil {
+				_ = resize(ses.term, size)
+			}
+		}
+	}
+}
+
+func resize(term *os.File, size Size) error {
+	raw, err := term.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		failed = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: size.Height, Col: size.Width})
+	})
+	if err != nil {
+		return err
+	}
+	return failed
+}

@@ -1,0 +1,199 @@
+package executor
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// readSize is how much is taken out of a FIFO at once: all that fits into one.
+const readSize = 64 << 10
+
+// buffers are shared by all streams: a silent container holds none.
+var buffers = sync.Pool{New: func() any { b := make([]byte, readSize); return &b }}
+
+// pump copies a non-blocking stream to w until its end. While nothing comes it holds no buffer and no thread.
+func pump(r *os.File, w io.Writer) {
+	raw, err := r.SyscallConn()
+	if err != nil {
+		return
+	}
+	for {
+		buf := (*[]byte)(nil)
+		n := 0
+		var failed error
+		err := raw.Read(func(fd uintptr) bool {
+			if buf == nil {
+				buf = buffers.Get().(*[]byte)
+			}
+			n, failed = unix.Read(int(fd), *buf)
+			switch failed {
+			case unix.EAGAIN:
+				buffers.Put(buf)
+				buf = nil
+				return false
+			case unix.EINTR:
+				n, failed = 0, nil
+				return true
+			}
+			return true
+		})
+		more := err == nil && failed == nil && n > 0
+		if more {
+			_, _ = w.Write((*buf)[:n])
+		}
+		if buf != nil {
+			buffers.Put(buf)
+		}
+		if !more {
+			return
+		}
+	}
+}
+
+// openFIFO opens both ends of a FIFO: the reader, and the end for the task, which is open for reading and writing so that the
+// task never loses its reader.
+func openFIFO(path string) (reader, task *os.File, err error) {
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open output %s: %w", path, err)
+	}
+	task = os.NewFile(uintptr(fd), path)
+	if reader, err = openReader(path); err != nil {
+		task.Close()
+		return nil, nil, err
+	}
+	return reader, task, nil
+}
+
+// openReader opens the reading end only; it comes to its end when the last process of the task is gone.
+func openReader(path string) (*os.File, error) {
+	reader, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open output: %w", err)
+	}
+	return reader, nil
+}
+
+// logWriter writes one stream of a task into files of bounded number and size. It never fails towards the task: what cannot be
+// written is dropped and counted.
+type logWriter struct {
+	base  string // path without the number
+	max   int64
+	files int
+
+	file    *os.File
+	size    int64
+	dropped *atomic.Int64
+}
+
+func newLogWriter(l Log, stream string, dropped *atomic.Int64) io.Writer {
+	if l.Dir == "" {
+		return io.Discard
+	}
+	w := &logWriter{base: filepath.Join(l.Dir, l.Task+"."+stream), max: l.MaxBytes, files: l.MaxFiles, dropped: dropped}
+	if w.max == 0 {
+		w.max = DefaultLogBytes
+	}
+	if w.files == 0 {
+		w.files = DefaultLogFiles
+	}
+	return w
+}
+
+func (w *logWriter) name(i int) string { return w.base + "." + strconv.Itoa(i) }
+
+// Write stores p and always returns len(p), nil.
+func (w *logWriter) Write(p []byte) (int, error) {
+	total := len(p)
+	for len(p) > 0 {
+		if err := w.open(); err != nil {
+			w.dropped.Add(int64(len(p)))
+			break
+		}
+		part := w.fits(p)
+		if part == 0 {
+			if err := w.rotate(); err != nil {
+				w.dropped.Add(int64(len(p)))
+				break
+			}
+			continue
+		}
+		n, err := w.file.Write(p[:part])
+		w.size += int64(n)
+		if err != nil {
+			w.dropped.Add(int64(len(p) - n))
+			break
+		}
+		p = p[part:]
+	}
+	return total, nil
+}
+
+// fits says how much of p goes into the current file: all, or up to the last line end within reach, or, for a line longer than
+// a whole file, what there is room for. 0 means that the file is full.
+func (w *logWriter) fits(p []byte) int {
+	room := w.max - w.size
+	if int64(len(p)) <= room {
+		return len(p)
+	}
+	if room <= 0 {
+		return 0
+	}
+	if end := bytes.LastIndexByte(p[:room], '\n'); end >= 0 {
+		return end + 1
+	}
+	if w.size > 0 {
+		return 0
+	}
+	return int(room)
+}
+
+func (w *logWriter) open() error {
+	if w.file != nil {
+		return nil
+	}
+	f, err := os.OpenFile(w.name(0), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return err
+	}
+	w.file, w.size = f, info.Size()
+	return nil
+}
+
+// rotate makes .0 the file .1 and so on; the oldest goes.
+func (w *logWriter) rotate() error {
+	w.file.Close()
+	w.file = nil
+	if w.files == 1 {
+		return os.Remove(w.name(0))
+	}
+	for i := w.files - 1; i > 0; i-- {
+		if err := os.Rename(w.name(i-1), w.name(i)); err != nil && !os.IsNotExist(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close closes the current file.
+func (w *logWriter) Close() error {
+	if w.file == nil {
+		return nil
+	}
+	err := w.file.Close()
+	w.file = nil
+	return err
+}

@@ -1,0 +1,24 @@
+package executor
+
+import "os"
+
+// Stdio is what a process reads and writes. A nil file is /dev/null.
+type Stdio struct{ In, Out, Err *os.File }
+
+// Runtime makes isolated processes. Package runc implements it with containers; tests of the server with plain processes. The
+// processes must be children of the caller, who waits for them; the Runtime does not.
+type Runtime interface {
+	// Prepare isolates and limits a container and parks it before its command. stdio is the task's, and stays the caller's
+	// to close.
+	Prepare(spec *Spec, stdio Stdio) (pid int, err error)
+	// Release lets a prepared container execute its command, and returns once it does. Releasing one that runs already is no
+	// error. An error with CodeCommand means that the command could not be executed.
+	Release(id string) error
+	// Exec starts a process inside a running container. With a terminal, the returned file is its other end and stdio is
+	// not used.
+	Exec(spec *Spec, exec *ExecSpec, stdio Stdio) (pid int, terminal *os.File, err error)
+	// Stats reads what a container uses.
+	Stats(id string) (Stats, error)
+	// Remove kills what is left of a container, and removes its cgroups, mounts and files. What does not exist is no error.
+	Remove(id string) error
+}

@@ -1,0 +1,336 @@
+package executor
+
+import (
+	"cmp"
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// drainTime bounds the wait for the end of the output of a task that has ended: an end of its FIFO may have been handed to a
+// process outside.
+const drainTime = 2 * time.Second
+
+// task is a container and what the server needs to look after it. The fields above step are guarded by Server.mu; step
+// serialises what must not happen at the same time to one container.
+type task struct {
+	container Container
+	seq       uint64 // place in the stream of exits
+	deleted   bool
+
+	step    sync.Mutex
+	proc    *process
+	limit   int64 // memory, bytes
+	done    chan struct{}
+	drained sync.WaitGroup
+	dropped atomic.Int64
+}
+
+func (t *task) copy() Container {
+	c := t.container
+	c.Labels = maps.Clone(c.Labels)
+	c.DroppedBytes += t.dropped.Load()
+	return c
+}
+
+func sortContainers(all []Container) {
+	slices.SortFunc(all, func(a, b Container) int { return cmp.Compare(a.ID, b.ID) })
+}
+
+func sortEvents(all []ExitEvent) {
+	slices.SortFunc(all, func(a, b ExitEvent) int { return cmp.Compare(a.Cursor.Seq, b.Cursor.Seq) })
+}
+
+// find returns a container that exists.
+func (s *Server) find(id string) (*task, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.tasks[id]
+	if t == nil || t.container.State == "" {
+		return nil, Errorf(CodeNotFound, "container %q does not exist", id)
+	}
+	return t, nil
+}
+
+func (s *Server) state(t *task) State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return t.container.State
+}
+
+// start is prepare and release; a container that cannot be released leaves nothing behind.
+func (s *Server) start(spec *Spec) (*task, error) {
+	t, err := s.prepare(spec)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.release(spec.ID); err != nil {
+		return nil, errors.Join(err, s.delete(spec.ID))
+	}
+	return t, nil
+}
+
+func (s *Server) prepare(spec *Spec) (*task, error) {
+	if spec == nil {
+		return nil, Errorf(CodeInvalid, "no spec given")
+	}
+	if err := spec.Validate(); err != nil {
+		return nil, Errorf(CodeInvalid, "spec of container %q: %v", spec.ID, err)
+	}
+	t := &task{limit: spec.MemoryLimit(), done: make(chan struct{})}
+	t.step.Lock()
+	defer t.step.Unlock()
+	s.mu.Lock()
+	if s.tasks[spec.ID] != nil {
+		s.mu.Unlock()
+		return nil, Errorf(CodeExists, "container %q exists already", spec.ID)
+	}
+	s.tasks[spec.ID] = t
+	s.mu.Unlock()
+
+	s.slots <- struct{}{}
+	err := s.create(t, spec)
+	<-s.slots
+	if err != nil {
+		err = errors.Join(err, s.runtime.Remove(spec.ID), s.store.remove(spec.ID))
+		s.mu.Lock()
+		delete(s.tasks, spec.ID)
+		s.mu.Unlock()
+		return nil, err
+	}
+	return t, nil
+}
+
+// create makes files and processes of a container. On failure the caller cleans up.
+func (s *Server) create(t *task, spec *Spec) error {
+	if err := s.store.create(spec); err != nil {
+		return err
+	}
+	outR, out, err := openFIFO(s.store.path(spec.ID, "stdout"))
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	errR, errW, err := openFIFO(s.store.path(spec.ID, "stderr"))
+	if err != nil {
+		outR.Close()
+		return err
+	}
+	defer errW.Close()
+	pid, err := s.runtime.Prepare(spec, Stdio{Out: out, Err: errW})
+	if err == nil {
+		t.proc, err = openProcess(pid, 0)
+	}
+	if err != nil {
+		outR.Close()
+		errR.Close()
+		return err
+	}
+	c := Container{
+		ID: spec.ID, State: StateCreated, Pid: pid, PidStart: t.proc.start, Boot: bootID(),
+		Created: time.Now().UTC(), Labels: maps.Clone(spec.Labels),
+	}
+	if err := s.store.save(&c); err != nil {
+		_ = t.proc.signal(unix.SIGKILL)
+		t.proc.wait()
+		outR.Close()
+		errR.Close()
+		return err
+	}
+	s.mu.Lock()
+	t.container = c
+	s.mu.Unlock()
+	s.watch(t, spec.Log, outR, errR)
+	return nil
+}
+
+// watch drains the output of a task and records its exit.
+func (s *Server) watch(t *task, l Log, outR, errR *os.File) {
+	t.drain(outR, newLogWriter(l, "stdout", &t.dropped))
+	t.drain(errR, newLogWriter(l, "stderr", &t.dropped))
+	go func() {
+		exit := t.proc.wait()
+		t.awaitOutput(outR, errR)
+		s.recordExit(t, exit)
+	}()
+}
+
+func (t *task) drain(r *os.File, w io.Writer) {
+	t.drained.Go(func() {
+		pump(r, w)
+		r.Close()
+		if c, ok := w.(io.Closer); ok {
+			c.Close()
+		}
+	})
+}
+
+// awaitOutput waits until all output is in the log.
+func (t *task) awaitOutput(readers ...*os.File) {
+	timer := time.AfterFunc(drainTime, func() {
+		for _, r := range readers {
+			r.SetReadDeadline(time.Unix(1, 0))
+		}
+	})
+	t.drained.Wait()
+	timer.Stop()
+}
+
+func (s *Server) recordExit(t *task, exit Exit) {
+	exit.MemoryLimit = t.limit
+	if stats, err := s.runtime.Stats(t.container.ID); err == nil && stats.OOMKills > 0 {
+		// The command itself was killed, or it reports, as shells do, that its child was.
+		exit.OOM = exit.Code == 128+int(unix.SIGKILL)
+	}
+	s.mu.Lock()
+	s.seq++
+	t.seq = s.seq
+	t.container.State, t.container.Exit, t.container.Finished = StateExited, &exit, time.Now().UTC()
+	c := t.copy()
+	s.mu.Unlock()
+	err := s.store.save(&c)
+	s.mu.Lock()
+	if err != nil && !t.deleted {
+		s.unsaved[c.ID] = t
+	}
+	close(s.changed)
+	s.changed = make(chan struct{})
+	s.mu.Unlock()
+	close(t.done)
+}
+
+// release lets a created container run.
+func (s *Server) release(id string) (*task, error) {
+	t, err := s.find(id)
+	if err != nil {
+		return nil, err
+	}
+	t.step.Lock()
+	defer t.step.Unlock()
+	switch state := s.state(t); state {
+	case StateRunning:
+		return t, nil
+	case StateExited:
+		return nil, Errorf(CodeState, "container %q has exited", id)
+	}
+	if err := s.runtime.Release(id); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	t.container.Started = time.Now().UTC()
+	if t.container.State == StateCreated {
+		t.container.State = StateRunning
+	}
+	c := t.copy()
+	s.mu.Unlock()
+	if err := s.store.save(&c); err != nil {
+		s.mu.Lock()
+		s.unsaved[id] = t
+		s.mu.Unlock()
+	}
+	return t, nil
+}
+
+// signal reaches the first process of a container; the kill signal, through its pid namespace, all of them.
+func (s *Server) signal(id string, sig unix.Signal) error {
+	if sig <= 0 || sig > 64 {
+		return Errorf(CodeInvalid, "signal %d does not exist", sig)
+	}
+	t, err := s.find(id)
+	if err != nil {
+		return err
+	}
+	if s.state(t) == StateExited || t.proc == nil {
+		return nil
+	}
+	return t.proc.signal(sig)
+}
+
+// delete kills what is left of a container and removes every trace of it.
+func (s *Server) delete(id string) error {
+	t, err := s.find(id)
+	if err != nil {
+		return err
+	}
+	t.step.Lock()
+	defer t.step.Unlock()
+	if s.state(t) != StateExited && t.proc != nil {
+		if err := t.proc.signal(unix.SIGKILL); err != nil {
+			return err
+		}
+	}
+	// Whatever the first process does not take with it dies with the cgroup.
+	if err := s.runtime.Remove(id); err != nil {
+		return err
+	}
+	<-t.done
+	if err := s.store.remove(id); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	t.deleted = true
+	if s.tasks[id] == t {
+		delete(s.tasks, id)
+	}
+	delete(s.unsaved, id)
+	s.mu.Unlock()
+	return nil
+}
+
+// adopt takes over what an earlier executor left: running containers are watched again, exits are kept, halves are removed.
+func (s *Server) adopt() error {
+	ids, err := s.store.ids()
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if err := s.adoptOne(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Server) adoptOne(id string) error {
+	spec, specErr := s.store.spec(id)
+	c, recordErr := s.store.record(id)
+	if specErr != nil || recordErr != nil {
+		// It was being made when the executor died: whoever asked for it never heard that it exists.
+		return errors.Join(s.runtime.Remove(id), s.store.remove(id))
+	}
+	t := &task{container: *c, limit: spec.MemoryLimit(), done: make(chan struct{})}
+	s.tasks[id] = t
+	if c.State == StateExited {
+		s.seq++
+		t.seq = s.seq
+		close(t.done)
+		return nil
+	}
+	if c.Boot == bootID() {
+		t.proc, _ = openProcess(c.Pid, c.PidStart)
+	}
+	outR, err := openReader(s.store.path(id, "stdout"))
+	if err != nil {
+		return err
+	}
+	errR, err := openReader(s.store.path(id, "stderr"))
+	if err != nil {
+		outR.Close()
+		return err
+	}
+	if t.proc != nil {
+		s.watch(t, spec.Log, outR, errR)
+		return nil
+	}
+	outR.Close()
+	errR.Close()
+	s.recordExit(t, Exit{Code: -1, Unknown: true})
+	return nil
+}

@@ -1,0 +1,207 @@
+package runc
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	securejoin "github.com/cyphar/filepath-securejoin"
+	"github.com/moby/sys/user"
+	"github.com/opencontainers/cgroups"
+	"github.com/opencontainers/runc/libcontainer/configs"
+	"github.com/stowage/stowage/agent/executor"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// firstMappedID and mappedIDs are the users of the node that containers with a user namespace run as. They lie above what
+	// distributions give to people and to other container systems.
+	firstMappedID = 0x7000_0000
+	mappedIDs     = 65536
+	// openFiles are the soft and hard limits of descriptors, as systemd sets them: programs that use select(2), or close every
+	// possible descriptor, work, and servers raise the soft one.
+	openFilesSoft = 1024
+	openFilesHard = 524288
+	// sharedMemory limits /dev/shm, and tmpBytes the /tmp of a read-only root.
+	sharedMemory = "size=65536k"
+	tmpBytes     = "size=65536k"
+	// defaultPath is searched where a spec sets no PATH.
+	defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+)
+
+// defaultCapabilities let root of a container act as root on its own files and users, and bind low ports.
+var defaultCapabilities = []string{
+	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SETGID", "CAP_SETPCAP",
+	"CAP_SETUID", "CAP_SYS_CHROOT",
+}
+
+// maskedPaths tell about the node, or reach into its kernel. They are empty in every container.
+var maskedPaths = []string{
+	"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug",
+	"/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware",
+}
+
+// readonlyPaths change the node.
+var readonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
+
+// onNode keeps the paths that this kernel has; each that it lacks costs a start some calls.
+func onNode(paths []string) []string {
+	return slices.DeleteFunc(slices.Clone(paths), func(p string) bool {
+		_, err := os.Lstat(p)
+		return err != nil
+	})
+}
+
+// config translates a spec for libcontainer.
+func (r *Runtime) config(spec *executor.Spec, rt root, cgroup string) *configs.Config {
+	caps := capabilitiesOf(spec)
+	c := &configs.Config{
+		Version:         "1.2.0",
+		Rootfs:          rt.path,
+		Readonlyfs:      !rt.writable,
+		Hostname:        spec.Hostname,
+		Namespaces:      r.namespaces(spec),
+		Mounts:          r.mounts(spec, rt),
+		MaskPaths:       r.masked,
+		ReadonlyPaths:   r.readonly,
+		NoNewPrivileges: true,
+		Capabilities:    &configs.Capabilities{Bounding: caps, Effective: caps, Permitted: caps},
+		Rlimits:         []configs.Rlimit{{Type: unix.RLIMIT_NOFILE, Soft: min(openFilesSoft, r.maxFiles), Hard: min(openFilesHard, r.maxFiles)}},
+		Cgroups:         &cgroups.Cgroup{Path: cgroup, Resources: limits(spec, r.cgroup == 2, r.swapCounted)},
+		RootlessEUID:    r.rootless,
+		RootlessCgroups: r.rootless,
+	}
+	if c.Hostname == "" {
+		c.Hostname = spec.ID[:min(len(spec.ID), 63)]
+	}
+	if spec.Network == executor.NetworkNone {
+		c.Networks = []*configs.Network{{Type: "loopback"}}
+	}
+	if r.rootless {
+		c.Cgroups.Rootless = true
+		c.Cgroups.Resources = &cgroups.Resources{Devices: deviceRules()}
+		c.UIDMappings = []configs.IDMap{{HostID: int64(os.Geteuid()), Size: 1}}
+		c.GIDMappings = []configs.IDMap{{HostID: int64(os.Getegid()), Size: 1}}
+		c.Devices = rootlessDevices()
+	} else {
+		// The executor is hard to kill for lack of memory; its containers are not.
+		zero := 0
+		c.OomScoreAdj = &zero
+	}
+	if spec.UserNamespace && !r.rootless {
+		c.UIDMappings = []configs.IDMap{{HostID: firstMappedID, Size: mappedIDs}}
+		c.GIDMappings = c.UIDMappings
+	}
+	return c
+}
+
+func capabilitiesOf(spec *executor.Spec) []string {
+	if spec.Capabilities != nil {
+		return spec.Capabilities
+	}
+	return defaultCapabilities
+}
+
+func (r *Runtime) namespaces(spec *executor.Spec) configs.Namespaces {
+	all := configs.Namespaces{{Type: configs.NEWNS}, {Type: configs.NEWPID}, {Type: configs.NEWIPC}, {Type: configs.NEWUTS}}
+	if configs.IsNamespaceSupported(configs.NEWCGROUP) {
+		all = append(all, configs.Namespace{Type: configs.NEWCGROUP})
+	}
+	switch spec.Network {
+	case "", executor.NetworkHost:
+	case executor.NetworkNone:
+		all = append(all, configs.Namespace{Type: configs.NEWNET})
+	default:
+		all = append(all, configs.Namespace{Type: configs.NEWNET, Path: spec.Network})
+	}
+	if spec.UserNamespace || r.rootless {
+		all = append(all, configs.Namespace{Type: configs.NEWUSER})
+	}
+	return all
+}
+
+// mounts lists everything that is mounted in a container, in order.
+func (r *Runtime) mounts(spec *executor.Spec, rt root) []*configs.Mount {
+	const quiet = unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NODEV
+	all := slices.Clone(rt.mounts)
+	all = append(all, &configs.Mount{Device: "proc", Source: "proc", Destination: "/proc", Flags: quiet})
+	if r.dev != "" {
+		all = append(all, &configs.Mount{Device: "bind", Source: r.dev, Destination: "/dev", Flags: unix.MS_BIND | unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_RDONLY})
+	} else {
+		all = append(all, &configs.Mount{Device: "tmpfs", Source: "tmpfs", Destination: "/dev", Flags: unix.MS_NOSUID | unix.MS_STRICTATIME, Data: "mode=755,size=64k"})
+	}
+	pts := "newinstance,ptmxmode=0666,mode=0620"
+	if !r.rootless {
+		pts += ",gid=5"
+	}
+	all = append(all,
+		&configs.Mount{Device: "devpts", Source: "devpts", Destination: "/dev/pts", Flags: unix.MS_NOSUID | unix.MS_NOEXEC, Data: pts},
+		&configs.Mount{Device: "tmpfs", Source: "shm", Destination: "/dev/shm", Flags: quiet, Data: "mode=1777," + sharedMemory},
+		&configs.Mount{Device: "mqueue", Source: "mqueue", Destination: "/dev/mqueue", Flags: quiet},
+		r.sysMount(spec, quiet),
+	)
+	if r.cgroup == 2 && !r.rootless {
+		all = append(all, &configs.Mount{Device: "cgroup", Source: "cgroup", Destination: "/sys/fs/cgroup", Flags: quiet | unix.MS_RDONLY})
+	}
+	if !rt.writable {
+		all = append(all, &configs.Mount{Device: "tmpfs", Source: "tmp", Destination: "/tmp", Flags: unix.MS_NOSUID | unix.MS_NODEV, Data: "mode=1777," + tmpBytes})
+	}
+	for _, m := range spec.Mounts {
+		flags := unix.MS_BIND | unix.MS_REC | unix.MS_NOSUID | unix.MS_NODEV
+		if m.ReadOnly {
+			flags |= unix.MS_RDONLY
+		}
+		all = append(all, &configs.Mount{Device: "bind", Source: m.Source, Destination: m.Target, Flags: flags})
+	}
+	return all
+}
+
+// sysMount shows /sys. A user namespace may mount it only together with a network namespace, so without one the node's is shown.
+func (r *Runtime) sysMount(spec *executor.Spec, flags int) *configs.Mount {
+	hostNet := spec.Network == "" || spec.Network == executor.NetworkHost
+	if (spec.UserNamespace || r.rootless) && hostNet {
+		return &configs.Mount{Device: "bind", Source: "/sys", Destination: "/sys", Flags: flags | unix.MS_BIND | unix.MS_REC | unix.MS_RDONLY}
+	}
+	return &configs.Mount{Device: "sysfs", Source: "sysfs", Destination: "/sys", Flags: flags | unix.MS_RDONLY}
+}
+
+// identity is the user of a process, in numbers of the container.
+type identity struct {
+	uid, gid int
+	groups   []int
+}
+
+// lookup finds a user in the account files of a root. Links in them are followed inside the root only.
+func lookup(name string, rootDir string) (identity, error) {
+	if name == "" {
+		return identity{}, nil
+	}
+	passwd, err := securejoin.SecureJoin(rootDir, "/etc/passwd")
+	if err != nil {
+		return identity{}, err
+	}
+	group, err := securejoin.SecureJoin(rootDir, "/etc/group")
+	if err != nil {
+		return identity{}, err
+	}
+	found, err := user.GetExecUserPath(name, nil, passwd, group)
+	if err != nil {
+		return identity{}, executor.Errorf(executor.CodeInvalid, "user %q: %v", name, err)
+	}
+	return identity{uid: found.Uid, gid: found.Gid, groups: found.Sgids}, nil
+}
+
+// environment adds a PATH where there is none.
+func environment(env ...[]string) []string {
+	all := slices.Concat(env...)
+	if !slices.ContainsFunc(all, func(e string) bool { return strings.HasPrefix(e, "PATH=") }) {
+		all = append(all, defaultPath)
+	}
+	return all
+}
+
+// cgroupPath is where a container's limits are, below the root of every hierarchy.
+func (r *Runtime) cgroupPath(spec *executor.Spec) string {
+	return filepath.Join("/", r.parent, spec.CgroupParent, spec.ID)
+}

@@ -1,0 +1,132 @@
+package runc
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/opencontainers/cgroups"
+	"github.com/stowage/stowage/agent/executor"
+	"golang.org/x/sys/unix"
+)
+
+// detect finds out what this node can do, and says what it cannot.
+func (r *Runtime) detect(version string) {
+	f := executor.Features{Version: version, Rootless: r.rootless, Overlay: !r.rootless, Network: !r.rootless}
+	missing := func(format string, args ...any) { f.Missing = append(f.Missing, fmt.Sprintf(format, args...)) }
+	switch {
+	case r.rootless:
+		missing("limits of CPU, memory and processes: the executor does not run as root")
+		missing("images and networks of their own: the executor does not run as root")
+	case cgroups.IsCgroup2UnifiedMode():
+		r.cgroup = 2
+	default:
+		r.cgroup = 1
+		_, err := os.Stat("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes")
+		if r.swapCounted = err == nil; !r.swapCounted {
+			missing("swap is not counted as memory: the kernel runs without swapaccount")
+		}
+	}
+	r.swapCounted = r.swapCounted || r.cgroup == 2
+	if r.cgroup != 0 {
+		for _, name := range missingControllers(r.cgroup) {
+			missing("limit of %s: the cgroup controller is not available", name)
+		}
+	}
+	if f.Seccomp = hasSeccomp(); !f.Seccomp {
+		missing("seccomp: the kernel is built without filters; specs must say unconfined")
+	}
+	if f.UserNamespace = hasUserNamespaces(); !f.UserNamespace {
+		missing("user namespaces: the kernel does not allow them (user.max_user_namespaces)")
+	}
+	if f.Overlay && !hasFilesystem("overlay") {
+		f.Overlay = false
+		missing("overlay: the kernel module is not loaded; writable roots and images do not work")
+	}
+	f.Cgroup = r.cgroup
+	r.features = f
+}
+
+func missingControllers(version int) []string {
+	var missing []string
+	for _, name := range []string{"cpu", "memory", "pids"} {
+		there := false
+		if version == 2 {
+			data, _ := os.ReadFile("/sys/fs/cgroup/cgroup.controllers")
+			for _, field := range bytes.Fields(data) {
+				there = there || string(field) == name
+			}
+		} else {
+			_, err := os.Stat(filepath.Join("/sys/fs/cgroup", name, "cgroup.procs"))
+			there = err == nil
+		}
+		if !there {
+			missing = append(missing, name)
+		}
+	}
+	return missing
+}
+
+// hasSeccomp asks for the state of a filter that is not there: EFAULT is the answer of a kernel that has them.
+func hasSeccomp() bool {
+	return unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, 0, 0, 0) == unix.EFAULT
+}
+
+func hasUserNamespaces() bool {
+	for _, file := range []string{"/proc/sys/user/max_user_namespaces", "/proc/sys/kernel/unprivileged_userns_clone"} {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		if n, err := strconv.Atoi(string(bytes.TrimSpace(data))); err == nil && n == 0 && (file[10] == 'u' || os.Geteuid() != 0) {
+			return false
+		}
+	}
+	_, err := os.Stat("/proc/self/ns/user")
+	return err == nil
+}
+
+func hasFilesystem(name string) bool {
+	data, err := os.ReadFile("/proc/filesystems")
+	if err != nil {
+		return false
+	}
+	for _, field := range bytes.Fields(data) {
+		if string(field) == name {
+			return true
+		}
+	}
+	return false
+}
+
+// supports refuses what this node cannot give: a task is never isolated less than its spec says.
+func (r *Runtime) supports(spec *executor.Spec) error {
+	f := r.features
+	no := func(what string) error {
+		return executor.Errorf(executor.CodeUnsupported, "container %q: this node has no %s", spec.ID, what)
+	}
+	switch {
+	case !spec.Unconfined && !f.Seccomp:
+		return no("seccomp")
+	case (spec.UserNamespace || r.rootless) && !f.UserNamespace:
+		return no("user namespaces")
+	case !f.Overlay && spec.Root.Kind == executor.RootLayers:
+		return no("overlay mounts, which images need")
+	case !f.Overlay && !r.rootless && (spec.Root.Writable != "" || len(spec.Mounts) > 0):
+		return no("overlay mounts, which writable roots need")
+	case r.rootless && filepath.IsAbs(spec.Network):
+		return no("networks of its own without root")
+	}
+	return nil
+}
+
+func readJSON(file string, v any) error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, v)
+}

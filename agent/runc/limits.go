@@ -1,0 +1,68 @@
+package runc
+
+import (
+	"github.com/opencontainers/cgroups"
+	devices "github.com/opencontainers/cgroups/devices/config"
+	"github.com/stowage/stowage/agent/executor"
+)
+
+const (
+	// cpuPeriod is the period over which a hard CPU limit is counted, in microseconds: the kernel's default.
+	cpuPeriod = 100_000
+	// minQuota is the least quota the kernel takes, in microseconds.
+	minQuota = 1_000
+	// minShares is the least weight the kernel takes on cgroup v1.
+	minShares = 2
+)
+
+// limits translates a spec to what the cgroup library writes: the same numbers for v1 and v2, which it converts where the files
+// differ (cpu.shares to cpu.weight, soft limit to memory.low).
+//
+// Memory: the hard limit is memory_max if set, else memory. If both are set, memory is what the kernel tries to leave to the
+// container when the node gets short (v1: soft limit, v2: memory.low). Swap counts as memory, so a limit is a limit.
+func limits(spec *executor.Spec, v2, swapCounted bool) *cgroups.Resources {
+	r := &cgroups.Resources{Devices: deviceRules(), CpuShares: shares(spec.CPUMillis)}
+	if v2 {
+		r.CpuWeight = cgroups.ConvertCPUSharesToCgroupV2Value(r.CpuShares)
+		// A container killed for memory is killed whole, rather than left without one of its processes.
+		r.Unified = map[string]string{"memory.oom.group": "1"}
+	}
+	if spec.CPUMaxMillis > 0 {
+		r.CpuPeriod = cpuPeriod
+		r.CpuQuota = max(spec.CPUMaxMillis*cpuPeriod/1000, minQuota)
+	}
+	if limit := spec.MemoryLimit(); limit > 0 {
+		r.Memory = limit
+		if swapCounted {
+			r.MemorySwap = limit
+		}
+		if spec.MemoryMaxBytes > 0 {
+			r.MemoryReservation = spec.MemoryBytes
+		}
+	}
+	pids := spec.PidsMax
+	if pids == 0 {
+		pids = executor.DefaultPidsMax
+	}
+	r.PidsLimit = &pids
+	return r
+}
+
+// shares are relative weights: 1024 for a core.
+func shares(millis int64) uint64 { return uint64(max(millis*1024/1000, minShares)) }
+
+// deviceRules deny every device but the harmless ones of /dev and terminals. Making device nodes is not allowed either.
+func deviceRules() []*devices.Rule {
+	rules := []*devices.Rule{{Type: devices.WildcardDevice, Major: devices.Wildcard, Minor: devices.Wildcard, Permissions: "rwm"}}
+	for _, d := range deviceNodes {
+		rules = append(rules, charDevice(int64(d.major), int64(d.minor)))
+	}
+	return append(rules,
+		charDevice(5, 1),                  // console
+		charDevice(5, 2),                  // ptmx
+		charDevice(136, devices.Wildcard)) // terminals
+}
+
+func charDevice(major, minor int64) *devices.Rule {
+	return &devices.Rule{Type: devices.CharDevice, Major: major, Minor: minor, Permissions: "rw", Allow: true}
+}

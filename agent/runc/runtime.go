@@ -1,0 +1,420 @@
+package runc
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/runc/libcontainer"
+	"github.com/opencontainers/runc/libcontainer/configs"
+	"github.com/opencontainers/runc/libcontainer/utils"
+	"github.com/stowage/stowage/agent/executor"
+	"golang.org/x/sys/unix"
+)
+
+// Runtime makes containers. It is safe for concurrent use.
+type Runtime struct {
+	dir      string // below it: run/ID, state/ID (libcontainer's), skeleton, dev
+	parent   string // cgroup of all containers, below the root of every hierarchy
+	skeleton string
+	folders  []string // program folders to mount
+	dev      string   // ready-made /dev; empty without root
+	masked   []string
+	readonly []string
+	maxFiles uint64
+
+	rootless    bool
+	cgroup      int // version
+	swapCounted bool
+	features    executor.Features
+	filters     filters
+
+	mu     sync.Mutex
+	parked map[string]*parked
+	seen   [2]time.Time // when the files of changing were changed
+	// prune is held for writing while empty parent cgroups are removed, for reading while new ones appear below them.
+	prune sync.RWMutex
+}
+
+// parked is a container between Prepare and Release.
+type parked struct {
+	container *libcontainer.Container
+	status    *os.File // brings why the command could not be executed, or its end
+}
+
+// placement is what has to be known to remove a container, written before anything of it exists.
+type placement struct {
+	Cgroup string `json:"cgroup"`
+	// Work is the overlay's work directory.
+	Work string `json:"work,omitempty"`
+}
+
+// New prepares a node for containers, with its files below dir and their cgroups below parent. Only one Runtime uses a dir.
+func New(dir, parent, version string) (*Runtime, error) {
+	if !filepath.IsLocal(parent) {
+		return nil, fmt.Errorf("cgroup parent %q: use a relative path without dots", parent)
+	}
+	if err := checkStatic(); err != nil {
+		return nil, err
+	}
+	r := &Runtime{
+		dir: dir, parent: parent, skeleton: filepath.Join(dir, "skeleton"), rootless: os.Geteuid() != 0,
+		masked: onNode(maskedPaths), readonly: onNode(readonlyPaths), parked: map[string]*parked{},
+	}
+	// What libcontainer executes takes this over: one processor is enough to build a container, and booting with one is faster.
+	if err := os.Setenv("GOMAXPROCS", "1"); err != nil {
+		return nil, err
+	}
+	for _, d := range []string{dir, filepath.Join(dir, "run"), filepath.Join(dir, "state")} {
+		if err := os.MkdirAll(d, 0o711); err != nil {
+			return nil, fmt.Errorf("make runtime folder: %w", err)
+		}
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return nil, fmt.Errorf("read limit of open files: %w", err)
+	}
+	r.maxFiles = limit.Max
+	var err error
+	if r.folders, err = makeSkeleton(r.skeleton); err != nil {
+		return nil, err
+	}
+	if !r.rootless {
+		dev := filepath.Join(dir, "dev")
+		_ = unix.Unmount(dev, unix.MNT_DETACH)
+		if err := makeDev(dev); err != nil {
+			return nil, err
+		}
+		r.dev = dev
+	}
+	r.detect(version)
+	return r, nil
+}
+
+// Features says what containers can have on this node.
+func (r *Runtime) Features() executor.Features { return r.features }
+
+// Close removes what New made: the device file system, and the parent cgroup if no container is left in it.
+func (r *Runtime) Close() error {
+	if r.dev != "" {
+		if err := unix.Unmount(r.dev, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmount dev: %w", err)
+		}
+	}
+	r.removeParents(filepath.Join("/", r.parent))
+	return nil
+}
+
+func (r *Runtime) runDir(id string) string    { return filepath.Join(r.dir, "run", id) }
+func (r *Runtime) stateDir() string           { return filepath.Join(r.dir, "state") }
+func (r *Runtime) placement(id string) string { return filepath.Join(r.runDir(id), "placement.json") }
+
+// Prepare implements executor.Runtime.
+func (r *Runtime) Prepare(spec *executor.Spec, stdio executor.Stdio) (int, error) {
+	if err := r.supports(spec); err != nil {
+		return 0, err
+	}
+	r.prune.RLock()
+	defer r.prune.RUnlock()
+	dir := r.runDir(spec.ID)
+	if err := os.Mkdir(dir, 0o711); err != nil {
+		return 0, fmt.Errorf("make runtime folder: %w", err)
+	}
+	cgroup := r.cgroupPath(spec)
+	place := placement{Cgroup: cgroup}
+	if spec.Root.Writable != "" && !r.rootless {
+		place.Work = workDir(spec.Root.Writable)
+	}
+	data, err := json.Marshal(place)
+	if err != nil {
+		return 0, err
+	}
+	if err := os.WriteFile(r.placement(spec.ID), data, 0o600); err != nil {
+		return 0, fmt.Errorf("write placement: %w", err)
+	}
+	if err := r.refresh(); err != nil {
+		return 0, err
+	}
+	rt, err := r.makeRoot(spec, dir)
+	if err != nil {
+		return 0, err
+	}
+	pid, err := r.create(spec, rt, cgroup, stdio)
+	return pid, errors.Join(err, rt.release())
+}
+
+// create builds the container and parks it.
+func (r *Runtime) create(spec *executor.Spec, rt root, cgroup string, stdio executor.Stdio) (int, error) {
+	who, err := lookup(spec.User, rt.path)
+	if err != nil {
+		return 0, err
+	}
+	config := r.config(spec, rt, cgroup)
+	if err := own(config, rt, who, stdio); err != nil {
+		return 0, err
+	}
+	container, err := libcontainer.Create(r.stateDir(), spec.ID, config)
+	if err != nil {
+		return 0, fmt.Errorf("create container: %w", err)
+	}
+	process, status, err := r.process(spec, who, spec.Command, environment(spec.Env), stdio)
+	if err != nil {
+		return 0, err
+	}
+	process.Init = true
+	process.Cwd = orRoot(spec.Dir)
+	err = container.Start(process)
+	process.ExtraFiles[1].Close()
+	if err != nil {
+		status.Close()
+		return 0, fmt.Errorf("start container: %w", err)
+	}
+	pid, err := process.Pid()
+	if err != nil {
+		status.Close()
+		return 0, err
+	}
+	r.mu.Lock()
+	r.parked[spec.ID] = &parked{container, status}
+	r.mu.Unlock()
+	return pid, nil
+}
+
+// own lets the user of a task reopen its output by name, as /dev/stdout, and gives a mapped root its root folder.
+func own(config *configs.Config, rt root, who identity, stdio executor.Stdio) error {
+	uid, err := config.HostUID(who.uid)
+	if err != nil {
+		return executor.Errorf(executor.CodeInvalid, "user %d is not mapped: %v", who.uid, err)
+	}
+	gid, err := config.HostGID(who.gid)
+	if err != nil {
+		return executor.Errorf(executor.CodeInvalid, "group %d is not mapped: %v", who.gid, err)
+	}
+	for _, f := range []*os.File{stdio.Out, stdio.Err} {
+		if f != nil && (uid != 0 || gid != 0) && !config.RootlessEUID {
+			if err := f.Chown(uid, gid); err != nil {
+				return fmt.Errorf("give output to the task: %w", err)
+			}
+		}
+	}
+	if rt.mounted && rt.writable && len(config.UIDMappings) > 0 {
+		if err := os.Chown(rt.path, int(config.UIDMappings[0].HostID), int(config.GIDMappings[0].HostID)); err != nil {
+			return fmt.Errorf("give root to the container: %w", err)
+		}
+	}
+	return nil
+}
+
+func orRoot(dir string) string {
+	if dir == "" {
+		return "/"
+	}
+	return dir
+}
+
+// process describes a process whose command is executed by run.c. ExtraFiles are its descriptors 3 and 4; the second is the caller's
+// to close.
+func (r *Runtime) process(spec *executor.Spec, who identity, command, env []string, stdio executor.Stdio) (*libcontainer.Process, *os.File, error) {
+	filter, err := r.filters.get(capabilitiesOf(spec), spec.Unconfined)
+	if err != nil {
+		return nil, nil, err
+	}
+	status, report, err := os.Pipe()
+	if err != nil {
+		return nil, nil, fmt.Errorf("make status pipe: %w", err)
+	}
+	p := &libcontainer.Process{
+		Args:             append([]string{"/proc/self/exe", "stowage-run"}, command...),
+		Env:              env,
+		UID:              who.uid,
+		GID:              who.gid,
+		AdditionalGroups: who.groups,
+		ExtraFiles:       []*os.File{filter, report},
+	}
+	if r.rootless {
+		p.AdditionalGroups = nil
+	}
+	// A nil *os.File in an interface is not nil.
+	if stdio.In != nil {
+		p.Stdin = stdio.In
+	}
+	if stdio.Out != nil {
+		p.Stdout = stdio.Out
+	}
+	if stdio.Err != nil {
+		p.Stderr = stdio.Err
+	}
+	return p, status, nil
+}
+
+// Release implements executor.Runtime.
+func (r *Runtime) Release(id string) error {
+	r.mu.Lock()
+	p := r.parked[id]
+	delete(r.parked, id)
+	r.mu.Unlock()
+	if p == nil {
+		// An earlier executor parked it.
+		container, err := libcontainer.Load(r.stateDir(), id)
+		if err != nil {
+			return fmt.Errorf("load container: %w", err)
+		}
+		if status, err := container.Status(); err != nil || status != libcontainer.Created {
+			return err
+		}
+		p = &parked{container: container}
+	}
+	if p.status != nil {
+		defer p.status.Close()
+	}
+	if err := p.container.Exec(); err != nil {
+		return fmt.Errorf("release container: %w", err)
+	}
+	if p.status == nil {
+		return nil
+	}
+	return readStatus(p.status)
+}
+
+// readStatus waits until a command is executed, or says why not; see run.c.
+func readStatus(status *os.File) error {
+	data, err := io.ReadAll(status)
+	if err != nil {
+		return fmt.Errorf("read status of command: %w", err)
+	}
+	if len(data) < 2 {
+		return nil
+	}
+	reason := unix.Errno(data[1])
+	switch {
+	case data[0] == 1:
+		return fmt.Errorf("install seccomp filter: %w", reason)
+	case reason == unix.ENOENT:
+		return executor.Errorf(executor.CodeCommand, "command not found: it is not in the container, or its interpreter is not")
+	}
+	return executor.Errorf(executor.CodeCommand, "command cannot be executed: %v", reason)
+}
+
+// Exec implements executor.Runtime.
+func (r *Runtime) Exec(spec *executor.Spec, e *executor.ExecSpec, stdio executor.Stdio) (int, *os.File, error) {
+	container, err := libcontainer.Load(r.stateDir(), spec.ID)
+	if err != nil {
+		return 0, nil, fmt.Errorf("load container: %w", err)
+	}
+	name := e.User
+	if name == "" {
+		name = spec.User
+	}
+	state, err := container.State()
+	if err != nil {
+		return 0, nil, fmt.Errorf("read container: %w", err)
+	}
+	who, err := lookup(name, fmt.Sprintf("/proc/%d/root", state.InitProcessPid))
+	if err != nil {
+		return 0, nil, err
+	}
+	process, status, err := r.process(spec, who, e.Command, environment(spec.Env, e.Env), stdio)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer status.Close()
+	process.Cwd = orRoot(spec.Dir)
+	if e.Dir != "" {
+		process.Cwd = e.Dir
+	}
+	terminal, err := startAttached(container, process, e)
+	if err != nil {
+		return 0, nil, err
+	}
+	pid, err := process.Pid()
+	if err == nil {
+		err = readStatus(status)
+	}
+	if err != nil {
+		if terminal != nil {
+			terminal.Close()
+		}
+		_, _ = process.Wait()
+		return 0, nil, err
+	}
+	return pid, terminal, nil
+}
+
+// startAttached starts a process, and returns its terminal if it asks for one.
+func startAttached(container *libcontainer.Container, process *libcontainer.Process, e *executor.ExecSpec) (*os.File, error) {
+	report := process.ExtraFiles[1]
+	defer report.Close()
+	if !e.Terminal {
+		if err := container.Start(process); err != nil {
+			return nil, fmt.Errorf("start process: %w", err)
+		}
+		return nil, nil
+	}
+	parent, child, err := utils.NewSockPair("console")
+	if err != nil {
+		return nil, fmt.Errorf("make terminal socket: %w", err)
+	}
+	defer parent.Close()
+	defer child.Close()
+	process.ConsoleSocket = child
+	process.ConsoleWidth, process.ConsoleHeight = e.Size.Width, e.Size.Height
+	if err := container.Start(process); err != nil {
+		return nil, fmt.Errorf("start process: %w", err)
+	}
+	got, err := utils.RecvFile(parent)
+	if err != nil {
+		return nil, fmt.Errorf("receive terminal: %w", err)
+	}
+	defer got.Close()
+	fd, err := unix.FcntlInt(got.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, fmt.Errorf("receive terminal: %w", err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("receive terminal: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "terminal"), nil
+}
+
+// Remove implements executor.Runtime.
+func (r *Runtime) Remove(id string) error {
+	r.mu.Lock()
+	if p := r.parked[id]; p != nil && p.status != nil {
+		p.status.Close()
+	}
+	delete(r.parked, id)
+	r.mu.Unlock()
+	var place placement
+	data, err := os.ReadFile(r.placement(id))
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+	case err != nil:
+		return fmt.Errorf("read placement: %w", err)
+	default:
+		if err := json.Unmarshal(data, &place); err != nil {
+			// The disk was full when it was written: then nothing else of the container exists.
+			place = placement{}
+		}
+	}
+	if place.Cgroup != "" {
+		if err := r.removeCgroup(place.Cgroup); err != nil {
+			return err
+		}
+	}
+	_ = unix.Unmount(filepath.Join(r.runDir(id), "root"), unix.MNT_DETACH)
+	for _, dir := range []string{filepath.Join(r.stateDir(), id), place.Work, r.runDir(id)} {
+		if dir == "" {
+			continue
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("remove container files: %w", err)
+		}
+	}
+	return nil
+}

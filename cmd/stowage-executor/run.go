@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+
+	"github.com/stowage/stowage/agent/executor"
+	"github.com/stowage/stowage/agent/runc"
+)
+
+// version is set by the linker.
+var version = "development"
+
+// memoryTarget keeps the garbage of an idle executor small, in bytes; what containers need goes beyond it without harm.
+const memoryTarget = 12 << 20
+
+// hardToKill is the executor's own preference of the kernel when memory is short: tasks go first.
+const hardToKill = "-900"
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet("stowage-executor", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	stateDir := flags.String("state-dir", "/var/lib/stowage/executor", "folder for state; one executor at a time uses it")
+	socket := flags.String("socket", "/run/stowage/executor.sock", "unix socket to listen on")
+	parent := flags.String("cgroup-parent", "stowage", "cgroup of all containers")
+	showVersion := flags.Bool("version", false, "print the version and exit")
+	if err := flags.Parse(args[1:]); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q; see --help", flags.Arg(0))
+	}
+	if *showVersion {
+		_, err := fmt.Fprintf(stdout, "stowage-executor %s, protocol %d\n", version, executor.Version)
+		return err
+	}
+	return serve(ctx, *stateDir, *socket, *parent)
+}
+
+func serve(ctx context.Context, stateDir, socket, parent string) (err error) {
+	if err := runc.Seal(); err != nil {
+		return err
+	}
+	debug.SetMemoryLimit(memoryTarget)
+	if os.Geteuid() == 0 {
+		// Without it the executor works just as well, until memory is short.
+		_ = os.WriteFile("/proc/self/oom_score_adj", []byte(hardToKill), 0)
+	}
+	if stateDir, err = filepath.Abs(stateDir); err != nil {
+		return err
+	}
+	lock, err := executor.LockState(stateDir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	rt, err := runc.New(filepath.Join(stateDir, "runtime"), parent, version)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rt.Close()) }()
+	server, err := executor.Open(lock, rt, rt.Features())
+	if err != nil {
+		return err
+	}
+	return server.Run(ctx, socket)
+}
