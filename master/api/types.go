@@ -1,0 +1,309 @@
+package api
+
+import (
+	"strings"
+
+	"github.com/stowage/stowage/spec"
+)
+
+// Error is the body of every answer that is not a success.
+type Error struct {
+	Status      int               `json:"-"`                     // of HTTP
+	Message     string            `json:"error"`                 // what went wrong, as a sentence
+	Remedy      string            `json:"remedy,omitempty"`      // what to do about it
+	Differs     []string          `json:"differs,omitempty"`     // of a refused approval: what is no longer as the plan says
+	Diagnostics []spec.Diagnostic `json:"diagnostics,omitempty"` // of a revision that cannot be used
+}
+
+// Error returns the message with its remedy and what differs.
+func (e *Error) Error() string {
+	text := e.Message
+	if e.Remedy != "" {
+		text += ": " + e.Remedy
+	}
+	if len(e.Differs) > 0 {
+		text += "\n  " + strings.Join(e.Differs, "\n  ")
+	}
+	return text
+}
+
+// Status is how the cluster and its master are, on one page.
+type Status struct {
+	Version  string        `json:"version"` // of the master's program
+	Started  spec.Time     `json:"started"`
+	Now      spec.Time     `json:"now"`
+	Cluster  string        `json:"cluster,omitempty"`
+	Phase    Phase         `json:"phase"`
+	Waiting  string        `json:"waiting,omitempty"` // for what, as a sentence, while Phase is PhaseSettling
+	Source   Source        `json:"source"`
+	Follows  *Followed     `json:"follows,omitempty"` // nil before the first good revision
+	Refused  *Refused      `json:"refused,omitempty"` // the newest revision, when it cannot be used
+	Pending  *PendingPlan  `json:"pending,omitempty"` // a plan that waits for approval
+	Nodes    NodeCounts    `json:"nodes"`
+	Work     WorkCounts    `json:"work"`
+	Problems []Problem     `json:"problems,omitempty"` // what a person should look at, worst first
+	Plan     *spec.Summary `json:"plan,omitempty"`     // what is still to be done for the followed revision
+}
+
+// Phase is how far a master has come.
+type Phase string
+
+// The phases.
+const (
+	PhaseStarting  Phase = "starting"  // the journal is being read, or another master leads
+	PhaseSettling  Phase = "settling"  // leading, and waiting for what the agents report before anything is decided
+	PhaseLeading   Phase = "leading"   // deciding
+	PhaseSuspended Phase = "suspended" // the journal cannot be written: nothing is decided, everything runs on
+)
+
+// Source is the followed repository.
+type Source struct {
+	URL     string      `json:"url"`
+	Branch  string      `json:"branch,omitempty"`
+	Path    string      `json:"path,omitempty"`
+	Head    spec.Commit `json:"head,omitempty"`    // of the branch, as last seen
+	Contact spec.Time   `json:"contact,omitempty"` // when the repository was last reached
+	Error   string      `json:"error,omitempty"`   // why it cannot be reached now
+}
+
+// Followed is the revision that decides.
+type Followed struct {
+	Commit  spec.Commit `json:"commit"`
+	Subject string      `json:"subject,omitempty"`
+	Author  string      `json:"author,omitempty"`
+	Time    spec.Time   `json:"time,omitempty"` // of the commit
+	Signed  bool        `json:"signed,omitempty"`
+	Plan    spec.PlanID `json:"plan,omitempty"`
+	By      string      `json:"by,omitempty"`   // who approved it
+	Left    spec.Commit `json:"left,omitempty"` // of a rollback: the head that is not followed
+}
+
+// Refused is a revision with errors.
+type Refused struct {
+	Commit      spec.Commit       `json:"commit"`
+	Subject     string            `json:"subject,omitempty"`
+	Diagnostics []spec.Diagnostic `json:"diagnostics"`
+}
+
+// PendingPlan is a plan that waits for approval.
+type PendingPlan struct {
+	Plan    spec.PlanID  `json:"plan"`
+	Commit  spec.Commit  `json:"commit"`
+	Subject string       `json:"subject,omitempty"`
+	Why     string       `json:"why"`
+	Summary spec.Summary `json:"summary"`
+}
+
+// NodeCounts counts nodes by state.
+type NodeCounts struct {
+	Ready    int `json:"ready"`
+	Draining int `json:"draining"`
+	Drained  int `json:"drained"`
+	Unknown  int `json:"unknown"`
+	Down     int `json:"down"`
+}
+
+// WorkCounts counts apps, and allocations by state.
+type WorkCounts struct {
+	Apps        int                `json:"apps"`
+	Allocations int                `json:"allocations"` // that have not ended
+	Running     int                `json:"running"`
+	Healthy     int                `json:"healthy"`
+	Blocked     int                `json:"blocked"` // slots without a place
+	States      map[spec.State]int `json:"states,omitempty"`
+}
+
+// Problem is something that a person should look at.
+type Problem struct {
+	Subject string `json:"subject"` // app, node, plugin, commit …
+	What    string `json:"what"`
+	Remedy  string `json:"remedy,omitempty"`
+}
+
+// Node is a node with what runs on it.
+type Node struct {
+	spec.NodeView
+	Used        spec.Resources `json:"used"` // by allocations that have not ended
+	Allocations int            `json:"allocations"`
+	Drain       *spec.Drain    `json:"drain,omitempty"`
+}
+
+// App is an app with how it is doing.
+type App struct {
+	Name      spec.AppName  `json:"name"`
+	Kind      spec.Kind     `json:"kind"`
+	Role      spec.RoleName `json:"role"`
+	Priority  int           `json:"priority"`
+	Count     int           `json:"count"`
+	Live      int           `json:"live"` // allocations that have not ended
+	Running   int           `json:"running"`
+	Healthy   int           `json:"healthy"`
+	Version   spec.Hash     `json:"version"`             // that is desired
+	Commit    spec.Commit   `json:"commit,omitempty"`    // that is followed
+	Framework string        `json:"framework,omitempty"` // "driver name" of the block that made it
+	Rollout   *spec.Rollout `json:"rollout,omitempty"`
+	Blocked   *spec.Blocked `json:"blocked,omitempty"`
+	Held      string        `json:"held,omitempty"`
+	Steps     []string      `json:"steps,omitempty"` // of a framework driver
+	Pos       spec.Pos      `json:"pos"`
+	Spec      *spec.App     `json:"spec,omitempty"` // where one app is asked for
+}
+
+// BlockedApp is an app with slots that have no place, or that is held.
+type BlockedApp struct {
+	App     spec.AppName  `json:"app"`
+	Blocked *spec.Blocked `json:"blocked,omitempty"`
+	Held    string        `json:"held,omitempty"`
+	Pos     spec.Pos      `json:"pos"`
+}
+
+// Role is a party to fair sharing and what it has.
+type Role struct {
+	Name        spec.RoleName   `json:"name"`
+	Weight      int             `json:"weight"`
+	Quota       *spec.Resources `json:"quota,omitempty"`
+	Used        spec.Resources  `json:"used"`
+	Share       spec.Milli      `json:"share"` // dominant share: the largest part it has of any resource, in thousandths
+	Allocations int             `json:"allocations"`
+}
+
+// Explanation tells why something is as it is.
+type Explanation struct {
+	Subject    string               `json:"subject"` // allocation, slot, app or node, as people write it
+	Allocation *spec.AllocationView `json:"allocation,omitempty"`
+	Spec       *spec.App            `json:"spec,omitempty"`    // of the version that the allocation follows
+	Change     *spec.Change         `json:"change,omitempty"`  // the step of a plan that placed it, while that is kept
+	Plan       spec.PlanID          `json:"plan,omitempty"`    // of Change
+	Next       *spec.Change         `json:"next,omitempty"`    // what will be done to it
+	Blocked    *spec.Blocked        `json:"blocked,omitempty"` // of its app, when its slot has no place
+	Held       string               `json:"held,omitempty"`
+	Rollout    *spec.Rollout        `json:"rollout,omitempty"`
+	Story      []spec.Event         `json:"story,omitempty"` // oldest first
+}
+
+// HistoryEntry is a revision that was followed.
+type HistoryEntry struct {
+	Time    spec.Time    `json:"time"`
+	Commit  spec.Commit  `json:"commit"`
+	Subject string       `json:"subject,omitempty"`
+	Author  string       `json:"author,omitempty"`
+	Signed  bool         `json:"signed,omitempty"`
+	By      string       `json:"by,omitempty"`
+	Plan    spec.PlanID  `json:"plan"`
+	Kept    bool         `json:"kept"` // the whole plan can be shown
+	Summary spec.Summary `json:"summary"`
+	Left    spec.Commit  `json:"left,omitempty"`
+}
+
+// Diff is what differs between two plans, one sentence for each step that only one of them has.
+type Diff struct {
+	From    spec.PlanID `json:"from"`
+	To      spec.PlanID `json:"to"`
+	Only    []string    `json:"only_from,omitempty"`
+	New     []string    `json:"only_to,omitempty"`
+	Changed []string    `json:"changed,omitempty"`
+}
+
+// Applied is the answer to an approval and to every other wish.
+type Applied struct {
+	Plan *spec.Plan `json:"plan,omitempty"`  // that took effect, or waits now
+	NoOp bool       `json:"no_op,omitempty"` // it was so already
+}
+
+// Validation is the answer to an uploaded tree.
+type Validation struct {
+	Cluster     string            `json:"cluster,omitempty"`
+	Apps        int               `json:"apps"`
+	Diagnostics []spec.Diagnostic `json:"diagnostics,omitempty"`
+}
+
+// ApplyRequest approves a plan: either ID or Plan is set.
+type ApplyRequest struct {
+	ID   spec.PlanID `json:"id,omitempty"`
+	Plan *spec.Plan  `json:"plan,omitempty"` // saved earlier with stowage plan --out
+	Mode string      `json:"mode,omitempty"` // "exact" or "bounded"; "" is bounded
+}
+
+// DrainRequest says how a node is to become empty.
+type DrainRequest struct {
+	Deadline spec.Duration `json:"deadline,omitempty"` // from now; what is left then is stopped all the same. 0: none
+	Reason   string        `json:"reason,omitempty"`
+}
+
+// AppRequest names an app.
+type AppRequest struct {
+	App    spec.AppName `json:"app"`
+	Reason string       `json:"reason,omitempty"`
+}
+
+// RollbackRequest names the commit to follow: a branch, a tag, or (the beginning of) a hash.
+type RollbackRequest struct {
+	Ref string `json:"ref"`
+}
+
+// TokenRequest asks for a token.
+type TokenRequest struct {
+	Kind string `json:"kind"`           // operator, reader or agent
+	Name string `json:"name,omitempty"` // whose it is
+	TTL  string `json:"ttl,omitempty"`  // "12h"; "": a day for agents, else for ever; "never": for ever
+}
+
+// Token is a token without its secret.
+type Token struct {
+	ID      string    `json:"id"`
+	Kind    string    `json:"kind"`
+	Name    string    `json:"name,omitempty"`
+	Created spec.Time `json:"created"`
+	Expires spec.Time `json:"expires,omitempty"`
+}
+
+// NewToken is a token with its secret, which is told this once.
+type NewToken struct {
+	Token
+	Secret string `json:"secret"`
+	Join   string `json:"join,omitempty"` // of kind agent: what stowage agent --join takes, with the master's fingerprint
+	Link   string `json:"link,omitempty"` // address of the agents' link
+}
+
+// JoinRequest is how an agent asks for its certificate. The Authorization header holds its token, or it uses its
+// present certificate (on the route renew).
+type JoinRequest struct {
+	Node spec.NodeID `json:"node"`
+	CSR  string      `json:"csr"` // PEM, ECDSA P-256; only its key counts
+}
+
+// JoinAnswer is an agent's certificate and where to go with it.
+type JoinAnswer struct {
+	Certificate string `json:"certificate"` // PEM
+	CA          string `json:"ca"`          // PEM
+	Link        string `json:"link"`        // host:port of the agents' link
+}
+
+// Plugin is a plugin of the followed or waiting revision as its host sees it.
+type Plugin struct {
+	Name     string          `json:"name"`
+	Kind     spec.PluginKind `json:"kind"`
+	SHA256   string          `json:"sha256"`
+	State    string          `json:"state"`
+	Reason   string          `json:"reason,omitempty"`
+	Version  string          `json:"version,omitempty"`
+	Pid      int             `json:"pid,omitempty"`
+	Restarts int             `json:"restarts"`
+}
+
+// Event is one line of the story with its place in the stream.
+type Event struct {
+	ID string `json:"id"`
+	spec.Event
+}
+
+// Change is what the watch stream tells: allocations and apps that are new or different, and what is gone.
+type Change struct {
+	Allocations []spec.AllocationView `json:"allocations,omitempty"`
+	Gone        []spec.AllocationID   `json:"gone,omitempty"`
+	Apps        []App                 `json:"apps,omitempty"`
+	// Settled says that nothing is left to do for the followed revision: every app has what it asks for.
+	Settled bool        `json:"settled"`
+	Commit  spec.Commit `json:"commit,omitempty"` // followed now
+	Pending spec.PlanID `json:"pending,omitempty"`
+}
