@@ -1,0 +1,262 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/stowage/stowage/agent/executor"
+	"github.com/stowage/stowage/agent/facts"
+	"github.com/stowage/stowage/agent/image"
+	"github.com/stowage/stowage/agent/probe"
+	"github.com/stowage/stowage/reconcile/node"
+	"github.com/stowage/stowage/spec"
+	"golang.org/x/sys/unix"
+)
+
+// Config is what an agent needs to know.
+type Config struct {
+	Node         spec.NodeID // "" is the host name
+	DataDir      string
+	Master       string // base URL of the master's API; needed to join
+	JoinToken    string // needed once
+	Executor     string // path of the stowage-executor binary
+	CgroupParent string // "" is "stowage"
+	Version      string
+	Facts        facts.Options // DataDir is filled in
+	PortFirst    int           // see spec.Node
+	PortLast     int
+	Log          *slog.Logger
+}
+
+// pressure bounds how much is under way at once.
+const (
+	// maxEvents wait for the core before whoever brings more has to wait too.
+	maxEvents = 4096
+	// maxBatch events are taken in one step of the core, so that a storm of them is one report.
+	maxBatch = 1024
+)
+
+// agent is one running agent.
+type agent struct {
+	cfg       Config
+	log       *slog.Logger
+	core      *node.Core
+	memory    memory
+	folders   folders
+	images    *image.Store
+	sources   *sources
+	keeper    *keeper
+	prober    *probe.Prober
+	link      *link
+	windows   *windows
+	errands   *errands
+	events    chan node.Event
+	catalogue catalogue
+
+	describe sync.Mutex
+	node     spec.Node
+}
+
+// Run is the agent until the context ends. Tasks run on after it; the next agent on the same directory adopts them.
+func Run(ctx context.Context, cfg Config) error {
+	a, err := open(ctx, &cfg)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	remembered, err := a.memory.load(a.log)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var parts sync.WaitGroup
+	failed := make(chan error, 4)
+	part := func(run func(context.Context) error) {
+		parts.Go(func() {
+			if err := run(ctx); err != nil {
+				failed <- err
+				cancel()
+			}
+		})
+	}
+	a.log.Info("agent started", "node", a.cfg.Node, "data", a.cfg.DataDir, "cpu", a.node.Capacity.CPU, "memory", a.node.Capacity.Memory)
+	part(func(ctx context.Context) error { return a.loop(ctx, remembered) })
+	part(func(ctx context.Context) error { return a.keeper.run(ctx, a.tell(ctx)) })
+	part(a.prober.Run)
+	part(func(ctx context.Context) error {
+		a.link.tell = a.tell(ctx)
+		return a.link.run(ctx)
+	})
+	part(a.watchFacts)
+	<-ctx.Done()
+	cancel()
+	a.windows.closeAll()
+	parts.Wait()
+	a.errands.wait()
+	a.windows.wg.Wait()
+	select {
+	case err := <-failed:
+		return err
+	default:
+		return nil
+	}
+}
+
+func open(ctx context.Context, cfg *Config) (*agent, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Node == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return nil, fmt.Errorf("name node: %w: name it with --node", err)
+		}
+		cfg.Node = spec.NodeID(name)
+	}
+	if err := spec.CheckLabel(string(cfg.Node)); err != nil {
+		return nil, fmt.Errorf("name node: %w: name it with --node", err)
+	}
+	if cfg.CgroupParent == "" {
+		cfg.CgroupParent = "stowage"
+	}
+	var err error
+	if cfg.DataDir, err = filepath.Abs(cfg.DataDir); err != nil {
+		return nil, fmt.Errorf("open data directory: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Join(cfg.DataDir, "allocations"), 0o711); err != nil {
+		return nil, fmt.Errorf("open data directory: %w", err)
+	}
+	a := &agent{cfg: *cfg, log: cfg.Log.With("node", string(cfg.Node)), memory: memory{filepath.Join(cfg.DataDir, "memory")}, folders: folders{cfg.DataDir},
+		events: make(chan node.Event, maxEvents), errands: newErrands()}
+	a.cfg.Facts.DataDir = cfg.DataDir
+	if a.node, err = a.readFacts(); err != nil {
+		return nil, err
+	}
+	if a.images, err = image.Open(filepath.Join(cfg.DataDir, "images")); err != nil {
+		return nil, err // it says that another agent runs on the same directory
+	}
+	id, err := ensureIdentity(ctx, filepath.Join(cfg.DataDir, "identity"), cfg.Node, cfg.Master, cfg.JoinToken)
+	if err == nil {
+		a.keeper, err = newKeeper(&a.cfg)
+	}
+	if err != nil {
+		return nil, errors.Join(err, a.images.Close())
+	}
+	a.sources = newSources(filepath.Join(cfg.DataDir, "sources"), id)
+	a.core = node.New(node.Config{Node: a.node})
+	a.windows = &windows{logs: a.serveLogs, exec: a.serveExec}
+	a.link = &link{node: cfg.Node, version: cfg.Version, identity: id, windows: a.windows, log: a.log}
+	a.windows.send = a.link.pass
+	a.prober = probe.New(a.checked)
+	return a, nil
+}
+
+func (a *agent) close() {
+	if err := a.images.Close(); err != nil {
+		a.log.Error("image store does not close", "error", err)
+	}
+}
+
+// tell returns a function that hands an event to the loop, and waits while that is busy.
+func (a *agent) tell(ctx context.Context) func(node.Event) {
+	return func(ev node.Event) {
+		select {
+		case a.events <- ev:
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (a *agent) readFacts() (spec.Node, error) {
+	n, err := facts.Read(a.cfg.Facts)
+	if err != nil {
+		return n, err
+	}
+	n.ID, n.Agent = a.cfg.Node, a.cfg.Version
+	n.PortFirst, n.PortLast = a.cfg.PortFirst, a.cfg.PortLast
+	return n, nil
+}
+
+// factsEvery is how often the node's description is read again.
+const factsEvery = time.Minute
+
+// watchFacts tells the core when the node changes: memory plugged in, a new kernel version's attributes, another address.
+func (a *agent) watchFacts(ctx context.Context) error {
+	for pause(ctx, factsEvery) {
+		n, err := a.readFacts()
+		if err != nil {
+			a.log.Warn("the node's description cannot be read; the last one stays", "error", err)
+			continue
+		}
+		a.describe.Lock()
+		n.Capacity.Disk = a.node.Capacity.Disk // what tasks write comes off their own share, not off the node's
+		changed := fmt.Sprint(n) != fmt.Sprint(a.node)
+		a.node = n
+		a.describe.Unlock()
+		if changed {
+			a.tell(ctx)(node.NodeChanged{Node: n})
+		}
+	}
+	return nil
+}
+
+func (a *agent) self() spec.Node {
+	a.describe.Lock()
+	defer a.describe.Unlock()
+	return a.node
+}
+
+// TakeDown ends every task of the agent that used a data directory, and its executor, and removes the directory. The agent
+// must not run any more.
+func TakeDown(ctx context.Context, dataDir string) error {
+	client := executor.NewClient(filepath.Join(dataDir, "executor.sock"))
+	if _, err := client.Ping(ctx); err == nil {
+		list, err := client.List(ctx)
+		if err != nil {
+			return fmt.Errorf("list tasks: %w", err)
+		}
+		var each sync.WaitGroup
+		for _, c := range list {
+			each.Go(func() { _ = client.Signal(ctx, c.ID, int(unix.SIGTERM)) })
+		}
+		each.Wait()
+		deadline := time.Now().Add(takeDownGrace)
+		for time.Now().Before(deadline) && anyRunning(ctx, client) && pause(ctx, 20*time.Millisecond) {
+		}
+		errs := make([]error, len(list))
+		for i, c := range list {
+			each.Go(func() {
+				if err := client.Delete(ctx, c.ID); err != nil && !errors.Is(err, executor.ErrNotFound) {
+					errs[i] = fmt.Errorf("end %s: %w", c.ID, err)
+				}
+			})
+		}
+		each.Wait()
+		if err := errors.Join(append(errs, client.Shutdown(ctx))...); err != nil {
+			return err
+		}
+	}
+	if err := os.RemoveAll(dataDir); err != nil {
+		return fmt.Errorf("remove data directory: %w", err)
+	}
+	return nil
+}
+
+// takeDownGrace is how long TakeDown lets tasks end by themselves.
+const takeDownGrace = 2 * time.Second
+
+func anyRunning(ctx context.Context, client *executor.Client) bool {
+	list, err := client.List(ctx)
+	for i := range list {
+		if list[i].State != executor.StateExited {
+			return true
+		}
+	}
+	return err != nil
+}

@@ -1,0 +1,216 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/stowage/stowage/agent/executor"
+	"github.com/stowage/stowage/agent/image"
+	"github.com/stowage/stowage/agent/probe"
+	"github.com/stowage/stowage/reconcile/node"
+	"github.com/stowage/stowage/spec"
+)
+
+// carryOut begins what an effect asks for. Saving is done at once; the rest goes on in the background and answers with an
+// event.
+func (a *agent) carryOut(ctx context.Context, effect node.Effect) {
+	tell := a.tell(ctx)
+	switch e := effect.(type) {
+	case node.Save:
+		a.save(ctx, e)
+	case node.Send:
+		a.link.report(&e.Report)
+	case node.Prepare:
+		a.errands.run(string(e.Allocation.ID), func() { tell(a.prepare(ctx, e)) })
+	case node.Start:
+		a.errands.run(e.Run.String(), func() { a.start(ctx, e, tell) })
+	case node.Signal:
+		a.errands.run(e.Run.String(), func() {
+			a.expectGone("signal", e.Run, a.keeper.client.Signal(ctx, e.Run.String(), signalNumber(e.Signal)))
+		})
+	case node.Kill:
+		a.errands.run(e.Run.String(), func() { a.expectGone("kill", e.Run, a.keeper.client.Kill(ctx, e.Run.String())) })
+	case node.Remove:
+		a.errands.run(e.Run.String(), func() { a.expectGone("remove", e.Run, a.keeper.client.Delete(ctx, e.Run.String())) })
+	case node.Probe:
+		a.probe(e)
+	case node.Unprobe:
+		a.prober.Remove(probeID(e.Run, e.Check))
+	case node.Clean:
+		a.errands.run(string(e.ID), func() { tell(a.clean(e.ID)) })
+	default:
+		panic(fmt.Sprintf("agent: no way to carry out %T", effect))
+	}
+}
+
+// expectGone logs an error unless it says that the container is gone already, or the executor: the core hears of that from
+// the next inventory, and asks again.
+func (a *agent) expectGone(what string, run node.Run, err error) {
+	var refused *executor.Error
+	if err != nil && errors.As(err, &refused) && !errors.Is(err, executor.ErrNotFound) {
+		a.log.Error("cannot "+what+" a task", "run", run.String(), "error", err)
+	}
+}
+
+// prepare makes folders and gets images ready.
+func (a *agent) prepare(ctx context.Context, e node.Prepare) node.Event {
+	answer := node.Prepared{ID: e.Allocation.ID}
+	err := a.folders.makeFolders(&e.Allocation, e.App)
+	for i := range e.App.Tasks {
+		if err == nil {
+			_, err = a.taskImage(ctx, &e.Allocation, &e.App.Tasks[i])
+		}
+	}
+	if err != nil {
+		answer.Err = err.Error()
+	}
+	return answer
+}
+
+// taskImage returns the unpacked image of a task, or nil for one on the host's root.
+func (a *agent) taskImage(ctx context.Context, allocation *spec.Allocation, t *spec.Task) (*image.Image, error) {
+	if t.Image == "" {
+		return nil, nil
+	}
+	ref, err := a.sources.ref(ctx, allocation.Commit, t)
+	if err != nil {
+		return nil, fmt.Errorf("image of task %s: %w", t.Name, err)
+	}
+	img, err := a.images.Prepare(ctx, ref)
+	if err != nil {
+		return nil, fmt.Errorf("image of task %s: %w", t.Name, err)
+	}
+	return &img, nil
+}
+
+// start runs a container and tells how that went. When the executor cannot be reached nothing is told: the inventory that
+// follows says what there is.
+func (a *agent) start(ctx context.Context, e node.Start, tell func(node.Event)) {
+	c, err := a.startContainer(ctx, e)
+	var refused *executor.Error
+	switch {
+	case errors.Is(err, errReach):
+		return
+	case errors.As(err, &refused) || err != nil:
+		tell(node.Started{Run: e.Run, Err: err.Error()})
+		return
+	}
+	tell(node.Started{Run: e.Run, Pid: c.Pid, At: moment(c.Started)})
+	if c.State == executor.StateExited && c.Exit != nil {
+		tell(node.Exited{Run: e.Run, Exit: exit(c.Exit), At: moment(c.Finished)})
+	}
+}
+
+var errReach = errors.New("the executor cannot be reached")
+
+func (a *agent) startContainer(ctx context.Context, e node.Start) (executor.Container, error) {
+	t := findTask(e.App, e.Run.Task)
+	if t == nil {
+		return executor.Container{}, errNoTask(e.Run.ID, e.App, e.Run.Task)
+	}
+	img, err := a.taskImage(ctx, &e.Allocation, t)
+	if err != nil {
+		return executor.Container{}, err
+	}
+	self := a.self()
+	c, err := a.keeper.client.Start(ctx, a.folders.container(e.Run, &e.Allocation, e.App, t, &self, img))
+	if errors.Is(err, executor.ErrExists) {
+		c, err = a.keeper.client.Get(ctx, e.Run.String())
+	}
+	var refused *executor.Error
+	if err != nil && !errors.As(err, &refused) {
+		return c, fmt.Errorf("%w: %w", errReach, err)
+	}
+	return c, err
+}
+
+func findTask(app *spec.App, name spec.TaskName) *spec.Task {
+	for i := range app.Tasks {
+		if app.Tasks[i].Name == name {
+			return &app.Tasks[i]
+		}
+	}
+	return nil
+}
+
+func probeID(run node.Run, check string) string { return run.String() + "/" + check }
+
+// probe begins a check, or replaces it.
+func (a *agent) probe(e node.Probe) {
+	self := a.self()
+	lookup := reference(&e.Allocation, &self)
+	c := probe.Check{ID: probeID(e.Run, e.Check.Name), Check: e.Check}
+	c.Path, c.Command = spec.Expand(c.Path, lookup), expandAll(c.Command, lookup)
+	for _, p := range e.Allocation.Ports {
+		if p.Name == e.Check.Port {
+			c.Address = net.JoinHostPort(self.Address, strconv.Itoa(p.Number))
+		}
+	}
+	c.Exec = func(ctx context.Context, command []string) (int, string, error) {
+		var out head
+		x, err := a.keeper.client.Exec(ctx, e.Run.String(), executor.ExecSpec{Command: command}, executor.Streams{Stdout: &out, Stderr: &out})
+		return x.Code, out.String(), err
+	}
+	a.prober.Remove(c.ID)
+	a.catalogue.probed(c.ID, e.Run, e.Check.Name)
+	if err := a.prober.Add(c); err != nil {
+		a.checked(probe.Result{ID: c.ID, Result: spec.Result{Check: e.Check.Name, Output: err.Error()}})
+	}
+}
+
+// checked passes a verdict on to the core.
+func (a *agent) checked(r probe.Result) {
+	run, ok := a.catalogue.run(r.ID)
+	if !ok {
+		return
+	}
+	select {
+	case a.events <- node.Checked{Run: run, Check: r.Check, Passing: r.Passing, Output: r.Output}:
+	case <-time.After(checkPatience):
+		a.log.Warn("the agent is too busy to take the result of a check", "check", r.ID)
+	}
+}
+
+// checkPatience is how long a verdict waits for a busy core before it is dropped.
+const checkPatience = 10 * time.Second
+
+// clean removes what prepare made.
+func (a *agent) clean(id spec.AllocationID) node.Event {
+	answer := node.Cleaned{ID: id}
+	if err := os.RemoveAll(a.folders.allocation(id)); err != nil {
+		answer.Err = err.Error()
+	}
+	return answer
+}
+
+// head keeps the beginning of what is written to it.
+type head struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+// maxHead is how much of a check's output is kept, in bytes.
+const maxHead = 200
+
+// Write keeps what still has room and takes the rest too.
+func (h *head) Write(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if room := maxHead - len(h.text); room > 0 {
+		h.text = append(h.text, p[:min(room, len(p))]...)
+	}
+	return len(p), nil
+}
+
+// String returns what was kept.
+func (h *head) String() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return string(h.text)
+}

@@ -1,0 +1,55 @@
+package agent
+
+import (
+	"runtime"
+	"sync"
+)
+
+// errands run work in the background: work with the same key one after the other, in order, other work side by side up
+// to a bound.
+type errands struct {
+	slots chan struct{}
+	wg    sync.WaitGroup
+
+	mu    sync.Mutex
+	lines map[string][]func()
+}
+
+// slotsPerCore bounds how many errands are under way: starting containers is work for the processor, waiting for the kernel in
+// between leaves room for a few more.
+const slotsPerCore = 4
+
+func newErrands() *errands {
+	return &errands{slots: make(chan struct{}, slotsPerCore*runtime.NumCPU()), lines: map[string][]func(){}}
+}
+
+// run does f after all earlier work with the same key.
+func (e *errands) run(key string, f func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	line, busy := e.lines[key]
+	e.lines[key] = append(line, f)
+	if !busy {
+		e.wg.Go(func() { e.serve(key) })
+	}
+}
+
+func (e *errands) serve(key string) {
+	for {
+		e.mu.Lock()
+		line := e.lines[key]
+		if len(line) == 0 {
+			delete(e.lines, key)
+			e.mu.Unlock()
+			return
+		}
+		e.lines[key] = line[1:]
+		e.mu.Unlock()
+		e.slots <- struct{}{}
+		line[0]()
+		<-e.slots
+	}
+}
+
+// wait returns when nothing is under way.
+func (e *errands) wait() { e.wg.Wait() }

@@ -1,0 +1,209 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/stowage/stowage/reconcile/node"
+	"github.com/stowage/stowage/spec"
+	"github.com/stowage/stowage/spec/wire"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+)
+
+const (
+	// heartbeat is how often an agent with nothing to say shows that it lives: several of them fit into spec.NodeUnknownAfter.
+	heartbeat = 2 * time.Second
+	// firstRetry and lastRetry bound the pause between two attempts to reach the master.
+	firstRetry, lastRetry = 100 * time.Millisecond, 5 * time.Second
+	// welcomeWithin bounds how long a master may take to answer the Hello.
+	welcomeWithin = 10 * time.Second
+	// maxQueued reports may wait for a slow link; beyond it the link is cut, and the next one begins with a full report.
+	maxQueued = 1024
+)
+
+// link is the agent's stream to the master. It reconnects for ever, with growing, jittered pauses.
+type link struct {
+	node     spec.NodeID
+	version  string
+	identity *identity
+	tell     func(node.Event)
+	windows  *windows
+	log      *slog.Logger
+
+	mu      sync.Mutex
+	present *outlet // nil while there is no stream
+}
+
+// outlet is the sending half of one stream. Reports overtake the bulk of open windows.
+type outlet struct {
+	ctx     context.Context
+	cut     context.CancelCauseFunc
+	reports chan *wire.Up
+	bulk    chan *wire.Up
+}
+
+// report queues a report for the present stream; without one it is dropped, as the next stream begins with a full report.
+func (l *link) report(r *spec.Report) {
+	l.mu.Lock()
+	o := l.present
+	l.mu.Unlock()
+	if o == nil {
+		return
+	}
+	select {
+	case o.reports <- &wire.Up{Report: r}:
+	default:
+		o.cut(errors.New("the master reads too slowly"))
+	}
+}
+
+// pass sends a piece of a window, and waits while the link is busy. Without a stream it is dropped: so is the window.
+func (l *link) pass(up *wire.Up) {
+	l.mu.Lock()
+	o := l.present
+	l.mu.Unlock()
+	if o == nil {
+		return
+	}
+	select {
+	case o.bulk <- up:
+	case <-o.ctx.Done():
+	}
+}
+
+func (l *link) setPresent(o *outlet) {
+	l.mu.Lock()
+	l.present = o
+	l.mu.Unlock()
+}
+
+// run keeps the link up until the context ends.
+func (l *link) run(ctx context.Context) error {
+	wait := firstRetry
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := l.attach(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if time.Since(began) > lastRetry {
+			wait = firstRetry
+		}
+		l.log.Warn("no link to the master; tasks run on, trying again", "master", l.identity.link, "error", err, "pause", wait)
+		if !pause(ctx, wait/2+rand.N(wait)) {
+			return nil
+		}
+		wait = min(wait*2, lastRetry)
+	}
+	return nil
+}
+
+// attach opens one stream and serves it until it breaks.
+func (l *link) attach(parent context.Context) error {
+	ctx, cut := context.WithCancelCause(parent)
+	defer cut(nil)
+	conn, err := grpc.NewClient(l.identity.link, grpc.WithTransportCredentials(credentials.NewTLS(l.identity.tls())),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: welcomeWithin}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}))
+	if err != nil {
+		return fmt.Errorf("open link: %w", err)
+	}
+	defer conn.Close()
+	stream, err := wire.Attach(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if err := l.greet(ctx, cut, stream); err != nil {
+		return err
+	}
+	o := &outlet{ctx: ctx, cut: cut, reports: make(chan *wire.Up, maxQueued), bulk: make(chan *wire.Up)}
+	l.setPresent(o)
+	l.log.Info("linked to the master", "master", l.identity.link)
+	var writer sync.WaitGroup
+	writer.Go(func() { cut(o.write(stream)) })
+	l.tell(node.Connected{})
+	err = l.read(stream)
+	cut(err)
+	l.setPresent(nil)
+	l.windows.closeAll()
+	l.tell(node.Disconnected{})
+	writer.Wait()
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return err
+}
+
+// greet says who this is and waits for the answer.
+func (l *link) greet(ctx context.Context, cut context.CancelCauseFunc, stream wire.Agent) error {
+	late := time.AfterFunc(welcomeWithin, func() { cut(errors.New("the master accepts the connection and does not answer")) })
+	defer late.Stop()
+	hello := &wire.Hello{FormatVersion: wire.FormatVersion, Node: l.node, Agent: l.version}
+	if err := stream.Send(&wire.Up{Hello: hello}); err != nil && err != io.EOF {
+		return fmt.Errorf("greet master: %w", err)
+	}
+	down, err := stream.Recv()
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		return fmt.Errorf("greet master: %w", err)
+	}
+	switch {
+	case down.Welcome == nil:
+		return errors.New("greet master: its first message is no welcome")
+	case down.Welcome.Leader != "":
+		l.identity.link = down.Welcome.Leader
+		return fmt.Errorf("this master does not lead; going to %s", down.Welcome.Leader)
+	}
+	return wire.Compatible(down.Welcome.FormatVersion)
+}
+
+func (l *link) read(stream wire.Agent) error {
+	for {
+		down, err := stream.Recv()
+		switch {
+		case err != nil:
+			return err
+		case down.Assignment != nil:
+			l.tell(node.Assigned{Assignment: *down.Assignment})
+		case down.Open != nil:
+			l.windows.open(down.Open)
+		case down.Data != nil:
+			l.windows.data(down.Data)
+		}
+	}
+}
+
+// write sends what is queued, and a sign of life when there is nothing for a while.
+func (o *outlet) write(stream wire.Agent) error {
+	tick := time.NewTicker(heartbeat)
+	defer tick.Stop()
+	for {
+		var up *wire.Up
+		select {
+		case up = <-o.reports:
+		default:
+			select {
+			case up = <-o.reports:
+			case up = <-o.bulk:
+			case <-tick.C:
+				up = &wire.Up{}
+			case <-o.ctx.Done():
+				return o.ctx.Err()
+			}
+		}
+		if err := stream.Send(up); err != nil {
+			return fmt.Errorf("send to master: %w", err)
+		}
+	}
+}
