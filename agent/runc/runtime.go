@@ -154,6 +154,11 @@ func (r *Runtime) create(spec *executor.Spec, rt root, cgroup string, stdio exec
 	if err != nil {
 		return 0, err
 	}
+	if spec.UserNamespace && !r.rootless {
+		if err := reachable(rt.path); err != nil {
+			return 0, err
+		}
+	}
 	config := r.config(spec, rt, cgroup)
 	if err := own(config, rt, who, stdio); err != nil {
 		return 0, err
@@ -208,6 +213,22 @@ func own(config *configs.Config, rt root, who identity, stdio executor.Stdio) er
 		}
 	}
 	return nil
+}
+
+// reachable says whether the users of a user namespace, who are nobody on the node, can get to a root.
+func reachable(path string) error {
+	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if err != nil {
+			return fmt.Errorf("look at root: %w", err)
+		}
+		if info.Mode().Perm()&0o001 == 0 {
+			return executor.Errorf(executor.CodeUnsupported, "a container with a user namespace cannot pass the folder %s: chmod o+x it, or use another --state-dir", dir)
+		}
+		if dir == "/" {
+			return nil
+		}
+	}
 }
 
 func orRoot(dir string) string {

@@ -55,7 +55,7 @@ func makeSkeleton(dir string) ([]string, error) {
 		}
 	}
 	for _, name := range []string{"tmp", "var/tmp"} {
-		if err := os.Chmod(filepath.Join(dir, name), 0o1777); err != nil {
+		if err := os.Chmod(filepath.Join(dir, name), 0o777|fs.ModeSticky); err != nil {
 			return nil, fmt.Errorf("make root: %w", err)
 		}
 	}

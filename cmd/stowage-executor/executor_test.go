@@ -84,6 +84,10 @@ func newNode(t testing.TB) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// The mapped root of a user namespace has to get through it.
+	if err := os.Chmod(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
 	n := &node{t: t, dir: dir, parent: "stowage-test-" + filepath.Base(dir)}
 	n.client = executor.NewClient(n.socket())
 	n.start()
