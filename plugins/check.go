@@ -26,11 +26,11 @@ const (
 func owns(block, app spec.AppName) bool { return strings.HasPrefix(string(app), string(block)+"/") }
 
 // Expansion takes a driver's answer as what the cluster uses: with the apps' defaults filled in and their origin
-// noted, sorted by name. It is an error, and nothing of the answer is used, when any of it breaks a rule: an app
+// noted, sorted by name; complaints without a place get the block's. It is an error, and nothing of the answer is used, when any of it breaks a rule: an app
 // outside the block's own name, a value out of range, a reference to what the block does not own. The answer's apps
 // are copied, never changed.
 func Expansion(block spec.Framework, answer *Answer) (spec.Expansion, error) {
-	e := spec.Expansion{Driver: block.Driver, Name: block.Name, Steps: answer.Steps, Diagnostics: answer.Diagnostics}
+	e := spec.Expansion{Driver: block.Driver, Name: block.Name, Steps: answer.Steps, Diagnostics: slices.Clone(answer.Diagnostics)}
 	if n := len(answer.Apps); n > MaxApps {
 		return e, fmt.Errorf("the driver answered with %d apps, at most %d are allowed", n, MaxApps)
 	}
@@ -43,8 +43,11 @@ func Expansion(block spec.Framework, answer *Answer) (spec.Expansion, error) {
 		a.Framework, a.Pos = block.Driver+" "+string(block.Name), block.Pos
 		e.Apps = append(e.Apps, a)
 	}
+	for i := range e.Diagnostics {
+		fill(&e.Diagnostics[i].Pos, block.Pos)
+	}
 	slices.SortStableFunc(e.Apps, func(a, b *spec.App) int { return cmp.Compare(a.Name, b.Name) })
-	return e, errors.Join(checkApps(block.Name, e.Apps), checkSteps(e.Steps), checkDiagnostics(block, e.Diagnostics))
+	return e, errors.Join(checkApps(block.Name, e.Apps), checkSteps(e.Steps), checkDiagnostics(e.Diagnostics))
 }
 
 // clone copies what Fill writes to.
@@ -284,7 +287,7 @@ func checkSteps(steps []spec.Step) error {
 	return c.first
 }
 
-func checkDiagnostics(block spec.Framework, ds []spec.Diagnostic) error {
+func checkDiagnostics(ds []spec.Diagnostic) error {
 	c := &checker{}
 	c.within("the number of diagnostics", len(ds), 0, MaxSteps)
 	for i := range ds {

@@ -1,10 +1,17 @@
 package plugins
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/stowage/stowage/reconcile/place"
 )
+
+// MaxScoreParts bounds the terms that a score is explained by.
+const MaxScoreParts = 100
+
+func shorten(text string) string { return text[:min(len(text), 100)] }
 
 // CheckPicks reports how a policy's picks break the rules of their batch, or nil: too many, nodes that do not exist,
 // or more on a node or in a group than there is room for.
@@ -18,6 +25,12 @@ func CheckPicks(b *place.Batch, picks []place.Pick) error {
 			return fmt.Errorf("it picked node number %d of %d", p.Node, len(b.Nodes))
 		}
 		on[p.Node]++
+		if _, known := slices.BinarySearch(b.Nodes, p.Score.Next); p.Score.Next != "" && !known {
+			return fmt.Errorf("it named %q as a runner-up, which is no node of the batch", shorten(string(p.Score.Next)))
+		}
+		if len(p.Score.NextWhy) > MaxText || len(p.Score.Parts) > MaxScoreParts {
+			return errors.New("it explained a score at too great length")
+		}
 	}
 	width := len(b.Resources)
 	for _, p := range picks {

@@ -30,6 +30,8 @@ const (
 	DefaultMinBackoff = time.Second
 	// DefaultMaxBackoff bounds the growth of the delay.
 	DefaultMaxBackoff = time.Minute
+	// StableAfter is how long a plugin has to run for the delay to begin anew.
+	StableAfter = time.Minute
 	// maxFolder leaves room for the rest of a socket's path, which Linux allows 107 bytes.
 	maxFolder = 60
 )

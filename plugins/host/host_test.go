@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/stowage/stowage/plugins"
 	"github.com/stowage/stowage/plugins/sdk"
+	"github.com/stowage/stowage/plugins/wire"
 	"github.com/stowage/stowage/reconcile/place"
 	"github.com/stowage/stowage/spec"
 )
@@ -46,14 +46,12 @@ var behaviours = map[string]func(){
 		fmt.Fprintln(os.Stderr, "cannot open /etc/poor.conf")
 		os.Exit(3)
 	},
-	"plugin-mute": func() { select {} },
-	"plugin-deaf": func() { // ignores every polite request to end
-		sigs := make(chan os.Signal, 1)
-		ignore(sigs)
-		fmt.Println("1|1|unix|/nowhere/s|grpc|")
-		select {}
-	},
-	"plugin-host": hostAlone,
+	"plugin-mute":   forEver,
+	"plugin-wander": func() { fmt.Println("1|1|unix|/nowhere/s|grpc|"); forEver() },
+	"plugin-dial":   func() { fmt.Println("1|1|tcp|127.0.0.1:1|grpc|"); forEver() },
+	"plugin-old":    func() { fmt.Println("1|7|unix|" + os.Getenv(wire.SocketDir) + "/s|grpc|"); forEver() },
+	"plugin-parent": parent,
+	"plugin-host":   hostAlone,
 }
 
 // fleet is a driver that does what its block asks for.
@@ -188,5 +186,3 @@ func TestAPolicyPlacesOverTheWire(t *testing.T) {
 		t.Errorf("after Close alive: %v, error: %v", alive(s.Pid), err)
 	}
 }
-
-var _ = exec.Command

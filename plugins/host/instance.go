@@ -67,14 +67,13 @@ type instance struct {
 func (i *instance) supervise(ctx context.Context) {
 	defer close(i.stopped)
 	for delay := i.host.options.MinBackoff; ; delay = min(2*delay, i.host.options.MaxBackoff) {
-		began := time.Now()
 		err := i.runOnce(ctx)
 		if ctx.Err() != nil {
 			i.update(func(s *State) { s.Phase, s.Pid, s.Next = Stopped, 0, 0 })
 			return
 		}
-		if time.Since(began) > 2*i.host.options.MaxBackoff {
-			delay = i.host.options.MinBackoff // it ran well for long: this is a new trouble
+		if i.ranWell() {
+			delay = i.host.options.MinBackoff // this is a new trouble
 		}
 		i.log.Error("plugin is down", "error", err, "again in", delay)
 		next := time.Now().Add(delay)
@@ -105,13 +104,12 @@ func (i *instance) runOnce(ctx context.Context) error {
 	}
 	defer os.RemoveAll(dir)
 
-	var p *process
+	p := newProcess(i.want.Name, i.want.Args, dir, program, i.log, func(pid int) { i.update(func(s *State) { s.Pid = pid }) })
 	client := plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  plugin.HandshakeConfig{MagicCookieKey: wire.CookieKey, MagicCookieValue: wire.Cookie},
 		VersionedPlugins: map[int]plugin.PluginSet{wire.Version: {i.want.Name: connection{}}},
 		RunnerFunc: func(_ hclog.Logger, cmd *execCmd, _ string) (runner.Runner, error) {
-			env := append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "TMPDIR=" + dir}, cmd.Env...)
-			p = newProcess(i.want.Name, i.want.Args, env, dir, program, i.log)
+			p.env = append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "TMPDIR=" + dir}, cmd.Env...)
 			return p, nil
 		},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
@@ -123,7 +121,7 @@ func (i *instance) runOnce(ctx context.Context) error {
 			grpc.MaxCallRecvMsgSize(wire.MaxAnswer), grpc.MaxCallSendMsgSize(wire.MaxQuestion))},
 	})
 	defer client.Kill()
-	conn, err := i.greet(ctx, client, func() *process { return p })
+	conn, err := i.greet(ctx, client, p)
 	if err != nil {
 		return err
 	}
@@ -136,6 +134,12 @@ func (i *instance) runOnce(ctx context.Context) error {
 	_ = p.Kill(ctx)
 	i.update(func(s *State) { s.LastWords = p.words.all() })
 	return explainEnd(p, verdict)
+}
+
+// ranWell reports whether the run that has just ended was a long one.
+func (i *instance) ranWell() bool {
+	s := i.view()
+	return s.Phase == Running && time.Since(s.Since.Std()) > StableAfter
 }
 
 // load fetches the program and checks it.
@@ -162,28 +166,22 @@ func (i *instance) load() (*program, error) {
 }
 
 // greet starts the process, shakes hands and asks the plugin who it is.
-func (i *instance) greet(ctx context.Context, client *plugin.Client, started func() *process) (grpc.ClientConnInterface, error) {
+func (i *instance) greet(ctx context.Context, client *plugin.Client, p *process) (grpc.ClientConnInterface, error) {
 	// go-plugin's start cannot be cancelled; a killed process ends it.
 	done := make(chan struct{})
 	defer close(done)
 	go func() {
 		select {
 		case <-ctx.Done():
-			if p := started(); p != nil {
-				p.killNow()
-			}
+			p.killNow()
 		case <-done:
 		}
 	}()
 	protocol, err := client.Client()
-	p := started()
 	if err != nil {
-		if p != nil {
-			_ = p.Kill(ctx)
-			i.update(func(s *State) { s.LastWords = p.words.all() })
-			err = explainStart(p, err, i.host.options.StartTimeout)
-		}
-		return nil, err
+		_ = p.Kill(ctx)
+		i.update(func(s *State) { s.LastWords = p.words.all() })
+		return nil, explainStart(p, err, i.host.options.StartTimeout)
 	}
 	raw, err := protocol.Dispense(i.want.Name)
 	if err != nil {
@@ -219,8 +217,8 @@ func (i *instance) set(conn grpc.ClientConnInterface, p *process) {
 	i.mu.Lock()
 	i.conn, i.process, i.verdict = conn, p, ""
 	i.mu.Unlock()
-	i.update(func(s *State) { s.Phase, s.Pid = Running, p.pid })
-	i.log.Info("plugin runs", "pid", p.pid)
+	i.update(func(s *State) { s.Phase = Running })
+	i.log.Info("plugin runs", "pid", p.ID())
 }
 
 func (i *instance) unset() (verdict string) {

@@ -29,10 +29,11 @@ const (
 type process struct {
 	name    string
 	args    []string
-	env     []string
+	env     []string // set before Start
 	dir     string
 	program *program
 	words   *words
+	started func(pid int)
 
 	alive  *os.File // ends the plugin's standard input when closed
 	stdout *io.PipeReader
@@ -41,15 +42,16 @@ type process struct {
 	silent *io.PipeWriter
 	exited chan struct{} // closed when the process is gone, its group killed and its output read
 
-	mu    sync.Mutex
-	pid   int
-	gone  bool   // reaped: pid means somebody else now
-	first string // the first line of standard output
-	exit  string // how it ended
+	mu     sync.Mutex
+	pid    int
+	doomed bool   // to be killed as soon as it has started
+	gone   bool   // reaped: pid means somebody else now
+	first  string // the first line of standard output
+	exit   string // how it ended
 }
 
-func newProcess(name string, args, env []string, dir string, p *program, log *slog.Logger) *process {
-	r := &process{name: name, args: args, env: env, dir: dir, program: p, words: &words{log: log}, exited: make(chan struct{})}
+func newProcess(name string, args []string, dir string, p *program, log *slog.Logger, started func(pid int)) *process {
+	r := &process{name: name, args: args, dir: dir, program: p, words: &words{log: log}, started: started, exited: make(chan struct{})}
 	r.stdout, r.hello = io.Pipe()
 	r.stderr, r.silent = io.Pipe()
 	return r
@@ -80,6 +82,7 @@ func (p *process) live(started chan<- error) {
 	var readers sync.WaitGroup
 	readers.Go(func() { p.readStdout(pipes.stdout) })
 	readers.Go(func() { p.words.read(pipes.stderr, slog.LevelInfo) })
+	p.started(cmd.Process.Pid)
 	started <- nil
 
 	waitNoReap(cmd.Process.Pid)
@@ -125,6 +128,9 @@ func (p *process) spawn() (cmd *exec.Cmd, mine ends, err error) {
 	}
 	p.mu.Lock()
 	p.pid, p.alive = cmd.Process.Pid, opened[1]
+	if p.doomed {
+		_ = unix.Kill(-p.pid, unix.SIGKILL)
+	}
 	p.mu.Unlock()
 	return cmd, ends{stdout: opened[2], stderr: opened[4]}, nil
 }
@@ -218,6 +224,7 @@ func (p *process) Kill(context.Context) error {
 func (p *process) killNow() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.doomed = true
 	if p.pid != 0 && !p.gone {
 		_ = unix.Kill(-p.pid, unix.SIGKILL)
 	}

@@ -8,6 +8,8 @@ import (
 	"github.com/stowage/stowage/reconcile/place"
 	"github.com/stowage/stowage/spec"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // Policy is a scheduling policy that takes over whole batches; see place.Policy.
@@ -40,7 +42,11 @@ type policyServer struct {
 
 // Place passes the batch on to the policy.
 func (s policyServer) Place(_ context.Context, r *wire.PlaceRequest) (*wire.PlaceResponse, error) {
-	picks, err := s.policy.Place(wire.DecodeBatch(r))
+	batch, err := wire.DecodeBatch(r)
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	picks, err := s.policy.Place(batch)
 	if err != nil {
 		return nil, failure(err)
 	}

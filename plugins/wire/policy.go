@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"fmt"
+
 	"github.com/stowage/stowage/reconcile/place"
 	"github.com/stowage/stowage/spec"
 )
@@ -21,8 +23,9 @@ func EncodeBatch(b *place.Batch) *PlaceRequest {
 	return r
 }
 
-// DecodeBatch reads what EncodeBatch wrote. The batch shares slices with the request.
-func DecodeBatch(r *PlaceRequest) *place.Batch {
+// DecodeBatch reads what EncodeBatch wrote. The batch shares slices with the request. It is an error when the columns
+// do not fit together, so that a policy need not look.
+func DecodeBatch(r *PlaceRequest) (*place.Batch, error) {
 	b := &place.Batch{
 		App: spec.AppName(r.GetApp()), Kind: spec.Kind(r.GetKind()), Priority: int(r.GetPriority()), Config: r.GetConfig(),
 		Seed: r.GetSeed(), Count: int(r.GetCount()), Resources: r.GetResources(), Need: r.GetNeed(), Capacity: r.GetCapacity(),
@@ -34,7 +37,26 @@ func DecodeBatch(r *PlaceRequest) *place.Batch {
 	for _, g := range r.GetGroups() {
 		b.Groups = append(b.Groups, place.Group{Name: g.GetName(), Of: g.GetOf(), Have: g.GetHave(), Cap: g.GetCap(), Cost: convert64[spec.Milli](g.GetCost())})
 	}
-	return b
+	return b, checkBatch(b)
+}
+
+func checkBatch(b *place.Batch) error {
+	n, width := len(b.Nodes), len(b.Resources)
+	ok := b.Count >= 0 && len(b.Need) == width && len(b.Capacity) == n*width && len(b.Free) == n*width &&
+		len(b.Room) == n && len(b.Own) == n && len(b.Load) == n
+	for _, t := range b.Terms {
+		ok = ok && len(t.Value) == n
+	}
+	for _, g := range b.Groups {
+		ok = ok && len(g.Of) == n && (g.Cap == nil || len(g.Cap) == len(g.Have)) && (g.Cost == nil || len(g.Cost) == len(g.Have))
+		for _, of := range g.Of {
+			ok = ok && of >= 0 && int(of) < len(g.Have)
+		}
+	}
+	if !ok {
+		return fmt.Errorf("decode batch of %q: its columns do not fit together", b.App)
+	}
+	return nil
 }
 
 // EncodePicks writes a policy's picks.
