@@ -159,7 +159,7 @@ func (d *describer) reference(t reflect.Type) object {
 func (d *describer) name(t reflect.Type) string {
 	if strings.HasSuffix(t.PkgPath(), "/api") {
 		if _, clash := specNames[t.Name()]; clash {
-			return t.Name() + "View"
+			return "Api" + t.Name()
 		}
 	}
 	return t.Name()
