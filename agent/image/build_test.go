@@ -48,6 +48,9 @@ func tarOf(t testing.TB, entries ...entry) []byte {
 				h.Mode = 0o755
 			}
 		}
+		if h.Typeflag == tar.TypeXGlobalHeader {
+			h = &tar.Header{Typeflag: h.Typeflag, PAXRecords: h.PAXRecords}
+		}
 		if err := w.WriteHeader(h); err != nil {
 			t.Fatalf("write header %q: %v", e.name, err)
 		}
