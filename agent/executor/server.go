@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -22,6 +23,8 @@ const (
 	maxSocketPath = 107
 	// saveRetry is the pause between attempts to write records that found the disk full.
 	saveRetry = time.Second
+	// quiet is how long nothing must have happened before garbage is collected.
+	quiet = 500 * time.Millisecond
 )
 
 // Server owns the containers of a node.
@@ -37,6 +40,10 @@ type Server struct {
 	seq     uint64
 	changed chan struct{} // closed and replaced at each exit
 	unsaved map[string]*task
+
+	// tidy collects garbage after a burst of work. Starting a container leaves some behind, descriptors included, which an idle
+	// process would keep for minutes.
+	tidy *time.Timer
 
 	stop     chan struct{}
 	stopOnce sync.Once
@@ -55,6 +62,7 @@ func Open(lock *Lock, rt Runtime, features Features) (*Server, error) {
 		changed: make(chan struct{}),
 		unsaved: map[string]*task{},
 		stop:    make(chan struct{}),
+		tidy:    time.AfterFunc(quiet, debug.FreeOSMemory),
 	}
 	if err := s.adopt(); err != nil {
 		return nil, err
@@ -85,6 +93,7 @@ func (s *Server) Run(ctx context.Context, socket string) error {
 	calls.Wait()
 	s.stopOnce.Do(func() { close(s.stop) })
 	s.work.Wait()
+	s.tidy.Stop()
 	s.saveUnsaved()
 	return err
 }
@@ -155,6 +164,9 @@ func (s *Server) serve(ctx context.Context, conn *net.UnixConn) {
 		}
 		conn.SetReadDeadline(time.Time{})
 		a, err = s.do(ctx, conn, c)
+	}
+	if c.Verb != verbPing {
+		s.tidy.Reset(quiet)
 	}
 	a.Error = asError(err)
 	_ = writeJSON(conn, kindAnswer, a)

@@ -9,7 +9,6 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 
@@ -51,8 +50,10 @@ func Seal() error {
 	}
 	mem := os.NewFile(uintptr(fd), "stowage-executor")
 	defer mem.Close()
-	if _, err := io.Copy(mem, exe); err != nil {
-		return fmt.Errorf("seal program: copy: %w", err)
+	for more := 1; more > 0; {
+		if more, err = unix.Sendfile(fd, int(exe.Fd()), nil, 1<<30); err != nil {
+			return fmt.Errorf("seal program: copy: %w", err)
+		}
 	}
 	if err := mem.Chmod(0o511); err != nil {
 		return fmt.Errorf("seal program: %w", err)

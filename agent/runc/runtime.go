@@ -80,30 +80,39 @@ func New(dir, parent, version string) (*Runtime, error) {
 		return nil, fmt.Errorf("read limit of open files: %w", err)
 	}
 	r.maxFiles = limit.Max
-	var err error
-	if r.folders, err = makeSkeleton(r.skeleton); err != nil {
-		return nil, err
-	}
-	if !r.rootless {
-		dev := filepath.Join(dir, "dev")
-		_ = unix.Unmount(dev, unix.MNT_DETACH)
-		if err := makeDev(dev); err != nil {
-			return nil, err
-		}
-		r.dev = dev
+	if err := r.furnish(); err != nil {
+		return nil, errors.Join(err, r.Close())
 	}
 	r.detect(version)
 	return r, nil
 }
 
+// furnish makes what all containers share.
+func (r *Runtime) furnish() error {
+	if !r.rootless {
+		if err := mountMemory(r.skeleton); err != nil {
+			return err
+		}
+		r.dev = filepath.Join(r.dir, "dev")
+		if err := makeDev(r.dev); err != nil {
+			return err
+		}
+	}
+	var err error
+	r.folders, err = makeSkeleton(r.skeleton)
+	return err
+}
+
 // Features says what containers can have on this node.
 func (r *Runtime) Features() executor.Features { return r.features }
 
-// Close removes what New made: the device file system, and the parent cgroup if no container is left in it.
+// Close removes what New made: the shared file systems, and the parent cgroup if no container is left in it.
 func (r *Runtime) Close() error {
-	if r.dev != "" {
-		if err := unix.Unmount(r.dev, unix.MNT_DETACH); err != nil {
-			return fmt.Errorf("unmount dev: %w", err)
+	if !r.rootless {
+		for _, dir := range []string{r.skeleton, r.dev} {
+			if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil && err != unix.EINVAL && err != unix.ENOENT {
+				return fmt.Errorf("unmount %s: %w", dir, err)
+			}
 		}
 	}
 	r.removeParents(filepath.Join("/", r.parent))
