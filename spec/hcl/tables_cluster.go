@@ -1,0 +1,214 @@
+package hcl
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/stowage/stowage/spec"
+)
+
+var clusterTable = &table[spec.Cluster]{
+	doc: "What holds for the whole cluster. A repository has exactly one.",
+	defaults: func() spec.Cluster {
+		return spec.Cluster{
+			Sync:       syncTable.fresh(),
+			Policy:     spec.PolicyRef{Name: spec.DefaultPolicy},
+			Disruption: disruptionTable.fresh(),
+		}
+	},
+	args: []argument[spec.Cluster]{
+		arg("preemption", flag, func(c *spec.Cluster) *bool { return &c.Preemption },
+			fmt.Sprintf("Apps of a higher priority (by at least %d) may displace others when there is no room", spec.PreemptionGap)),
+	},
+	blocks: []nested[spec.Cluster]{
+		one("sync", func(c *spec.Cluster) *spec.Sync { return &c.Sync }, syncTable, "How commits take effect."),
+		policyBlock(func(c *spec.Cluster, p spec.PolicyRef) { c.Policy = p }, fmt.Sprintf("How nodes are chosen: built in are binpack and spread, others are plugins of kind policy. Without it: %s.", spec.DefaultPolicy)),
+		one("disruption", func(c *spec.Cluster) *spec.Disruption { return &c.Disruption }, disruptionTable, "One budget for rollouts, drains, preemption and rebalancing together."),
+	},
+}
+
+var syncTable = &table[spec.Sync]{
+	doc: "How commits take effect.",
+	defaults: func() spec.Sync {
+		return spec.Sync{Approval: spec.ApprovalAuto, Prune: true, MaxPrune: spec.Percent{Value: spec.DefaultMaxPrune}}
+	},
+	args: []argument[spec.Sync]{
+		arg("approval", oneOf(spec.ApprovalAuto, spec.ApprovalManual), func(s *spec.Sync) *spec.Approval { return &s.Approval },
+			"auto: every good commit is applied. manual: a commit becomes a plan that waits for stowage apply"),
+		arg("prune", flag, func(s *spec.Sync) *bool { return &s.Prune }, "Apps that left the repository are stopped"),
+		arg("max_prune", percent, func(s *spec.Sync) *spec.Percent { return &s.MaxPrune }, "More apps than this going at once wait for approval"),
+		arg("signed_by", texts, func(s *spec.Sync) *[]string { return &s.SignedBy }, "Public keys in the repository (patterns such as keys/*.pub); only commits signed by one of them are followed"),
+	},
+	check: func(d *decoder, b *block, s *spec.Sync) {
+		for _, p := range s.SignedBy {
+			if _, err := path.Match(p, ""); err != nil || !insideRepository(p) {
+				d.at(b.placeOf("signed_by"), b.env.context, "Wrong value for signed_by", fmt.Sprintf("%q is no pattern for files in the repository. Write it as keys/*.pub.", shorten(p, 100)))
+			}
+		}
+	},
+}
+
+// insideRepository reports whether a path stays below the repository's root.
+func insideRepository(p string) bool {
+	c := path.Clean(p)
+	return p != "" && !path.IsAbs(c) && c != ".." && !strings.HasPrefix(c, "../")
+}
+
+var disruptionTable = &table[spec.Disruption]{
+	doc: "One budget for rollouts, drains, preemption and rebalancing together.",
+	defaults: func() spec.Disruption {
+		return spec.Disruption{MaxUnavailable: spec.Percent{Value: spec.DefaultMaxUnavailable}}
+	},
+	args: []argument[spec.Disruption]{
+		arg("max_unavailable", percent, func(s *spec.Disruption) *spec.Percent { return &s.MaxUnavailable }, "How much of an app's count may be missing at a time"),
+	},
+}
+
+// policyTable takes settings of any name: what they mean is the policy's affair.
+var policyTable = &table[spec.PolicyRef]{
+	doc: "How nodes are chosen.",
+	others: &open[spec.PolicyRef]{
+		doc: "settings of the policy: texts, numbers, true or false",
+		set: func(p *spec.PolicyRef, name string, v cty.Value) error {
+			s, ok := asText(v)
+			if !ok {
+				return mustBe("a text, a number, true or false", v)
+			}
+			if p.Config == nil {
+				p.Config = map[string]string{}
+			}
+			p.Config[name] = s
+			return nil
+		},
+	},
+}
+
+func policyBlock[T any](set func(*T, spec.PolicyRef), doc string) nested[T] {
+	return nested[T]{name: "policy", label: "name", doc: doc, table: policyTable, decode: func(d *decoder, b *block, into *T) {
+		p := spec.PolicyRef{Name: b.label(0)}
+		policyTable.decode(d, b, &p)
+		d.checkPolicy(b, p)
+		set(into, p)
+	}}
+}
+
+var roleTable = &table[spec.Role]{
+	doc:      "A party to fair sharing. Names nest with \"/\": a role's share is divided among those below it.",
+	defaults: func() spec.Role { return spec.Role{Weight: spec.DefaultWeight} },
+	args: []argument[spec.Role]{
+		arg("weight", whole(1, 1_000_000), func(r *spec.Role) *int { return &r.Weight }, "The share, in proportion to the roles beside it"),
+	},
+	blocks: []nested[spec.Role]{{
+		name: "quota", doc: "A hard limit on what the role's apps take together.", table: quotaTable,
+		decode: func(d *decoder, b *block, r *spec.Role) {
+			q := quota{}
+			quotaTable.decode(d, b, &q)
+			r.Quota = &spec.Resources{CPU: q.cpu, Memory: q.memory, Disk: q.disk, Named: q.named}
+		},
+	}},
+}
+
+// quota is a spec.Resources in which what is not written is without limit.
+type quota struct {
+	cpu          spec.MilliCPU
+	memory, disk spec.Bytes
+	named        map[string]spec.Milli
+}
+
+var quotaTable = &table[quota]{
+	doc:      "A hard limit. What is not written is not limited.",
+	defaults: func() quota { return quota{} },
+	args: []argument[quota]{
+		arg("cpu", manyCores, func(q *quota) *spec.MilliCPU { return &q.cpu }, "Cores"),
+		arg("memory", size, func(q *quota) *spec.Bytes { return &q.memory }, "Memory"),
+		arg("disk", size, func(q *quota) *spec.Bytes { return &q.disk }, "Disk"),
+	},
+	others: &open[quota]{
+		doc: "amounts of named resources, such as gpu = 4",
+		set: func(q *quota, name string, v cty.Value) error {
+			m, err := amount(v)
+			if err != nil {
+				return err
+			}
+			if err := resourceName(name); err != nil {
+				return err
+			}
+			if q.named == nil {
+				q.named = map[string]spec.Milli{}
+			}
+			q.named[name] = m
+			return nil
+		},
+	},
+}
+
+// manyCores is cores without the bound of a single task.
+var manyCores = kind[spec.MilliCPU]{
+	name: "number of cores",
+	read: func(v cty.Value) (spec.MilliCPU, error) {
+		m, ok := milli(v)
+		if !ok || m < 0 || m > 1e12 {
+			return 0, mustBe("a number of cores such as 64", v)
+		}
+		return spec.MilliCPU(m), nil
+	},
+	show: func(m spec.MilliCPU) string {
+		if m == 0 {
+			return ""
+		}
+		return m.String()
+	},
+}
+
+var pluginTable = &table[spec.Plugin]{
+	doc: "A scheduling policy or framework driver shipped by others. The master runs it as a program of its own.",
+	args: []argument[spec.Plugin]{
+		arg("kind", oneOf(spec.PluginPolicy, spec.PluginFramework), func(p *spec.Plugin) *spec.PluginKind { return &p.Kind }, "What it does: policy decides where allocations go, framework turns its blocks into apps").must(),
+		arg("command", text[string](), func(p *spec.Plugin) *string { return &p.Command }, "The program: a path in the repository, or an absolute path on the master").must(),
+		arg("args", texts, func(p *spec.Plugin) *[]string { return &p.Args }, "Its arguments"),
+		arg("sha256", checksum, func(p *spec.Plugin) *string { return &p.SHA256 }, "Checksum of the program; what runs is exactly this file").must(),
+	},
+	check: func(d *decoder, b *block, p *spec.Plugin) {
+		if p.Command != "" && !path.IsAbs(p.Command) && !insideRepository(p.Command) {
+			d.at(b.placeOf("command"), b.env.context, "Wrong value for command", fmt.Sprintf("The path %q leaves the repository. Give one inside, or an absolute path on the master.", shorten(p.Command, 100)))
+		}
+	},
+}
+
+// variableSpec stands for a variable in its table; scope.go reads the parts.
+type variableSpec struct{}
+
+var variableTable = &table[variableSpec]{
+	doc: "A value with a name, used as var.NAME. In a module it is an input.",
+	args: []argument[variableSpec]{
+		{name: "type", kind: "type", doc: "What values fit: string, number, bool, list(…), set(…), map(…), object({…}), any"},
+		{name: "default", kind: "any value", doc: "The value. Outside of modules it is needed: a commit means one thing, so nothing comes from elsewhere"},
+		arg("description", text[string](), func(*variableSpec) *string { return new(string) }, "What it is for"),
+	},
+	blocks: []nested[variableSpec]{{
+		name: "validation", many: true, table: validationTable, doc: "A rule for the value.",
+		decode: func(d *decoder, b *block, _ *variableSpec) {
+			var unused variableSpec
+			validationTable.decode(d, b, &unused)
+		},
+	}},
+}
+
+var validationTable = &table[variableSpec]{
+	doc: "A rule for the value.",
+	args: []argument[variableSpec]{
+		argument[variableSpec]{name: "condition", kind: "true or false", doc: "What must be true, as in var.replicas > 0"}.must(),
+		argument[variableSpec]{name: "error_message", kind: "text", doc: "What to tell when it is not"}.must(),
+	},
+}
+
+var movedTable = &table[spec.Moved]{
+	doc: "Renames an app without restarting anything.",
+	args: []argument[spec.Moved]{
+		arg("from", text[spec.AppName](), func(m *spec.Moved) *spec.AppName { return &m.From }, "The name in earlier commits").must(),
+		arg("to", text[spec.AppName](), func(m *spec.Moved) *spec.AppName { return &m.To }, "The name in this one").must(),
+	},
+}

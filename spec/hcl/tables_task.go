@@ -1,0 +1,156 @@
+package hcl
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/stowage/stowage/spec"
+)
+
+var taskTable = &table[spec.Task]{
+	doc: "One container. Its root file system comes from the node (rootfs) or from an image.",
+	defaults: func() spec.Task {
+		return spec.Task{
+			Lifecycle: spec.LifecycleMain, CPU: spec.DefaultCPU, Memory: spec.DefaultMemory, Pids: spec.DefaultPids,
+			Stop: stopTable.fresh(), Logs: logsTable.fresh(),
+		}
+	},
+	args: []argument[spec.Task]{
+		arg("lifecycle", oneOf(spec.LifecycleMain, spec.LifecycleSidecar), func(t *spec.Task) *spec.Lifecycle { return &t.Lifecycle }, "main: the allocation lives as long as these. sidecar: starts before the main tasks and is stopped after them"),
+		arg("rootfs", oneOf(spec.RootfsHost), func(t *spec.Task) *spec.Rootfs { return &t.Rootfs }, "host: the node's programs, read-only, below a writable layer of the allocation's own"),
+		arg("image", image, func(t *spec.Task) *string { return &t.Image }, "An OCI layout or archive: oci:PATH or archive:PATH in the repository, or the URL of an archive with image_sha256"),
+		arg("image_sha256", checksum, func(t *spec.Task) *string { return &t.ImageSHA }, "Checksum of the archive behind a URL"),
+		arg("command", texts, func(t *spec.Task) *[]string { return &t.Command }, "The program and its arguments; without it the image's own").atNode(),
+		arg("env", environment, func(t *spec.Task) *map[string]string { return &t.Env }, "Environment variables").atNode(),
+		arg("dir", text[string](), func(t *spec.Task) *string { return &t.Dir }, "The folder it starts in").atNode(),
+		arg("user", text[string](), func(t *spec.Task) *string { return &t.User }, "Name, uid or uid:gid; without it root in the container, or the image's"),
+		arg("user_namespace", flag, func(t *spec.Task) *bool { return &t.UserNS }, "Root in the container is nobody outside"),
+		arg("cpu", cores, func(t *spec.Task) *spec.MilliCPU { return &t.CPU }, "Cores"),
+		arg("memory", size, func(t *spec.Task) *spec.Bytes { return &t.Memory }, "Memory; placement counts this"),
+		arg("memory_max", size, func(t *spec.Task) *spec.Bytes { return &t.MemoryMax }, "Memory it may burst to; without it memory is the limit"),
+		arg("disk", size, func(t *spec.Task) *spec.Bytes { return &t.Disk }, "Disk for its writable layer"),
+		arg("pids", whole(1, 4_194_304), func(t *spec.Task) *int { return &t.Pids }, "Most processes and threads"),
+		arg("resources", amounts, func(t *spec.Task) *map[string]spec.Milli { return &t.Resources }, "Named resources, such as { gpu = 1 }"),
+	},
+	blocks: []nested[spec.Task]{
+		several("check", "name", checkTable, addCheck, "Asks the task whether it is well."),
+		one("stop", func(t *spec.Task) *spec.Stop { return &t.Stop }, stopTable, "How it is asked to end."),
+		one("logs", func(t *spec.Task) *spec.Logs { return &t.Logs }, logsTable, "What is kept of its output, for stdout and stderr each."),
+	},
+	check: checkTask,
+}
+
+var checkTable = &table[spec.Check]{
+	doc: "Asks a task whether it is well.",
+	defaults: func() spec.Check {
+		return spec.Check{Interval: spec.DefaultCheckInterval, Timeout: spec.DefaultCheckTimeout, Failures: spec.DefaultCheckFailures}
+	},
+	args: []argument[spec.Check]{
+		arg("type", oneOf(spec.CheckHTTP, spec.CheckTCP, spec.CheckExec), func(c *spec.Check) *spec.CheckType { return &c.Type }, "http: GET path answers 200 to 399. tcp: the port accepts a connection. exec: command exits with 0 inside the task").must(),
+		arg("port", text[string](), func(c *spec.Check) *string { return &c.Port }, "The name of a port of the app's network, for http and tcp"),
+		arg("path", text[string](), func(c *spec.Check) *string { return &c.Path }, "For http; \"/\" when not written").atNode(),
+		arg("command", texts, func(c *spec.Check) *[]string { return &c.Command }, "For exec").atNode(),
+		arg("interval", duration, func(c *spec.Check) *spec.Duration { return &c.Interval }, "Between two questions"),
+		arg("timeout", duration, func(c *spec.Check) *spec.Duration { return &c.Timeout }, "For one answer"),
+		arg("failures", whole(1, 1000), func(c *spec.Check) *int { return &c.Failures }, "In a row before a passing check counts as failing"),
+		arg("gate", flag, func(c *spec.Check) *bool { return &c.Gate }, "The allocation is healthy only while this passes"),
+	},
+	check: checkCheck,
+}
+
+var stopTable = &table[spec.Stop]{
+	doc: "How a task is asked to end.",
+	defaults: func() spec.Stop {
+		return spec.Stop{Signal: spec.DefaultStopSignal, Timeout: spec.DefaultStopTimeout}
+	},
+	args: []argument[spec.Stop]{
+		arg("signal", oneOf(signals...), func(s *spec.Stop) *string { return &s.Signal }, "Sent first"),
+		arg("timeout", duration, func(s *spec.Stop) *spec.Duration { return &s.Timeout }, "After this the whole group is killed"),
+	},
+}
+
+// signals that programs take as a wish to end.
+var signals = []string{"SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGKILL"}
+
+var logsTable = &table[spec.Logs]{
+	doc: "What is kept of a task's output, for stdout and stderr each.",
+	defaults: func() spec.Logs {
+		return spec.Logs{MaxSize: spec.DefaultLogSize, MaxFiles: spec.DefaultLogFiles}
+	},
+	args: []argument[spec.Logs]{
+		arg("max_size", size, func(l *spec.Logs) *spec.Bytes { return &l.MaxSize }, "Of one file"),
+		arg("max_files", whole(1, 1000), func(l *spec.Logs) *int { return &l.MaxFiles }, "How many files, the newest included"),
+	},
+	check: func(d *decoder, b *block, l *spec.Logs) {
+		if l.MaxSize < 64*spec.KiB {
+			d.at(b.placeOf("max_size"), b.env.context, "Wrong value for max_size", fmt.Sprintf("A log file of %s would be turned over all the time. Give it at least 64KiB.", l.MaxSize))
+		}
+	},
+}
+
+// image is where a root file system comes from. Paths are cleaned; they count from the followed folder.
+var image = kind[string]{
+	name: "text",
+	read: func(v cty.Value) (string, error) {
+		if v.Type() != cty.String {
+			return "", mustBe(`a text such as "oci:image" or the URL of an archive`, v)
+		}
+		s := v.AsString()
+		if err := checkText(s); err != nil {
+			return "", err
+		}
+		for _, form := range []string{"oci:", "archive:"} {
+			p, ok := strings.CutPrefix(s, form)
+			if !ok {
+				continue
+			}
+			if !insideRepository(p) {
+				return "", wrong(fmt.Sprintf("must name a path inside the repository after %q, but here it is %q", form, shorten(p, 100)))
+			}
+			return form + path.Clean(p), nil
+		}
+		if strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://") {
+			return s, nil
+		}
+		return "", wrong(fmt.Sprintf("must be \"oci:PATH\", \"archive:PATH\" or the URL of an archive, but here it is %q. Pulling from a registry is not in this version: save the image with \"docker save\" and use archive:PATH", shorten(s, 100)))
+	},
+	show: quoteIfSet,
+}
+
+// decodeTask reads a task with the names that are known on the node only: they become markers that the agent fills in
+// (spec.Expand).
+func decodeTask(d *decoder, b *block, a *spec.App) {
+	if len(a.Tasks) == spec.MaxTasks {
+		d.at(b.place(), b.env.context, "Too many tasks", fmt.Sprintf("An app has at most %d tasks. Divide it.", spec.MaxTasks))
+		return
+	}
+	b.env.node = b.env.ctx.NewChild()
+	b.env.node.Variables = markers(a.Network.Ports)
+	b.env.ports = a.Network.Ports
+	t := taskTable.fresh()
+	t.Name, t.Pos = spec.TaskName(b.label(0)), position(b.TypeRange)
+	d.checkName(b, "task", spec.CheckLabel)
+	if i := slices.IndexFunc(a.Tasks, func(o spec.Task) bool { return o.Name == t.Name }); i >= 0 {
+		d.at(b.place(), b.env.context, "Duplicate task", fmt.Sprintf("The app has a task %q already, at %s. Rename one of them.", shorten(string(t.Name), 60), where(a.Tasks[i].Pos)))
+	}
+	taskTable.decode(d, b, &t)
+	a.Tasks = append(a.Tasks, t)
+}
+
+// markers are the values of the names known on the node only.
+func markers(ports []spec.PortSpec) map[string]cty.Value {
+	marker := func(name string) cty.Value { return cty.StringVal("${" + name + "}") }
+	numbers := make(map[string]cty.Value, len(ports))
+	for _, p := range ports {
+		numbers[p.Name] = marker("port." + p.Name)
+	}
+	return map[string]cty.Value{
+		"port": cty.ObjectVal(numbers),
+		"node": cty.ObjectVal(map[string]cty.Value{"id": marker("node.id"), "address": marker("node.address")}),
+		"app":  marker("app"), "slot": marker("slot"), "allocation": marker("allocation"),
+	}
+}
