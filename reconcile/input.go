@@ -8,25 +8,30 @@ import (
 // Input is everything that a plan depends on. Nothing is changed by planning, and the same input gives the same bytes.
 // It can be saved as JSON (all but Policies) and replayed: a bug report is an input.
 type Input struct {
-	Now      spec.Time                 `json:"now"`
-	Seed     uint64                    `json:"seed"`
-	Commit   spec.Commit               `json:"commit"` // of Desired
-	Subject  string                    `json:"subject,omitempty"`
-	Signed   bool                      `json:"signed,omitempty"`
-	Base     spec.Base                 `json:"base"`    // Nodes is filled in by Plan
-	Desired  *spec.Cluster             `json:"desired"` // with the apps of frameworks expanded into Apps
-	Steps    map[spec.AppName][]string `json:"steps,omitempty"`
-	Held     map[spec.AppName]string   `json:"held,omitempty"` // apps that are left exactly as they are, with the reason
-	Nodes    []spec.NodeView           `json:"nodes"`          // sorted by ID
-	Drains   []spec.Drain              `json:"drains,omitempty"`
-	Current  []spec.AllocationView     `json:"current"`            // sorted by slot, then generation; terminal ones until they are forgotten
-	Versions map[spec.Hash]*spec.App   `json:"versions"`           // every version that Current and Rollouts mention
-	Rollouts []spec.Rollout            `json:"rollouts,omitempty"` // sorted by app
-	Failures []Failure                 `json:"failures,omitempty"` // the last few minutes'
-	Restarts []Restart                 `json:"restarts,omitempty"` // wished by operators, not yet done
-	Policies map[string]place.Policy   `json:"-"`                  // by name; the built-in ones are always there
+	Now     spec.Time                 `json:"now"`
+	Seed    uint64                    `json:"seed"`
+	Commit  spec.Commit               `json:"commit"` // of Desired
+	Subject string                    `json:"subject,omitempty"`
+	Signed  bool                      `json:"signed,omitempty"`
+	Base    spec.Base                 `json:"base"`    // Nodes is filled in by Plan
+	Desired *spec.Cluster             `json:"desired"` // with the apps of frameworks expanded into Apps
+	Steps   map[spec.AppName][]string `json:"steps,omitempty"`
+	Held    map[spec.AppName]string   `json:"held,omitempty"` // apps that are left exactly as they are, with the reason
+	Nodes   []spec.NodeView           `json:"nodes"`          // sorted by ID
+	Drains  []spec.Drain              `json:"drains,omitempty"`
+	// Current is sorted by slot, then generation. Allocations that have ended stay in it as long as they matter: the last
+	// completed one of each slot of a batch app (or the work would be done again), the last failed one of each slot (or
+	// its back-off would be forgotten), and those that others name in After.
+	Current  []spec.AllocationView   `json:"current"`
+	Versions map[spec.Hash]*spec.App `json:"versions"`           // every version that Current and Rollouts mention
+	Rollouts []spec.Rollout          `json:"rollouts,omitempty"` // sorted by app
+	Failures []Failure               `json:"failures,omitempty"` // the last few minutes'
+	Restarts []Restart               `json:"restarts,omitempty"` // wished by operators, not yet done
+	Policies map[string]place.Policy `json:"-"`                  // by name; the built-in ones are always there
 	// PolicyVersions tells what each of Policies is; see spec.PolicyVersion.
 	PolicyVersions map[string]string `json:"policy_versions,omitempty"`
+	// Hashes are HashApps(Desired.Apps), for a caller that plans the same commit many times. What is missing is computed.
+	Hashes map[spec.AppName]AppHashes `json:"-"`
 }
 
 // Failure is one failed allocation of an app on a node.

@@ -79,16 +79,19 @@ const (
 // Change is one step for one slot.
 type Change struct {
 	Slot
-	Kind    ChangeKind   `json:"kind"`
-	Old     AllocationID `json:"old,omitempty"`  // the allocation that stops or is updated
-	From    NodeID       `json:"from,omitempty"` // of Old
-	Node    NodeID       `json:"node,omitempty"` // where the slot runs afterwards
-	Ports   []Port       `json:"ports,omitempty"`
-	Score   *Score       `json:"score,omitempty"`
-	Reason  string       `json:"reason"`
-	Canary  bool         `json:"canary,omitempty"`
-	Attempt int          `json:"attempt,omitempty"`
-	Victims []Victim     `json:"victims,omitempty"` // whom this placement preempts
+	Kind   ChangeKind   `json:"kind"`
+	Old    AllocationID `json:"old,omitempty"`  // the allocation that stops or is updated
+	From   NodeID       `json:"from,omitempty"` // of Old
+	Node   NodeID       `json:"node,omitempty"` // where the slot runs afterwards
+	Ports  []Port       `json:"ports,omitempty"`
+	Score  *Score       `json:"score,omitempty"`
+	Reason string       `json:"reason"`
+	// Version is what the slot's allocation follows afterwards: the app's new version, or while a rollout waits or goes
+	// back, the one before.
+	Version Hash     `json:"version,omitempty"`
+	Canary  bool     `json:"canary,omitempty"`
+	Attempt int      `json:"attempt,omitempty"`
+	Victims []Victim `json:"victims,omitempty"` // whom this placement preempts
 	// Takeover lists the allocations that must have ended on Node before this one starts there.
 	Takeover []AllocationID `json:"takeover,omitempty"`
 	// KeepOld says that Old runs on beside the new allocation until that is healthy; otherwise Old stops at once.

@@ -1,0 +1,417 @@
+package reconcile
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/stowage/stowage/reconcile/rollout"
+	"github.com/stowage/stowage/spec"
+)
+
+// Why apps are held that neither a framework nor a policy holds.
+const (
+	heldNoPrune = "it left the repository, and prune is off"
+)
+
+// advance carries all rollouts on, each after those it depends on, and settles which version each app should have.
+func (w *world) advance() {
+	seen := make(map[*app]bool, len(w.apps))
+	var visit func(x *app)
+	visit = func(x *app) {
+		if seen[x] {
+			return
+		}
+		seen[x] = true
+		if x.desired == nil {
+			return
+		}
+		for _, d := range x.desired.app.DependsOn {
+			if on := w.byName[d.App]; on != nil {
+				visit(on)
+			}
+		}
+		w.advanceApp(x)
+	}
+	for _, x := range w.apps {
+		visit(x)
+	}
+}
+
+func (w *world) advanceApp(x *app) {
+	if x.held != "" {
+		if x.record != nil {
+			x.rollout = *x.record
+		}
+		x.version = x.desired
+		w.classify(x, x.desired)
+		return
+	}
+	w.classify(x, x.desired)
+	waiting, patient := w.dependencies(x)
+	f := rollout.Facts{
+		Now: w.in.Now, App: x.desired.app, Hash: x.desired.hash, Commit: w.in.Commit, Allocs: x.allocs,
+		Waiting: waiting, Patient: patient, Wanted: w.wanted(x),
+	}
+	if x.record != nil {
+		f.Same = w.known(x.record.Target).same(x.desired)
+		good := x.record.Good
+		if x.record.Target != x.desired.hash && x.record.State == spec.RolloutDone {
+			good = x.record.Target
+		}
+		x.good = w.known(good)
+	} else {
+		f.Found = w.found(x)
+		x.good = w.known(f.Found)
+	}
+	f.Known = x.good != nil
+	f.Back = w.isBack(x)
+	r, events, next := rollout.Advance(x.record, &f)
+	x.rollout = r
+	w.events = append(w.events, events...)
+	w.wake(next)
+	w.chooseVersion(x, waiting)
+	x.settled = w.isSettled(x)
+}
+
+// chooseVersion settles what the app's slots should have.
+func (w *world) chooseVersion(x *app, waiting string) {
+	r := &x.rollout
+	x.version = x.desired
+	switch r.State {
+	case spec.RolloutCanaries:
+		x.version, x.canary = x.good, x.desired
+	case spec.RolloutReverting:
+		x.version = x.good
+	case spec.RolloutFailed:
+		if x.good != nil && r.Good != "" {
+			x.version = x.good
+			x.frozen = !x.desired.app.Update.AutoRevert
+		}
+		if r.Progress == 0 {
+			x.waiting = r.Reason
+		}
+	}
+	if r.State == spec.RolloutRolling && r.Progress == 0 {
+		x.waiting = waiting
+	}
+	if x.version != x.desired {
+		w.classify(x, x.version)
+	}
+	w.markCanaries(x)
+}
+
+// markCanaries tells canaries from allocations of slots.
+func (w *world) markCanaries(x *app) {
+	for i := range x.allocs {
+		a := &x.allocs[i]
+		if !a.AllocationView.Canary {
+			continue
+		}
+		fit := w.known(a.Version).fit(x.desired)
+		if x.rollout.Promoted && x.canary == nil && fit != rollout.Outdated && x.version == x.desired {
+			a.Promote, a.Canary = a.Live(), false
+			continue
+		}
+		a.Canary, a.Fit = true, fit
+	}
+}
+
+// classify says of each allocation how it stands to the version and on its node.
+func (w *world) classify(x *app, to *version) {
+	x.allocs = x.allocs[:0]
+	var v *version
+	var last spec.Hash
+	var fit rollout.Fit
+	after := to.app.Reschedule.After
+	restart := w.restartBefore(x)
+	for i := range x.views {
+		a := &x.views[i]
+		if i == 0 || a.Version != last {
+			v, last = w.known(a.Version), a.Version
+			fit = v.fit(to)
+		}
+		x.allocs = append(x.allocs, rollout.Alloc{
+			AllocationView: a, Fit: fit, Ground: w.ground(a, after), Canary: a.Canary,
+			Restart: restart > 0 && a.Generation < restart && !a.State.Terminal(),
+		})
+	}
+}
+
+func (w *world) restartBefore(x *app) spec.Generation {
+	var before spec.Generation
+	for _, r := range w.in.Restarts {
+		if r.App == x.name {
+			before = max(before, r.Before)
+		}
+	}
+	return before
+}
+
+// ground says how the node of an allocation stands.
+func (w *world) ground(a *spec.AllocationView, after spec.Duration) rollout.Ground {
+	node := w.fleet.Node(a.Node)
+	if node < 0 {
+		return rollout.Lost
+	}
+	switch w.fleet.State(node) {
+	case spec.NodeReady:
+		return rollout.Firm
+	case spec.NodeDraining, spec.NodeDrained:
+		if w.overdue[a.Node] {
+			return rollout.Overdue
+		}
+		return rollout.Draining
+	case spec.NodeUnknown:
+		at := w.fleet.LastSeen(node).Add(after)
+		if w.in.Now >= at {
+			return rollout.Lost
+		}
+		if !a.State.Terminal() {
+			w.wake(at)
+		}
+		return rollout.Silent
+	}
+	return rollout.Lost
+}
+
+// dependencies names the first app that this one waits for, and how long it may wait at most.
+func (w *world) dependencies(x *app) (string, spec.Duration) {
+	waiting, patient := "", spec.Duration(0)
+	for _, d := range x.desired.app.DependsOn {
+		on := w.byName[d.App]
+		if on == nil || on.desired == nil || on.settled {
+			continue
+		}
+		if waiting == "" {
+			waiting = fmt.Sprintf(rollout.AfterDependencies, d.App)
+		}
+		if patient == 0 || d.Deadline < patient {
+			patient = d.Deadline
+		}
+	}
+	return waiting, patient
+}
+
+// wanted returns how many slots the app should have.
+func (w *world) wanted(x *app) int {
+	if x.desired.app.Kind != spec.KindSystem {
+		return x.desired.app.Count
+	}
+	return len(w.matcher(x, x.desired).Open())
+}
+
+// found returns the version of what runs already though there is no record of a rollout: that of the newest allocation
+// that is not of the desired version.
+func (w *world) found(x *app) spec.Hash {
+	var best *rollout.Alloc
+	for i := range x.allocs {
+		if a := &x.allocs[i]; a.Live() && a.Fit != rollout.Current && (best == nil || a.Generation > best.Generation) {
+			best = a
+		}
+	}
+	if best == nil {
+		return ""
+	}
+	return best.Version
+}
+
+// isBack reports whether every slot has a settled allocation of the good version again and nothing else runs.
+func (w *world) isBack(x *app) bool {
+	if x.good == nil || x.record == nil || x.record.State != spec.RolloutReverting {
+		return false
+	}
+	slots := map[int]bool{}
+	for i := range x.allocs {
+		a := &x.allocs[i]
+		if !a.Live() || a.Ground == rollout.Lost {
+			continue
+		}
+		if w.known(a.Version).fit(x.good) == rollout.Outdated {
+			return false
+		}
+		if ok, at := a.Settled(x.good.app, w.in.Now); ok {
+			slots[a.Index] = true
+		} else {
+			w.wake(at)
+		}
+	}
+	return len(slots) >= x.good.app.Count
+}
+
+// isSettled reports whether the app is what others may depend on: every slot has a settled allocation of the desired
+// version; of a batch app, one that completed.
+func (w *world) isSettled(x *app) bool {
+	if x.rollout.State != spec.RolloutDone {
+		return false
+	}
+	wanted, last := w.wanted(x), -1
+	for i := range x.allocs {
+		a := &x.allocs[i]
+		if a.Index == last || a.Fit == rollout.Outdated || a.Want != spec.WantRun {
+			continue
+		}
+		ok, _ := a.Settled(x.desired.app, w.in.Now)
+		if x.desired.app.Kind == spec.KindBatch {
+			ok = a.State == spec.StateComplete
+		}
+		if ok {
+			last = a.Index
+			wanted--
+		}
+	}
+	return wanted <= 0
+}
+
+// stepsOf asks the rollout for the steps of every app.
+func (w *world) steps() {
+	for _, x := range w.apps {
+		switch {
+		case x.desired == nil:
+			w.remove(x)
+		case x.held == "":
+			w.stepsOf(x)
+		}
+	}
+}
+
+func (w *world) stepsOf(x *app) {
+	v := x.version.app
+	a := rollout.App{
+		Now: w.in.Now, Spec: v, Allocs: x.allocs, Count: v.Count, Frozen: x.frozen, Waiting: x.waiting,
+		Unavailable: w.budget(v), Order: w.order(x),
+	}
+	if v.Kind == spec.KindSystem {
+		a.Count = w.wanted(x)
+		a.Nodes = w.nodesWithout(x)
+	}
+	if x.canary != nil {
+		a.Canaries = &rollout.Canaries{Spec: x.canary.app, Count: rollout.CanariesOf(&x.rollout, x.canary.app)}
+	}
+	x.out = rollout.Decide(&a)
+	w.wake(x.out.Next)
+}
+
+// budget returns how many slots of the app may lack a healthy allocation at once: what the app says of itself, or
+// else the cluster's budget.
+func (w *world) budget(a *spec.App) int {
+	switch {
+	case a.Update.Strategy == spec.StrategyRecreate:
+		return a.Count
+	case a.Update.MinHealthy > 0:
+		return a.Count - (int(a.Update.MinHealthy)*a.Count+999)/1000
+	}
+	return w.in.Desired.Disruption.MaxUnavailable.Of(a.Count)
+}
+
+// order groups allocations for an even scale-down: by the value of the first spread, or by node. For system apps it is
+// negative where the node no longer takes the app.
+func (w *world) order(x *app) func(*rollout.Alloc) int {
+	m := w.matcher(x, x.version)
+	if x.version.app.Kind == spec.KindSystem {
+		open := map[spec.NodeID]bool{}
+		for _, n := range m.Takes() {
+			open[w.fleet.ID(int(n))] = true
+		}
+		others := w.otherWork()
+		return func(a *rollout.Alloc) int {
+			switch {
+			case a.Ground == rollout.Silent:
+				return 0
+			case !open[a.Node], a.Ground == rollout.Lost && w.fleet.Node(a.Node) < 0:
+				return -1
+			case (a.Ground == rollout.Draining || a.Ground == rollout.Overdue) && !others[a.Node]:
+				return -1
+			}
+			return 0
+		}
+	}
+	return func(a *rollout.Alloc) int {
+		node := w.fleet.Node(a.Node)
+		if node < 0 {
+			return -1
+		}
+		return m.SpreadGroup(node)
+	}
+}
+
+// otherWork tells which nodes have allocations of other apps than system ones: those leave a draining node first.
+func (w *world) otherWork() map[spec.NodeID]bool {
+	busy := map[spec.NodeID]bool{}
+	for _, x := range w.apps {
+		if x.desired != nil && x.desired.app.Kind == spec.KindSystem {
+			continue
+		}
+		for i := range x.views {
+			if !x.views[i].State.Terminal() {
+				busy[x.views[i].Node] = true
+			}
+		}
+	}
+	return busy
+}
+
+// nodesWithout returns the nodes that should have an allocation of a system app and have none.
+func (w *world) nodesWithout(x *app) []int {
+	has := map[spec.NodeID]bool{}
+	for i := range x.allocs {
+		a := &x.allocs[i]
+		if a.Live() || a.Want == spec.WantRun && a.State == spec.StateFailed {
+			has[a.Node] = true
+		}
+	}
+	var nodes []int
+	for _, n := range w.matcher(x, x.version).Open() {
+		if !has[w.fleet.ID(int(n))] {
+			nodes = append(nodes, int(n))
+		}
+	}
+	return nodes
+}
+
+// remove stops an app that left the repository, after those that depend on it.
+func (w *world) remove(x *app) {
+	live := slices.DeleteFunc(slices.Clone(x.views), func(a spec.AllocationView) bool {
+		return a.State.Terminal() || a.Want == spec.WantStop
+	})
+	if len(live) == 0 || x.held != "" {
+		return
+	}
+	if !w.in.Desired.Sync.Prune {
+		x.held = heldNoPrune
+		return
+	}
+	after := w.dependents(x)
+	for i := range x.views {
+		a := &x.views[i]
+		if a.State.Terminal() || a.Want == spec.WantStop {
+			continue
+		}
+		x.allocs = append(x.allocs, rollout.Alloc{AllocationView: a, Fit: rollout.Outdated})
+	}
+	for i := range x.allocs {
+		a := &x.allocs[i]
+		x.out.Steps = append(x.out.Steps, rollout.Step{Slot: a.Index, Kind: spec.ChangeStop, Old: a, Now: after == "", After: after, Reason: reasonPruned})
+	}
+}
+
+// dependents names an app that goes too and depends on this one, or "".
+func (w *world) dependents(x *app) string {
+	for _, y := range w.apps {
+		if y == x || y.desired != nil {
+			continue
+		}
+		for i := range y.views {
+			a := &y.views[i]
+			v := w.known(a.Version)
+			if a.State.Terminal() || v == nil {
+				continue
+			}
+			for _, d := range v.app.DependsOn {
+				if d.App == x.name {
+					return fmt.Sprintf(afterStopped, y.name)
+				}
+			}
+		}
+	}
+	return ""
+}

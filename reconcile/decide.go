@@ -1,0 +1,132 @@
+package reconcile
+
+import (
+	"slices"
+
+	"github.com/stowage/stowage/spec"
+)
+
+// Decide takes from a plan what can be done now. The generation is that of the allocations it starts. The plan and the
+// report must come from Plan with the same input.
+func Decide(in Input, p spec.Plan, r Report, g spec.Generation) Decision {
+	d := Decision{Plan: p.ID, Commit: p.Commit, Generation: g, Time: in.Now, Renamed: renames(&in), Done: r.RestartsDone}
+	k := &decider{in: &in, d: &d, versions: map[spec.Hash]*spec.App{}, current: map[spec.AllocationID]*spec.AllocationView{}}
+	for i := range in.Current {
+		k.current[in.Current[i].ID] = &in.Current[i]
+	}
+	for _, a := range in.Desired.Apps {
+		h, ok := in.Hashes[a.Name]
+		if !ok {
+			h = HashApp(a)
+		}
+		k.versions[h.Version] = a
+	}
+	for i := range p.Apps {
+		k.app(&p.Apps[i])
+	}
+	if !slices.Equal(in.Rollouts, r.Rollouts) {
+		d.Rollouts, d.Changed = r.Rollouts, true
+		for i := range r.Rollouts {
+			k.need(r.Rollouts[i].Target)
+		}
+	}
+	return d
+}
+
+// renames repeats what Plan found of moved blocks.
+func renames(in *Input) []Rename {
+	if len(in.Desired.Moved) == 0 {
+		return nil
+	}
+	w := &world{in: in, byName: map[spec.AppName]*app{}}
+	for _, a := range in.Desired.Apps {
+		w.app(a.Name).desired = &version{app: a}
+	}
+	w.readMoved()
+	return w.renamed
+}
+
+type decider struct {
+	in       *Input
+	d        *Decision
+	versions map[spec.Hash]*spec.App
+	current  map[spec.AllocationID]*spec.AllocationView
+}
+
+// need adds a version to the decision unless it is known already.
+func (k *decider) need(h spec.Hash) {
+	a, ok := k.versions[h]
+	if _, known := k.in.Versions[h]; known || !ok {
+		return
+	}
+	if k.d.Versions == nil {
+		k.d.Versions = map[spec.Hash]*spec.App{}
+	}
+	k.d.Versions[h] = a
+}
+
+func (k *decider) app(a *spec.AppPlan) {
+	if a.Held != "" {
+		return
+	}
+	for i := range a.Changes {
+		c := &a.Changes[i]
+		if !c.Now {
+			continue
+		}
+		switch c.Kind {
+		case spec.ChangeStop:
+			k.d.Stop = append(k.d.Stop, Stop{ID: c.Old, Reason: c.Reason})
+		case spec.ChangeUpdate:
+			k.update(a, c)
+		default:
+			k.start(a, c)
+		}
+	}
+}
+
+func (k *decider) update(a *spec.AppPlan, c *spec.Change) {
+	u := Update{ID: c.Old, Version: c.Version, Commit: k.in.Commit, Why: c.Reason}
+	if v := k.current[c.Old]; v != nil {
+		u.Promote = v.Canary
+		if c.Version == v.Version {
+			u.Commit = v.Commit
+		}
+	}
+	k.need(c.Version)
+	k.d.Update = append(k.d.Update, u)
+}
+
+func (k *decider) start(a *spec.AppPlan, c *spec.Change) {
+	app, ok := k.versions[c.Version]
+	commit := k.in.Commit
+	if !ok {
+		app = k.in.Versions[c.Version]
+	}
+	if a.Version != c.Version {
+		commit = k.commitOf(c.Version)
+	}
+	k.need(c.Version)
+	x := spec.Allocation{
+		ID: spec.NewAllocationID(c.Slot, k.d.Generation), Slot: c.Slot, Node: c.Node, Generation: k.d.Generation,
+		Version: c.Version, Runtime: app.RuntimeHash(), Commit: commit, Ports: c.Ports, After: c.Takeover,
+		Want: spec.WantRun, Canary: c.Canary, Placed: k.in.Now, Why: c.Reason, Attempt: c.Attempt,
+	}
+	k.d.Start = append(k.d.Start, x)
+	if c.Old != "" && !c.KeepOld && c.Kind != spec.ChangeStart {
+		k.d.Stop = append(k.d.Stop, Stop{ID: c.Old, Reason: c.Reason})
+	}
+	for _, v := range c.Victims {
+		k.d.Stop = append(k.d.Stop, Stop{ID: v.ID, Reason: reasonPreempted + c.Slot.String()})
+	}
+}
+
+// commitOf returns the commit that a version still in use came from.
+func (k *decider) commitOf(h spec.Hash) spec.Commit {
+	for i := range k.in.Current {
+		if k.in.Current[i].Version == h {
+			return k.in.Current[i].Commit
+		}
+	}
+	return k.in.Commit
+}

@@ -1,0 +1,146 @@
+package reconcile
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/stowage/stowage/reconcile/rollout"
+	"github.com/stowage/stowage/spec"
+)
+
+// explainMissed tells why steps of the app found no node.
+func (w *world) explainMissed(x *app) {
+	if len(x.missed) == 0 || x.held != "" {
+		return
+	}
+	b := &spec.Blocked{Of: x.desired.app.Count}
+	if x.desired.app.Kind == spec.KindSystem {
+		b.Of = w.wanted(x)
+	}
+	backOff := 0
+	var want *version
+	for i := range x.missed {
+		s := &x.missed[i]
+		b.Slots = append(b.Slots, s.Slot)
+		if s.Kind == spec.ChangeBlocked {
+			backOff++
+			if b.After == 0 || s.Until < b.After {
+				b.After = s.Until
+			}
+		} else if want = x.version; s.Canary {
+			want = x.canary
+		}
+	}
+	slices.Sort(b.Slots)
+	b.Slots = slices.Compact(b.Slots)
+	if want != nil {
+		b.After = 0
+		r := w.request(&job{x: x, version: want}, 1)
+		if want.app.Kind == spec.KindSystem {
+			r.Own = nil
+		}
+		b.Reasons, b.Places = w.fleet.Explain(r)
+		if len(b.Reasons) == 0 {
+			b.Reasons = []spec.Reason{{Rule: rulePolicy, Nodes: w.fleet.Len()}}
+			if w.fleet.Len() == 0 {
+				b.Reasons[0].Rule = ruleNoNodes
+			}
+		}
+	}
+	if backOff > 0 {
+		b.Reasons = append(b.Reasons, spec.Reason{Rule: ruleBackOff, Detail: fmt.Sprintf("%d slots wait", backOff)})
+	}
+	x.blocked = b
+}
+
+// describe fills in what follows from the changes: counts, capacity, what a node's failure would do, guards.
+func (w *world) describe(p *spec.Plan) {
+	for i := range p.Apps {
+		a := &p.Apps[i]
+		for k := range a.Changes {
+			count(&p.Summary, a.Changes[k].Kind)
+		}
+		if a.Blocked != nil {
+			p.Summary.Blocked += len(a.Blocked.Slots)
+		}
+	}
+	w.guards(p)
+}
+
+func count(s *spec.Summary, k spec.ChangeKind) {
+	switch k {
+	case spec.ChangeStart:
+		s.Start++
+	case spec.ChangeUpdate:
+		s.Update++
+	case spec.ChangeReplace:
+		s.Replace++
+	case spec.ChangeStop:
+		s.Stop++
+	case spec.ChangeMove:
+		s.Move++
+	}
+}
+
+// guards names the limits that the plan would cross.
+func (w *world) guards(p *spec.Plan) {
+	running, going, left := 0, 0, 0
+	for _, x := range w.apps {
+		if x.desired != nil {
+			left++
+		}
+		if !slices.ContainsFunc(x.views, func(a spec.AllocationView) bool { return !a.State.Terminal() && a.Want == spec.WantRun }) {
+			continue
+		}
+		running++
+		if x.desired == nil && x.held == "" {
+			going++
+		}
+	}
+	if going == 0 {
+		return
+	}
+	limit := w.in.Desired.Sync.MaxPrune
+	if left == 0 {
+		p.Guards = append(p.Guards, spec.Guard{Rule: guardEmpty, Detail: fmt.Sprintf("all %d apps would stop", going)})
+	}
+	if allowed := limit.Of(running); going > allowed {
+		p.Guards = append(p.Guards, spec.Guard{Rule: guardPrune, Detail: fmt.Sprintf("%d of %d apps would stop, %s are allowed at once", going, running, limit)})
+	}
+}
+
+const (
+	guardEmpty = "no app would be left"
+	guardPrune = "max_prune"
+)
+
+// maxNodes bounds how many nodes a range of slots names one by one.
+const maxNodes = 16
+
+// stay lists the slots that nothing happens to, in ranges.
+func (w *world) stay(x *app) []spec.SlotRange {
+	list := slices.Clone(x.out.Stay)
+	slices.SortFunc(list, func(a, b *rollout.Alloc) int { return a.Index - b.Index })
+	var out []spec.SlotRange
+	for _, a := range list {
+		n := len(out)
+		if n > 0 && a.Index <= out[n-1].Last+1 {
+			r := &out[n-1]
+			r.Last = a.Index
+			if len(r.Nodes) < maxNodes {
+				r.Nodes = append(r.Nodes, a.Node)
+			} else if !slices.Contains(r.Nodes, a.Node) {
+				r.Nodes = append(r.Nodes, a.Node)
+			}
+			continue
+		}
+		out = append(out, spec.SlotRange{First: a.Index, Last: a.Index, Nodes: []spec.NodeID{a.Node}})
+	}
+	for i := range out {
+		if len(out[i].Nodes) > maxNodes {
+			slices.Sort(out[i].Nodes)
+			out[i].Nodes = slices.Compact(out[i].Nodes)
+		}
+	}
+	return out
+}

@@ -1,0 +1,129 @@
+package place
+
+import (
+	"regexp"
+	"slices"
+
+	"github.com/stowage/stowage/spec"
+)
+
+// Attributes that every node has beside those its agent sends.
+const (
+	// AttributeID is the node's name, unless the agent sends an attribute of that name.
+	AttributeID = "node.id"
+	// AttributeAddress is the node's address.
+	AttributeAddress = "node.address"
+)
+
+// none is the value of a node that lacks the attribute.
+const none = -1
+
+// column is one attribute of all nodes, interned: rules are evaluated once per value, not once per node.
+type column struct {
+	values []string // in order of the first node that has each
+	of     []int32  // of each node, or none
+}
+
+func (f *Fleet) column(attribute string) *column {
+	if c, ok := f.columns[attribute]; ok {
+		return c
+	}
+	c := &column{of: make([]int32, len(f.ids))}
+	known := map[string]int32{}
+	for i := range f.ids {
+		v, ok := f.attribute(i, attribute)
+		if !ok {
+			c.of[i] = none
+			continue
+		}
+		n, seen := known[v]
+		if !seen {
+			n = int32(len(c.values))
+			known[v] = n
+			c.values = append(c.values, v)
+		}
+		c.of[i] = n
+	}
+	f.columns[attribute] = c
+	return c
+}
+
+func (f *Fleet) attribute(node int, name string) (string, bool) {
+	if v, ok := f.attrs[node][name]; ok {
+		return v, true
+	}
+	switch name {
+	case AttributeID:
+		return string(f.ids[node]), true
+	case AttributeAddress:
+		return f.address[node], true
+	}
+	return "", false
+}
+
+// rule is a constraint or an affinity over a node's attribute.
+type rule struct {
+	attribute string
+	operator  spec.Operator
+	value     string
+	values    []string
+}
+
+// accept evaluates the rule once per value; last is the answer for nodes without the attribute.
+func (r rule) accept(c *column) (perValue []bool, missing bool) {
+	match := r.matcher()
+	perValue = make([]bool, len(c.values))
+	for i, v := range c.values {
+		perValue[i] = match(v)
+	}
+	switch r.operator {
+	case spec.OpNotEqual, spec.OpNotIn, spec.OpNotRegexp, spec.OpUnset:
+		missing = true
+	}
+	return perValue, missing
+}
+
+func (r rule) matcher() func(string) bool {
+	switch r.operator {
+	case spec.OpEqual:
+		return func(v string) bool { return v == r.value || spec.CompareVersions(v, r.value) == 0 }
+	case spec.OpNotEqual:
+		return func(v string) bool { return v != r.value && spec.CompareVersions(v, r.value) != 0 }
+	case spec.OpLess:
+		return func(v string) bool { return spec.CompareVersions(v, r.value) < 0 }
+	case spec.OpLessEqual:
+		return func(v string) bool { return spec.CompareVersions(v, r.value) <= 0 }
+	case spec.OpGreater:
+		return func(v string) bool { return spec.CompareVersions(v, r.value) > 0 }
+	case spec.OpGreaterEqual:
+		return func(v string) bool { return spec.CompareVersions(v, r.value) >= 0 }
+	case spec.OpIn:
+		return func(v string) bool { return slices.Contains(r.values, v) }
+	case spec.OpNotIn:
+		return func(v string) bool { return !slices.Contains(r.values, v) }
+	case spec.OpRegexp, spec.OpNotRegexp:
+		return r.regexpMatcher()
+	case spec.OpSet:
+		return func(string) bool { return true }
+	}
+	return func(string) bool { return false }
+}
+
+// regexpMatcher accepts nothing when the expression is broken: the language has refused it before.
+func (r rule) regexpMatcher() func(string) bool {
+	re, err := regexp.Compile(r.value)
+	if err != nil {
+		return func(string) bool { return false }
+	}
+	want := r.operator == spec.OpRegexp
+	return func(v string) bool { return re.MatchString(v) == want }
+}
+
+// overAllocations reports whether the operator counts over the allocations of the app.
+func overAllocations(op spec.Operator) bool {
+	switch op {
+	case spec.OpDistinct, spec.OpMaxPer, spec.OpGroupBy, spec.OpSame:
+		return true
+	}
+	return false
+}

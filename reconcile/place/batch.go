@@ -1,0 +1,200 @@
+package place
+
+import (
+	"fmt"
+
+	"github.com/stowage/stowage/spec"
+)
+
+// Request asks for a batch.
+type Request struct {
+	Match  *Matcher
+	Count  int
+	Total  int       // the allocations that the app wants altogether
+	Own    []int32   // the node of each allocation of the app that counts for its limits
+	Peers  [][]int32 // where the app of each affinity to an app runs, in the order of those affinities
+	Faulty []int32   // nodes where the app failed often lately: the last choice
+	Only   []int32   // when not nil, nothing but these nodes, sorted
+	Single bool      // at most one on each node, beside no other of the app
+	Wait   bool      // room and ports of leaving allocations count as free
+	Seed   uint64
+	Config map[string]string
+}
+
+// Batch returns the feasible nodes for the request. It is valid until the next call.
+func (f *Fleet) Batch(r *Request) *Batch {
+	m, d := r.Match, len(f.dims)
+	b := &f.scratch.batch
+	b.App, b.Kind, b.Priority = m.App.Name, m.App.Kind, m.App.Priority
+	b.Config, b.Seed, b.Count, b.Resources, b.Need = r.Config, r.Seed, r.Count, f.dims, m.Need
+	b.Nodes, b.Capacity, b.Free = b.Nodes[:0], b.Capacity[:0], b.Free[:0]
+	b.Room, b.Own, b.Load = b.Room[:0], b.Own[:0], b.Load[:0]
+	own := f.countOwn(r.Own)
+	groups := m.groups(r)
+	rows := f.scratch.rows[:0]
+	for _, node := range r.candidates() {
+		i := int(node)
+		if f.states[i] != spec.NodeReady || r.Single && own[i] > 0 || !groups.accept(i) || !f.fits(i, m.Need, r.Wait) {
+			continue
+		}
+		room := int32(r.Count)
+		if ports := m.App.Network.Ports; len(ports) > 0 {
+			if room, _ = f.portRoom(i, ports, r.Wait, room); room == 0 {
+				continue
+			}
+		}
+		if r.Single {
+			room = 1
+		}
+		rows = append(rows, node)
+		b.Nodes = append(b.Nodes, f.ids[i])
+		b.Room, b.Own, b.Load = append(b.Room, room), append(b.Own, own[i]), append(b.Load, f.load[i])
+		b.Capacity = append(b.Capacity, f.capacity[i*d:(i+1)*d]...)
+		for k := i * d; k < (i+1)*d; k++ {
+			free := f.capacity[k] - f.used[k]
+			if r.Wait {
+				free += f.credit[k]
+			}
+			b.Free = append(b.Free, free)
+		}
+	}
+	f.scratch.rows = rows
+	f.clearOwn(r.Own)
+	b.Terms = m.batchTerms(r, rows)
+	b.Groups = groups.project(rows)
+	if len(m.same) > 0 {
+		f.keepSame(b, m, r)
+	}
+	return b
+}
+
+// At returns which node of the fleet stands at an index of the last batch.
+func (f *Fleet) At(index int) int { return int(f.scratch.rows[index]) }
+
+func (r *Request) candidates() []int32 {
+	if r.Only == nil {
+		return r.Match.eligible
+	}
+	var both []int32
+	k := 0
+	for _, n := range r.Only {
+		for k < len(r.Match.eligible) && r.Match.eligible[k] < n {
+			k++
+		}
+		if k < len(r.Match.eligible) && r.Match.eligible[k] == n {
+			both = append(both, n)
+		}
+	}
+	return both
+}
+
+func (f *Fleet) countOwn(nodes []int32) []int32 {
+	for _, n := range nodes {
+		f.scratch.own[n]++
+	}
+	return f.scratch.own
+}
+
+func (f *Fleet) clearOwn(nodes []int32) {
+	for _, n := range nodes {
+		f.scratch.own[n] = 0
+	}
+}
+
+// fits reports whether one more allocation fits by its resources.
+func (f *Fleet) fits(node int, need []int64, wait bool) bool {
+	at := node * len(f.dims)
+	for d, ask := range need {
+		free := f.capacity[at+d] - f.used[at+d]
+		if wait {
+			free += f.credit[at+d]
+		}
+		if ask > free && ask > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// batchTerms evaluates affinities and past failures for the rows of a batch.
+func (m *Matcher) batchTerms(r *Request, rows []int32) []Term {
+	var terms []Term
+	for _, t := range m.terms {
+		value := make([]spec.Milli, len(rows))
+		for i, node := range rows {
+			v := t.column.of[node]
+			if v == none && t.absent || v != none && t.match[v] {
+				value[i] = t.weight
+			}
+		}
+		terms = append(terms, Term{t.name, value})
+	}
+	k := 0
+	for _, a := range m.App.Affinities {
+		if a.App == "" {
+			continue
+		}
+		if k < len(r.Peers) {
+			terms = append(terms, Term{a.String(), m.mark(r.Peers[k], rows, spec.Milli(a.Weight*affinityUnit))})
+		}
+		k++
+	}
+	if len(r.Faulty) > 0 {
+		terms = append(terms, Term{"failed there lately", m.mark(r.Faulty, rows, -faultyCost)})
+	}
+	return terms
+}
+
+func (m *Matcher) mark(nodes, rows []int32, weight spec.Milli) []spec.Milli {
+	on := m.fleet.countOwn(nodes)
+	value := make([]spec.Milli, len(rows))
+	for i, node := range rows {
+		if on[node] > 0 {
+			value[i] = weight
+		}
+	}
+	m.fleet.clearOwn(nodes)
+	return value
+}
+
+// Verify checks what a policy answered: it may choose badly, never wrongly.
+func (b *Batch) Verify(picks []Pick) error {
+	if len(picks) > b.Count {
+		return fmt.Errorf("the policy answered with %d placements where %d were asked for", len(picks), b.Count)
+	}
+	d := len(b.Resources)
+	placed := make(map[int]int64, len(picks))
+	for _, p := range picks {
+		if p.Node < 0 || p.Node >= len(b.Nodes) {
+			return fmt.Errorf("the policy answered with node number %d of %d", p.Node, len(b.Nodes))
+		}
+		placed[p.Node]++
+		n := placed[p.Node]
+		if n > int64(b.Room[p.Node]) {
+			return fmt.Errorf("the policy put %d allocations on %s, whose ports allow %d", n, b.Nodes[p.Node], b.Room[p.Node])
+		}
+		for k, ask := range b.Need {
+			if ask > 0 && n*ask > b.Free[p.Node*d+k] {
+				return fmt.Errorf("the policy put more on %s than it has of %s", b.Nodes[p.Node], b.Resources[k])
+			}
+		}
+	}
+	return b.verifyGroups(picks)
+}
+
+func (b *Batch) verifyGroups(picks []Pick) error {
+	for _, g := range b.Groups {
+		if g.Cap == nil {
+			continue
+		}
+		more := make([]int32, len(g.Have))
+		for _, p := range picks {
+			v := g.Of[p.Node]
+			more[v]++
+			if g.Have[v]+more[v] > g.Cap[v] {
+				return fmt.Errorf("the policy put more allocations on %s than the rule %q allows", b.Nodes[p.Node], g.Name)
+			}
+		}
+	}
+	return nil
+}

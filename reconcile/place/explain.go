@@ -1,0 +1,199 @@
+package place
+
+import (
+	"slices"
+
+	"github.com/stowage/stowage/spec"
+)
+
+// maxNames bounds how many nodes a reason names.
+const maxNames = 3
+
+// Explain returns every rule that keeps one more allocation of the request off each node, most nodes first, and for
+// resources how far the nearest node is from having room. A node counts for each rule it fails; nodes that fail nothing
+// do not count. It returns nothing when some node is feasible and all is well.
+func (f *Fleet) Explain(r *Request) ([]spec.Reason, []spec.Missing) {
+	e := &explanation{fleet: f, request: r, byRule: map[string]int{}, short: make([]shortage, len(f.dims))}
+	m := r.Match
+	groups := m.groups(r)
+	own := slices.Clone(f.countOwn(r.Own))
+	f.clearOwn(r.Own)
+	same := f.sameHave(m, r)
+	for i := range f.ids {
+		e.attributes(i)
+		e.groups(i, groups)
+		for _, s := range same {
+			if v := s.column.of[i]; v != none && v != s.value {
+				e.fail(i, "same "+s.name)
+			}
+		}
+		if r.Single && own[i] > 0 {
+			e.fail(i, RuleOnePerNode)
+		}
+		e.room(i)
+	}
+	return e.finish()
+}
+
+// The rules that are not constraints, as reasons name them.
+const (
+	RuleOnePerNode = "one per node, and it has one"
+	ruleState      = "the node is "
+	ruleConstraint = "constraint "
+	rulePort       = "port "
+	rulePorts      = "no dynamic port is free"
+)
+
+type explanation struct {
+	fleet   *Fleet
+	request *Request
+	byRule  map[string]int
+	reasons []spec.Reason
+	short   []shortage
+}
+
+// shortage is the node that lacks least of a resource and fails nothing but resources.
+type shortage struct {
+	node  int
+	lacks int64
+	any   bool
+}
+
+func (e *explanation) fail(node int, rule string) {
+	k, ok := e.byRule[rule]
+	if !ok {
+		k = len(e.reasons)
+		e.byRule[rule] = k
+		e.reasons = append(e.reasons, spec.Reason{Rule: rule})
+	}
+	reason := &e.reasons[k]
+	reason.Nodes++
+	if len(reason.Names) < maxNames {
+		reason.Names = append(reason.Names, e.fleet.ids[node])
+	}
+}
+
+func (e *explanation) attributes(i int) {
+	f, m := e.fleet, e.request.Match
+	if f.states[i] != spec.NodeReady {
+		e.fail(i, ruleState+string(f.states[i]))
+	}
+	for k, c := range m.App.Constraints {
+		fl := &m.filters[k]
+		v := fl.column.of[i]
+		switch {
+		case overAllocations(c.Operator):
+			if v == none {
+				e.fail(i, ruleConstraint+c.Attribute+" is set")
+			}
+		case v == none && !fl.absent, v != none && !fl.ok[v]:
+			e.fail(i, ruleConstraint+c.String())
+		}
+	}
+}
+
+func (e *explanation) groups(i int, gs groupings) {
+	for k := range gs {
+		g := &gs[k]
+		if g.most == nil || g.column.of[i] == none {
+			continue
+		}
+		if v := g.column.of[i]; g.have[v] >= g.most[v] {
+			e.fail(i, ruleConstraint+g.name)
+		}
+	}
+}
+
+func (e *explanation) room(i int) {
+	f, m := e.fleet, e.request.Match
+	if ports := m.App.Network.Ports; len(ports) > 0 {
+		if room, static := f.portRoom(i, ports, e.request.Wait, 1); room == 0 {
+			if static != nil {
+				e.fail(i, rulePort+portName(*static)+" is taken")
+			} else {
+				e.fail(i, rulePorts)
+			}
+		}
+	}
+	capacity, used, credit := f.Capacity(i), f.Used(i), f.row(f.credit, i)
+	for d, ask := range m.Need {
+		free := capacity[d] - used[d]
+		if e.request.Wait {
+			free += credit[d]
+		}
+		if ask == 0 || ask <= free {
+			continue
+		}
+		e.fail(i, f.dims[d])
+		s := &e.short[d]
+		if lacks := ask - max(0, free); f.states[i] == spec.NodeReady && (!s.any || lacks < s.lacks) {
+			*s = shortage{i, lacks, true}
+		}
+	}
+}
+
+func (e *explanation) finish() ([]spec.Reason, []spec.Missing) {
+	var missing []spec.Missing
+	for d, s := range e.short {
+		if !s.any {
+			continue
+		}
+		name, short := e.fleet.dims[d], e.fleet.amount(d, s.lacks)
+		missing = append(missing, spec.Missing{Node: e.fleet.ids[s.node], Resource: name, Short: short})
+		if k, ok := e.byRule[name]; ok {
+			e.reasons[k].Detail = string(e.fleet.ids[s.node]) + " is short by " + short
+		}
+	}
+	slices.SortStableFunc(e.reasons, func(a, b spec.Reason) int {
+		if a.Nodes != b.Nodes {
+			return b.Nodes - a.Nodes
+		}
+		if a.Rule < b.Rule {
+			return -1
+		}
+		return 1
+	})
+	return e.reasons, missing
+}
+
+// amount prints an amount of a resource as people write it.
+func (f *Fleet) amount(d int, v int64) string {
+	if d == memory || d == disk {
+		return spec.Bytes(v).String()
+	}
+	return spec.Milli(v).String()
+}
+
+func portName(p spec.PortSpec) string {
+	return spec.Milli(p.Static*1000).String() + "/" + string(p.Protocol)
+}
+
+// sameAs is a value that all allocations of the app must share with those it has.
+type sameAs struct {
+	name   string
+	column *column
+	value  int32
+}
+
+func (f *Fleet) sameHave(m *Matcher, r *Request) []sameAs {
+	var all []sameAs
+	k := 0
+	for _, c := range m.App.Constraints {
+		if c.Operator != spec.OpSame {
+			continue
+		}
+		col := m.same[k]
+		k++
+		have := count(col, r.Own)
+		best := int32(none)
+		for v := range col.values {
+			if have[v] > 0 && (best == none || have[v] > have[best]) {
+				best = int32(v)
+			}
+		}
+		if best != none {
+			all = append(all, sameAs{c.Attribute, col, best})
+		}
+	}
+	return all
+}

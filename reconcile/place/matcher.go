@@ -1,0 +1,193 @@
+package place
+
+import "github.com/stowage/stowage/spec"
+
+// Matcher is what an app asks of nodes, evaluated once for the whole fleet.
+type Matcher struct {
+	App      *spec.App
+	Need     []int64
+	fleet    *Fleet
+	eligible []int32 // nodes that every constraint over attributes accepts, in order
+	filters  []filter
+	terms    []nodeTerm
+	limits   []limit
+	wishes   []wish
+	same     []*column
+}
+
+// filter is a constraint over an attribute, evaluated for each of its values.
+type filter struct {
+	column *column
+	ok     []bool
+	absent bool
+}
+
+// nodeTerm is an affinity to an attribute: what each value adds.
+type nodeTerm struct {
+	name   string
+	weight spec.Milli
+	column *column
+	match  []bool
+	absent bool
+}
+
+// limit is a constraint over the allocations of the app.
+type limit struct {
+	rule   spec.Constraint
+	column *column
+}
+
+// wish is a spread.
+type wish struct {
+	name   string
+	column *column
+	cost   []spec.Milli // per value; the last is for nodes without the attribute
+}
+
+const (
+	// affinityUnit makes an affinity of weight 100 count as much as the whole range of a policy's score.
+	affinityUnit = 10
+	// spreadUnit makes one allocation too many in a group of a spread of weight 100 cost twice a policy's range, so that
+	// the spread is even and the policy decides inside the groups.
+	spreadUnit = 20
+	// faultyCost is beyond everything else that can be said for a node.
+	faultyCost = 1_000_000
+	// groupByCost keeps group_by even while its limit would still allow otherwise.
+	groupByCost = 10_000
+)
+
+// Matcher finds the nodes that the app's constraints accept.
+func (f *Fleet) Matcher(app *spec.App) *Matcher {
+	m := &Matcher{App: app, Need: f.Vector(app.Needs()), fleet: f}
+	for _, c := range app.Constraints {
+		col := f.column(c.Attribute)
+		if !overAllocations(c.Operator) {
+			ok, absent := constraintRule(c).accept(col)
+			m.filters = append(m.filters, filter{col, ok, absent})
+			continue
+		}
+		m.filters = append(m.filters, filter{col, yes(len(col.values)), false})
+		if c.Operator == spec.OpSame {
+			m.same = append(m.same, col)
+		} else {
+			m.limits = append(m.limits, limit{c, col})
+		}
+	}
+	m.eligible = make([]int32, 0, len(f.ids))
+nodes:
+	for i := range f.ids {
+		for k := range m.filters {
+			v := m.filters[k].column.of[i]
+			if v == none && !m.filters[k].absent || v != none && !m.filters[k].ok[v] {
+				continue nodes
+			}
+		}
+		m.eligible = append(m.eligible, int32(i))
+	}
+	m.readWishes()
+	return m
+}
+
+func (m *Matcher) readWishes() {
+	for _, a := range m.App.Affinities {
+		if a.App != "" {
+			continue // the planner knows where the other app is: Request.Peers
+		}
+		col := m.fleet.column(a.Attribute)
+		ok, absent := rule{a.Attribute, a.Operator, a.Value, a.Values}.accept(col)
+		m.terms = append(m.terms, nodeTerm{a.String(), spec.Milli(a.Weight * affinityUnit), col, ok, absent})
+	}
+	for k, s := range m.App.Spreads {
+		col := m.fleet.column(s.Attribute)
+		m.wishes = append(m.wishes, wish{"spread over " + s.Attribute, col, spreadCosts(s, col, k)})
+	}
+}
+
+// spreadCosts returns what an allocation costs in each value of the attribute. Even shares cost the same; a value with
+// twice the target costs half. Each spread counts half of the one before it.
+func spreadCosts(s spec.Spread, col *column, k int) []spec.Milli {
+	n := len(col.values)
+	unit := max(1, s.Weight) * spreadUnit >> min(k, 8)
+	costs := make([]spec.Milli, n+1)
+	rest, named := 100, 0
+	for _, v := range col.values {
+		if t, ok := s.Targets[v]; ok {
+			rest, named = rest-t, named+1
+		}
+	}
+	for i := range costs {
+		percent := max(0, rest) * 10 / max(1, n-named) // of those not named, in thousandths
+		if i == n {
+			percent = 1000 / max(1, n) / 10 // nodes without the attribute come last
+		} else if t, ok := s.Targets[col.values[i]]; ok {
+			percent = t * 10
+		}
+		// An even share of n values costs the unit: cost = unit * (1/n) / share.
+		costs[i] = spec.Milli(unit * 1000 / max(1, n) / max(1, percent))
+		costs[i] = max(costs[i], 1)
+	}
+	return costs
+}
+
+func constraintRule(c spec.Constraint) rule {
+	return rule{c.Attribute, c.Operator, c.Value, c.Values}
+}
+
+func yes(n int) []bool {
+	all := make([]bool, n)
+	for i := range all {
+		all[i] = true
+	}
+	return all
+}
+
+// Eligible returns how many nodes the constraints over attributes accept, whatever is free there.
+func (m *Matcher) Eligible() int { return len(m.eligible) }
+
+// Open returns the nodes that the constraints accept and that take allocations, in order.
+func (m *Matcher) Open() []int32 {
+	open := make([]int32, 0, len(m.eligible))
+	for _, n := range m.eligible {
+		if m.fleet.Open(int(n)) {
+			open = append(open, n)
+		}
+	}
+	return open
+}
+
+// most returns the limit for each group of the column, given that the app wants total allocations.
+func (l limit) most(groups, total int) int32 {
+	switch l.rule.Operator {
+	case spec.OpDistinct:
+		return 1
+	case spec.OpMaxPer:
+		return int32(l.rule.Number)
+	}
+	n := max(groups, l.rule.Number, 1)
+	return int32((total + n - 1) / n)
+}
+
+// present counts the values of the column that eligible nodes have.
+func (m *Matcher) present(col *column) int {
+	seen := make([]bool, len(col.values))
+	n := 0
+	for _, node := range m.eligible {
+		if v := col.of[node]; v != none && !seen[v] {
+			seen[v] = true
+			n++
+		}
+	}
+	return n
+}
+
+// Takes returns the nodes that the constraints over attributes accept, whatever their state, in order.
+func (m *Matcher) Takes() []int32 { return m.eligible }
+
+// SpreadGroup numbers the group that a node belongs to when the app's allocations should be even: the value of its
+// first spread, or the node itself.
+func (m *Matcher) SpreadGroup(node int) int {
+	if len(m.wishes) > 0 {
+		return int(m.wishes[0].column.group(int32(node)))
+	}
+	return node
+}

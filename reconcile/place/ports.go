@@ -1,0 +1,119 @@
+package place
+
+import (
+	"slices"
+
+	"github.com/stowage/stowage/spec"
+)
+
+// held is a port of a node that somebody has, as number*2, plus 1 for UDP; the list of a node is sorted and may hold a
+// port twice while one allocation waits for another that leaves.
+type held uint32
+
+func portKey(number int, p spec.Protocol) held {
+	k := held(number) << 1
+	if p == spec.UDP {
+		k++
+	}
+	return k
+}
+
+func (f *Fleet) holdPort(node int, p spec.Port) {
+	k := portKey(p.Number, p.Protocol)
+	i, _ := slices.BinarySearch(f.ports[node], k)
+	f.ports[node] = slices.Insert(f.ports[node], i, k)
+}
+
+func (f *Fleet) freePort(node int, p spec.Port) {
+	if i, ok := slices.BinarySearch(f.ports[node], portKey(p.Number, p.Protocol)); ok {
+		f.ports[node] = slices.Delete(f.ports[node], i, i+1)
+	}
+}
+
+// portFree reports whether nobody holds the port, or, with leaving, only one who is on the way out.
+func (f *Fleet) portFree(node int, k held, leaving bool) bool {
+	i, taken := slices.BinarySearch(f.ports[node], k)
+	if !taken {
+		return true
+	}
+	if !leaving || i+1 < len(f.ports[node]) && f.ports[node][i+1] == k {
+		return false
+	}
+	for _, l := range f.leaving[node] {
+		for _, p := range l.ports {
+			if portKey(p.Number, p.Protocol) == k {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// portRoom returns how many allocations with these ports the node takes, at most limit, and the first static port in
+// the way when it takes none.
+func (f *Fleet) portRoom(node int, asked []spec.PortSpec, leaving bool, limit int32) (int32, *spec.PortSpec) {
+	dynamic := 0
+	for i := range asked {
+		if asked[i].Static == 0 {
+			dynamic++
+			continue
+		}
+		if !f.portFree(node, portKey(asked[i].Static, asked[i].Protocol), leaving) {
+			return 0, &asked[i]
+		}
+		limit = 1
+	}
+	if dynamic > 0 {
+		first, _ := slices.BinarySearch(f.ports[node], portKey(spec.DynamicPortFirst, spec.TCP))
+		last, _ := slices.BinarySearch(f.ports[node], portKey(spec.DynamicPortLast+1, spec.TCP))
+		free := spec.DynamicPortLast - spec.DynamicPortFirst + 1 - (last - first)
+		limit = min(limit, int32(max(0, free/dynamic)))
+	}
+	return limit, nil
+}
+
+// Ports chooses the ports of one allocation on the node. Dynamic ones start at a number derived from the slot, so that
+// a port that was just given up is not the first to be given out again.
+func (f *Fleet) Ports(node int, slot spec.Slot, asked []spec.PortSpec) []spec.Port {
+	if len(asked) == 0 {
+		return nil
+	}
+	const span = spec.DynamicPortLast - spec.DynamicPortFirst + 1
+	ports := make([]spec.Port, 0, len(asked))
+	offset := int(hash(string(slot.App))%span) + slot.Index
+	for _, a := range asked {
+		p := spec.Port{Name: a.Name, Number: a.Static, Protocol: a.Protocol}
+		for try := 0; p.Number == 0 && try < span; try++ {
+			number := spec.DynamicPortFirst + (offset+try)%span
+			if !staticAsked(asked, number) && !given(ports, number) &&
+				f.portFree(node, portKey(number, spec.TCP), false) && f.portFree(node, portKey(number, spec.UDP), false) {
+				p.Number = number
+			}
+		}
+		ports = append(ports, p)
+	}
+	return ports
+}
+
+func staticAsked(asked []spec.PortSpec, number int) bool {
+	return slices.ContainsFunc(asked, func(a spec.PortSpec) bool { return a.Static == number })
+}
+
+func given(ports []spec.Port, number int) bool {
+	return slices.ContainsFunc(ports, func(p spec.Port) bool { return p.Number == number })
+}
+
+func sharesPort(a, b []spec.Port) bool {
+	return slices.ContainsFunc(a, func(p spec.Port) bool {
+		return slices.ContainsFunc(b, func(q spec.Port) bool { return p.Number == q.Number && p.Protocol == q.Protocol })
+	})
+}
+
+// hash is 32-bit FNV-1a.
+func hash(s string) uint32 {
+	h := uint32(2166136261)
+	for i := 0; i < len(s); i++ {
+		h = (h ^ uint32(s[i])) * 16777619
+	}
+	return h
+}

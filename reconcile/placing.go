@@ -1,0 +1,423 @@
+package reconcile
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/stowage/stowage/reconcile/place"
+	"github.com/stowage/stowage/reconcile/rollout"
+	"github.com/stowage/stowage/spec"
+)
+
+// maxWaves bounds how many later waves of a rollout are foreseen one by one, each with the room the one before leaves;
+// beyond it, what remains is foreseen at once.
+const maxWaves = 64
+
+func (w *world) matcher(x *app, v *version) *place.Matcher {
+	if m, ok := x.matchers[v]; ok {
+		return m
+	}
+	if x.matchers == nil {
+		x.matchers = map[*version]*place.Matcher{}
+	}
+	m := w.fleet.Matcher(v.app)
+	x.matchers[v] = m
+	return m
+}
+
+// retire takes all stops and updates of the plan, so that what is placed afterwards sees who leaves.
+func (w *world) retire() {
+	for _, x := range w.apps {
+		x.countOwn(w)
+		if x.held != "" {
+			continue
+		}
+		for i := range x.out.Steps {
+			s := &x.out.Steps[i]
+			switch s.Kind {
+			case spec.ChangeStop:
+				c := change{old: s.Old, stopsOld: true}
+				c.Change = spec.Change{Slot: s.Old.Slot, Kind: s.Kind, Old: s.Old.ID, From: s.Old.Node, Reason: s.Reason, Now: s.Now, After: s.After}
+				x.changes = append(x.changes, c)
+				if s.Now {
+					w.leave(x, s.Old)
+				}
+			case spec.ChangeUpdate:
+				c := change{old: s.Old, version: x.version, promote: s.Promote}
+				c.Change = spec.Change{Slot: s.Old.Slot, Kind: s.Kind, Old: s.Old.ID, From: s.Old.Node, Node: s.Old.Node, Reason: s.Reason, Version: x.version.hash, Now: s.Now, After: s.After}
+				x.changes = append(x.changes, c)
+			}
+		}
+	}
+}
+
+// countOwn lists the nodes of the allocations that count for the app's limits.
+func (x *app) countOwn(w *world) {
+	for i := range x.views {
+		a := &x.views[i]
+		if a.State.Terminal() || a.Want == spec.WantStop {
+			continue
+		}
+		if n := w.fleet.Node(a.Node); n >= 0 && w.fleet.State(n) != spec.NodeDown && (i >= len(x.allocs) || x.allocs[i].Ground != rollout.Lost) {
+			x.own = append(x.own, int32(n))
+		}
+	}
+}
+
+func (x *app) disown(node int) {
+	if i := slices.Index(x.own, int32(node)); i >= 0 {
+		x.own = slices.Delete(x.own, i, i+1)
+	}
+}
+
+// leave marks an allocation as on its way out.
+func (w *world) leave(x *app, a *rollout.Alloc) {
+	node, v := w.fleet.Node(a.Node), w.known(a.Version)
+	if node < 0 || v == nil {
+		return
+	}
+	w.fleet.Leave(node, a.ID, v.need, a.Ports)
+	x.disown(node)
+}
+
+func (w *world) unleave(x *app, a *rollout.Alloc) {
+	if node := w.fleet.Node(a.Node); node >= 0 {
+		w.fleet.Unleave(node, a.ID)
+		x.own = append(x.own, int32(node))
+	}
+}
+
+// job is the steps of one app that ask for nodes in the same way.
+type job struct {
+	x       *app
+	version *version
+	steps   []*rollout.Step
+}
+
+// place finds nodes: first for all that can start now, most important first, then for what waits.
+func (w *world) place() {
+	var now, later []*job
+	for _, x := range w.apps {
+		if x.held != "" || x.desired == nil {
+			continue
+		}
+		now = append(now, w.jobs(x, true)...)
+		later = append(later, w.jobs(x, false)...)
+	}
+	w.placeFairly(now)
+	slices.SortStableFunc(later, byImportance)
+	for _, j := range later {
+		w.foresee(j)
+	}
+}
+
+func byImportance(a, b *job) int {
+	return cmp.Compare(b.version.app.Priority, a.version.app.Priority)
+}
+
+// jobs groups the steps of an app that need a node.
+func (w *world) jobs(x *app, now bool) []*job {
+	main, canary := &job{x: x, version: x.version}, &job{x: x, version: x.canary}
+	for i := range x.out.Steps {
+		s := &x.out.Steps[i]
+		switch s.Kind {
+		case spec.ChangeStart, spec.ChangeMove, spec.ChangeReplace:
+		case spec.ChangeBlocked:
+			if now {
+				x.missed = append(x.missed, *s)
+			}
+			continue
+		default:
+			continue
+		}
+		if s.Now != now {
+			continue
+		}
+		if s.Canary {
+			canary.steps = append(canary.steps, s)
+		} else {
+			main.steps = append(main.steps, s)
+		}
+	}
+	var out []*job
+	for _, j := range []*job{main, canary} {
+		if len(j.steps) > 0 {
+			out = append(out, j)
+		}
+	}
+	return out
+}
+
+// placeJob places the steps of a job now; those that find no place are returned.
+func (w *world) placeJob(j *job) []*rollout.Step {
+	var beside, first []*rollout.Step
+	for _, s := range j.steps {
+		if s.Beside == rollout.StopFirst {
+			first = append(first, s)
+		} else {
+			beside = append(beside, s)
+		}
+	}
+	missed := w.placeSteps(j, beside, false)
+	var still []*rollout.Step
+	for _, s := range missed {
+		if s.Beside != rollout.IfNeeded || !w.stopFirst(j, s, true) {
+			still = append(still, s)
+		}
+	}
+	for _, s := range first {
+		if !w.stopFirst(j, s, false) {
+			still = append(still, s)
+		}
+	}
+	return still
+}
+
+// request starts a request for the job.
+func (w *world) request(j *job, count int) *place.Request {
+	x, v := j.x, j.version.app
+	r := &place.Request{
+		Match: w.matcher(x, j.version), Count: count, Total: v.Count, Own: x.own, Faulty: x.faulty, Seed: w.in.Seed,
+	}
+	if v.Kind == spec.KindSystem {
+		r.Total = w.wanted(x)
+	}
+	for _, a := range v.Affinities {
+		if a.App != "" {
+			var nodes []int32
+			if peer := w.byName[a.App]; peer != nil {
+				nodes = peer.own
+			}
+			r.Peers = append(r.Peers, nodes)
+		}
+	}
+	return r
+}
+
+// placeSteps places steps beside whatever their old allocations do: on free room first, then, where that is not
+// enough, on the room of those who leave.
+func (w *world) placeSteps(j *job, steps []*rollout.Step, foreseen bool) []*rollout.Step {
+	if len(steps) == 0 {
+		return nil
+	}
+	if j.version.app.Kind == spec.KindSystem {
+		return w.placeOnNodes(j, steps)
+	}
+	for _, wait := range []bool{false, true} {
+		if len(steps) == 0 || j.x.held != "" {
+			break
+		}
+		r := w.request(j, len(steps))
+		r.Wait = wait
+		steps = w.placeBatch(j, r, steps, "")
+	}
+	return steps
+}
+
+// placeOnNodes places the steps of a system app, each on its own node.
+func (w *world) placeOnNodes(j *job, steps []*rollout.Step) []*rollout.Step {
+	var missed []*rollout.Step
+	for _, s := range steps {
+		node := s.Node
+		if !s.OnNode && s.Old != nil {
+			node = w.fleet.Node(s.Old.Node)
+		}
+		if node < 0 {
+			continue
+		}
+		done := false
+		for _, wait := range []bool{false, true} {
+			r := w.request(j, 1)
+			r.Own, r.Only, r.Wait = nil, []int32{int32(node)}, wait
+			if done = len(w.placeBatch(j, r, []*rollout.Step{s}, "")) == 0; done {
+				break
+			}
+		}
+		if !done {
+			missed = append(missed, s)
+		}
+	}
+	return missed
+}
+
+// stopFirst lets the old allocation of a slot stop before the new one starts in its room. Unless the strategy says so
+// anyway, it is done only where the budget allows and some other allocation keeps the app going.
+func (w *world) stopFirst(j *job, s *rollout.Step, asked bool) bool {
+	x := j.x
+	if s.Old == nil || x.held != "" {
+		return false
+	}
+	working := s.Old.Healthy && s.Old.Ground == rollout.Firm
+	if asked && working {
+		if x.out.Spare <= 0 || j.version.app.Count > 1 && !w.otherUp(x, s) {
+			return false
+		}
+	}
+	node := w.fleet.Node(s.Old.Node)
+	if node < 0 {
+		return len(w.placeSteps(j, []*rollout.Step{s}, false)) == 0
+	}
+	beside := s.Beside
+	s.Beside = rollout.StopFirst
+	w.leave(x, s.Old)
+	r := w.request(j, 1)
+	r.Only, r.Wait = []int32{int32(node)}, true
+	if len(w.placeBatch(j, r, []*rollout.Step{s}, s.Old.ID)) == 0 {
+		if asked && working {
+			x.out.Spare--
+		}
+		return true
+	}
+	w.unleave(x, s.Old)
+	s.Beside = beside
+	if asked {
+		return false
+	}
+	return len(w.placeSteps(j, []*rollout.Step{s}, false)) == 0
+}
+
+// otherUp reports whether another allocation of the app works and will go on working.
+func (w *world) otherUp(x *app, s *rollout.Step) bool {
+	for i := range x.allocs {
+		a := &x.allocs[i]
+		if a.Index == s.Slot || !a.Live() || !a.Healthy || a.Ground == rollout.Lost || a.Ground == rollout.Silent {
+			continue
+		}
+		if !slices.ContainsFunc(x.changes, func(c change) bool { return c.old == a && c.stopsOld && !c.KeepOld && c.Now }) {
+			return true
+		}
+	}
+	return false
+}
+
+// placeBatch asks the policy and takes what it answers; the steps that got no node are returned. With prefer, every
+// placement waits for that allocation to end.
+func (w *world) placeBatch(j *job, r *place.Request, steps []*rollout.Step, prefer spec.AllocationID) []*rollout.Step {
+	ref := w.policyOf(j.version.app)
+	policy, ok := w.policy(ref.Name)
+	if !ok {
+		w.hold(j.x, fmt.Sprintf(heldPolicyMissing, ref.Name))
+		return nil
+	}
+	r.Config = ref.Config
+	r.Count = min(len(steps), w.roles.room(j, steps))
+	if r.Count == 0 {
+		return steps
+	}
+	b := w.fleet.Batch(r)
+	if len(b.Nodes) == 0 {
+		return steps
+	}
+	picks, err := policy.Place(b)
+	if err == nil {
+		err = b.Verify(picks)
+	}
+	if err != nil {
+		w.hold(j.x, fmt.Sprintf(heldPolicy, ref.Name, err))
+		return nil
+	}
+	for k := range picks {
+		w.take(j, r, steps[k], w.fleet.At(picks[k].Node), &picks[k].Score, prefer)
+	}
+	return steps[len(picks):]
+}
+
+func (w *world) policyOf(a *spec.App) spec.PolicyRef {
+	if a.Policy != nil {
+		return *a.Policy
+	}
+	if w.in.Desired.Policy.Name == "" {
+		return spec.PolicyRef{Name: spec.DefaultPolicy}
+	}
+	return w.in.Desired.Policy
+}
+
+func (w *world) policy(name string) (place.Policy, bool) {
+	if p, ok := w.in.Policies[name]; ok {
+		return p, true
+	}
+	return place.BuiltIn(name)
+}
+
+// take puts the new allocation of a step on a node and writes the change.
+func (w *world) take(j *job, r *place.Request, s *rollout.Step, node int, score *spec.Score, prefer spec.AllocationID) {
+	x := j.x
+	slot := spec.Slot{App: x.name, Index: s.Slot}
+	ports := w.fleet.Ports(node, slot, j.version.app.Network.Ports)
+	c := change{old: s.Old, version: j.version}
+	c.Change = spec.Change{
+		Slot: slot, Kind: s.Kind, Node: w.fleet.ID(node), Ports: ports, Score: score, Reason: s.Reason,
+		Version: j.version.hash, Canary: s.Canary, Attempt: s.Attempt, Now: s.Now, After: s.After,
+	}
+	if s.Old != nil {
+		c.Old, c.From = s.Old.ID, s.Old.Node
+		c.stopsOld = s.Beside != rollout.Alone
+		c.KeepOld = s.Beside == rollout.Surge || s.Beside == rollout.IfNeeded
+	}
+	if r.Wait {
+		c.Takeover = w.fleet.Claim(node, j.version.need, ports, prefer)
+	} else {
+		w.fleet.Take(node, j.version.need, ports)
+	}
+	x.own = append(x.own, int32(node))
+	w.roles.take(j, s)
+	x.changes = append(x.changes, c)
+}
+
+// hold leaves an app as it is after all: what was placed for it is taken back.
+func (w *world) hold(x *app, why string) {
+	x.held = why
+	for i := range x.changes {
+		c := &x.changes[i]
+		if c.Node != "" && c.Kind != spec.ChangeUpdate {
+			w.fleet.Release(w.fleet.Node(c.Node), c.version.need, c.Ports)
+		}
+	}
+	x.changes, x.missed, x.blocked = nil, nil, nil
+	if x.record != nil {
+		x.rollout = *x.record
+	}
+}
+
+// foresee places what waits: wave after wave, each with the room that the one before it leaves.
+func (w *world) foresee(j *job) {
+	x := j.x
+	steps := slices.Clone(j.steps)
+	slices.SortStableFunc(steps, func(a, b *rollout.Step) int { return cmp.Compare(a.Wave, b.Wave) })
+	w.leaveOld(x, 0)
+	done := len(x.changes)
+	for waves := 0; len(steps) > 0 && x.held == ""; waves++ {
+		n := 1
+		for n < len(steps) && (steps[n].Wave == steps[0].Wave || waves >= maxWaves) {
+			n++
+		}
+		var alone, after []*rollout.Step
+		for _, s := range steps[:n] {
+			if s.Beside == rollout.StopFirst {
+				after = append(after, s)
+			} else {
+				alone = append(alone, s)
+			}
+		}
+		missed := w.placeSteps(j, alone, true)
+		for _, s := range append(missed, after...) {
+			if !w.stopFirst(j, s, false) {
+				x.missed = append(x.missed, *s)
+			}
+		}
+		steps = steps[n:]
+		w.leaveOld(x, done)
+		done = len(x.changes)
+	}
+}
+
+// leaveOld foresees that the old allocations of the changes from the given one on have been followed.
+func (w *world) leaveOld(x *app, from int) {
+	for i := from; i < len(x.changes); i++ {
+		c := &x.changes[i]
+		if c.stopsOld && c.old != nil && (c.KeepOld || c.Kind == spec.ChangeStop && !c.Now) {
+			w.leave(x, c.old)
+		}
+	}
+}

@@ -1,0 +1,165 @@
+package reconcile
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+
+	"github.com/stowage/stowage/spec"
+)
+
+// Plan says what would be done to get from what is to what the commit says: all of it, with Now on the steps that can
+// be taken at once. It changes nothing; carrying it out is Decide's part.
+func Plan(in Input) (spec.Plan, Report) {
+	w := newWorld(&in)
+	w.roles = w.newRoles()
+	w.advance()
+	w.steps()
+	w.retire()
+	w.place()
+	p := w.plan()
+	p.ID = planID(&p)
+	return p, w.report()
+}
+
+// plan writes down what was found.
+func (w *world) plan() spec.Plan {
+	in := w.in
+	p := spec.Plan{
+		FormatVersion: spec.PlanFormatVersion, Commit: in.Commit, Subject: in.Subject, Signed: in.Signed,
+		Base: in.Base, Policies: w.policiesUsed(),
+	}
+	p.Base.Nodes = w.nodesHash()
+	for _, x := range w.apps {
+		w.explainMissed(x)
+		if a, any := w.appPlan(x); any {
+			p.Apps = append(p.Apps, a)
+		}
+	}
+	w.describe(&p)
+	return p
+}
+
+// appPlan writes down what happens to one app, and whether anything does.
+func (w *world) appPlan(x *app) (spec.AppPlan, bool) {
+	a := spec.AppPlan{App: x.name, Action: spec.ChangeStay, Held: x.held, Steps: w.in.Steps[x.name], Blocked: x.blocked}
+	switch {
+	case x.desired != nil:
+		a.Version, a.Pos = x.desired.hash, x.desired.app.Pos
+	case len(x.allocs) > 0:
+		a.Version = x.allocs[0].Version
+		if v := w.known(a.Version); v != nil {
+			a.Pos = v.app.Pos
+		}
+	}
+	slices.SortStableFunc(x.changes, func(c, d change) int { return cmp.Compare(c.Index, d.Index) })
+	a.Changes = make([]spec.Change, 0, len(x.changes))
+	for i := range x.changes {
+		a.Changes = append(a.Changes, x.changes[i].Change)
+		a.Action = stronger(a.Action, x.changes[i].Kind)
+	}
+	if len(a.Changes) == 0 && a.Blocked == nil && a.Held == "" {
+		return a, false
+	}
+	if a.Blocked != nil && a.Action == spec.ChangeStay {
+		a.Action = spec.ChangeBlocked
+	}
+	if x.desired != nil && x.held == "" {
+		r := x.rollout
+		a.Rollout = &r
+		a.Fields = w.fields(x)
+		a.Stay = w.stay(x)
+	}
+	return a, true
+}
+
+var strength = map[spec.ChangeKind]int{
+	spec.ChangeStay: 0, spec.ChangeUpdate: 1, spec.ChangeMove: 2, spec.ChangeReplace: 3, spec.ChangeStart: 4, spec.ChangeStop: 5, spec.ChangeBlocked: 6,
+}
+
+func stronger(a, b spec.ChangeKind) spec.ChangeKind {
+	if strength[b] > strength[a] {
+		return b
+	}
+	return a
+}
+
+// policiesUsed names the policies that apps of the commit use.
+func (w *world) policiesUsed() []spec.PolicyVersion {
+	var names []string
+	for _, a := range w.in.Desired.Apps {
+		if n := w.policyOf(a).Name; !slices.Contains(names, n) {
+			names = append(names, n)
+		}
+	}
+	slices.Sort(names)
+	var used []spec.PolicyVersion
+	for _, n := range names {
+		v, ok := w.in.PolicyVersions[n]
+		if !ok {
+			v = "built in"
+		}
+		used = append(used, spec.PolicyVersion{Name: n, Version: v})
+	}
+	return used
+}
+
+// nodesHash covers the nodes, their states and what they have.
+func (w *world) nodesHash() spec.Hash {
+	h := sha256.New()
+	buf := make([]byte, 0, 1<<12)
+	for n := range w.fleet.Len() {
+		buf = append(buf, w.fleet.ID(n)...)
+		buf = append(buf, 0)
+		buf = append(buf, w.fleet.State(n)...)
+		for _, v := range w.fleet.Capacity(n) {
+			buf = binary.AppendVarint(buf, v)
+		}
+		if len(buf) > 1<<11 {
+			h.Write(buf)
+			buf = buf[:0]
+		}
+	}
+	h.Write(buf)
+	return spec.Hash(hex.EncodeToString(h.Sum(nil)[:8]))
+}
+
+// planID is "p-" and twelve hexadecimal digits of the SHA-256 over the plan's JSON without the ID.
+func planID(p *spec.Plan) spec.PlanID {
+	c := *p
+	c.ID = ""
+	b, err := json.Marshal(&c)
+	if err != nil {
+		panic("reconcile: a plan of plain fields does not encode: " + err.Error())
+	}
+	sum := sha256.Sum256(b)
+	return spec.PlanID("p-" + hex.EncodeToString(sum[:6]))
+}
+
+func (w *world) report() Report {
+	r := Report{Next: w.next, Events: w.events}
+	for _, x := range w.apps {
+		if x.rollout.App != "" {
+			r.Rollouts = append(r.Rollouts, x.rollout)
+		}
+	}
+	for _, wish := range w.in.Restarts {
+		if x := w.byName[wish.App]; x == nil || !x.restarting() {
+			r.RestartsDone = append(r.RestartsDone, wish)
+		}
+	}
+	return r
+}
+
+// restarting reports whether an allocation that an operator wants replaced still runs.
+func (x *app) restarting() bool {
+	for i := range x.allocs {
+		if a := &x.allocs[i]; a.Restart && a.Want == spec.WantRun {
+			return true
+		}
+	}
+	return false
+}

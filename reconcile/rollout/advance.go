@@ -1,0 +1,221 @@
+package rollout
+
+import (
+	"fmt"
+
+	"github.com/stowage/stowage/spec"
+)
+
+// Facts is what the record of a rollout depends on.
+type Facts struct {
+	Now     spec.Time
+	App     *spec.App // the version that the commit asks for
+	Hash    spec.Hash
+	Commit  spec.Commit
+	Allocs  []Alloc       // of the app, with Fit against App
+	Same    bool          // the record's target asks the same of agents as App does
+	Known   bool          // the record's good version is known, so that it can be gone back to
+	Found   spec.Hash     // without a record: the version of what runs already, or ""
+	Waiting string        // dependencies that are not healthy yet, or ""
+	Patient spec.Duration // the shortest deadline of those
+	Wanted  int           // slots that App should have
+	Back    bool          // all slots have a settled allocation of the good version and nothing else
+}
+
+// What happened to a rollout, as events tell it.
+const (
+	whatOvertaken = "rollout overtaken"
+	whatDone      = "rollout done"
+	whatFailed    = "rollout failed"
+	whatReverted  = "rollout reverted"
+	whatPromoted  = "canaries promoted"
+	whatStarted   = "rollout started"
+	whyNewer      = "a newer commit changes the app"
+	whyStuck      = "no allocation became healthy for %s"
+	whyCanary     = "a canary failed: %s"
+	whyDependency = "waited %s: %s"
+)
+
+// Advance carries the record of an app's rollout on, and tells what happened. Next is the moment at which it changes by
+// itself, or zero.
+func Advance(old *spec.Rollout, f *Facts) (r spec.Rollout, events []spec.Event, next spec.Time) {
+	tell := func(what, why string) {
+		events = append(events, spec.Event{Time: f.Now, Subject: string(f.App.Name), What: what, Why: why})
+	}
+	r = begin(old, f, tell)
+	switch r.State {
+	case spec.RolloutDone:
+		return r, events, 0
+	case spec.RolloutReverting:
+		if f.Back {
+			r.State = spec.RolloutFailed
+			tell(whatReverted, r.Reason)
+		}
+		return r, events, 0
+	case spec.RolloutFailed:
+		if r.Progress == 0 && f.Waiting == "" && r.Good == "" {
+			r.State, r.Reason, r.Progress = spec.RolloutRolling, "", f.Now // what it waited for came after all
+			tell(whatStarted, "")
+		} else if r.Good != "" || r.Progress == 0 {
+			return r, events, 0
+		}
+	}
+	if f.Waiting != "" && r.Progress == 0 {
+		if at := r.Started.Add(f.Patient); f.Now < at {
+			return r, events, at
+		}
+		fail(&r, f, fmt.Sprintf(whyDependency, f.Patient, f.Waiting), tell)
+		return r, events, 0
+	}
+	if r.Progress == 0 {
+		r.Progress = f.Now
+	}
+	next = progress(&r, f, tell)
+	return r, events, next
+}
+
+// begin returns the record to go on with: the old one, or a new one when the commit asks for another version.
+func begin(old *spec.Rollout, f *Facts, tell func(what, why string)) spec.Rollout {
+	fresh := spec.Rollout{App: f.App.Name, Target: f.Hash, Commit: f.Commit, State: spec.RolloutRolling, Started: f.Now}
+	if old == nil {
+		fresh.Good = f.Found
+		return fresh
+	}
+	if old.Target == f.Hash {
+		return *old
+	}
+	failed := old.State == spec.RolloutFailed || old.State == spec.RolloutReverting
+	if f.Same && !failed {
+		r := *old // the rollout goes on; only what nobody but the planner sees has changed
+		r.Target, r.Commit = f.Hash, f.Commit
+		return r
+	}
+	fresh.Good = old.Good
+	if old.State == spec.RolloutDone {
+		fresh.Good = old.Target
+	} else if !failed {
+		tell(whatOvertaken, whyNewer)
+	}
+	return fresh
+}
+
+// progress looks at how many allocations of the target are healthy.
+func progress(r *spec.Rollout, f *Facts, tell func(what, why string)) spec.Time {
+	c := census(f, r)
+	if c.settled > r.Healthy {
+		r.Healthy, r.Progress = c.settled, f.Now
+	}
+	if c.settledSlots >= c.wanted && c.outdated == 0 {
+		r.State, r.Reason = spec.RolloutDone, ""
+		tell(whatDone, "")
+		return 0
+	}
+	if r.State == spec.RolloutFailed {
+		return 0
+	}
+	canaries := wantCanaries(r, f, c)
+	if canaries > 0 {
+		r.State = spec.RolloutCanaries
+		if c.canaryFailed != "" {
+			fail(r, f, fmt.Sprintf(whyCanary, c.canaryFailed), tell)
+			return 0
+		}
+		if c.canaries >= canaries {
+			if !f.App.Update.AutoPromote && !r.Promoted {
+				return 0 // a person decides; there is no deadline for that
+			}
+			canaries, r.Promoted = 0, true
+		}
+	}
+	if canaries == 0 && r.State == spec.RolloutCanaries {
+		r.State, r.Promoted, r.Progress = spec.RolloutRolling, true, f.Now
+		tell(whatPromoted, "")
+	}
+	at := r.Progress.Add(f.App.Update.Deadline)
+	if f.Now >= at && f.App.Update.Deadline > 0 {
+		fail(r, f, fmt.Sprintf(whyStuck, f.App.Update.Deadline), tell)
+		return 0
+	}
+	return sooner(at, c.next)
+}
+
+// fail ends the rollout, and goes back where there is something to go back to.
+func fail(r *spec.Rollout, f *Facts, why string, tell func(what, why string)) {
+	r.State, r.Reason = spec.RolloutFailed, why
+	if f.App.Update.AutoRevert && r.Good != "" && f.Known {
+		r.State = spec.RolloutReverting
+	}
+	tell(whatFailed, why)
+}
+
+// wantCanaries returns how many canaries there should be before the rest is replaced.
+func wantCanaries(r *spec.Rollout, f *Facts, c counts) int {
+	if r.Promoted || r.Good == "" || !f.Known || c.outdated == 0 {
+		return 0
+	}
+	switch f.App.Update.Strategy {
+	case spec.StrategyCanary:
+		return min(max(1, f.App.Update.Canary), max(1, f.App.Count))
+	case spec.StrategyBlueGreen:
+		return f.App.Count
+	}
+	return 0
+}
+
+// CanariesOf returns how many canaries the rollout has or waits for.
+func CanariesOf(r *spec.Rollout, app *spec.App) int {
+	if r.State != spec.RolloutCanaries {
+		return 0
+	}
+	if app.Update.Strategy == spec.StrategyBlueGreen {
+		return app.Count
+	}
+	return min(max(1, app.Update.Canary), max(1, app.Count))
+}
+
+// counts is how an app's allocations stand against the target.
+type counts struct {
+	wanted       int
+	settled      int // allocations of the target, healthy for long enough
+	settledSlots int // slots that have one, canaries not counted
+	canaries     int
+	outdated     int // live allocations of other versions that can be reached
+	canaryFailed string
+	next         spec.Time
+}
+
+func census(f *Facts, r *spec.Rollout) counts {
+	c := counts{wanted: f.Wanted}
+	last := -1
+	for i := range f.Allocs {
+		x := &f.Allocs[i]
+		if x.Canary && x.Fit == Current && x.State == spec.StateFailed && x.Want == spec.WantRun && x.Placed >= r.Started {
+			c.canaryFailed = x.AllocationStatus.Reason
+			if c.canaryFailed == "" {
+				c.canaryFailed = string(x.ID)
+			}
+		}
+		if x.Want != spec.WantRun || x.State.Terminal() && !(f.App.Kind == spec.KindBatch && x.State == spec.StateComplete) {
+			continue
+		}
+		if x.Fit == Outdated {
+			if x.Ground != Lost && !x.State.Terminal() {
+				c.outdated++
+			}
+			continue
+		}
+		ok, at := x.Settled(f.App, f.Now)
+		if !ok {
+			c.next = sooner(c.next, at)
+			continue
+		}
+		c.settled++
+		if x.Canary {
+			c.canaries++
+		} else if x.Index != last {
+			last = x.Index
+			c.settledSlots++
+		}
+	}
+	return c
+}

@@ -1,0 +1,244 @@
+package rollout
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/stowage/stowage/spec"
+)
+
+// The reasons, as people read them.
+const (
+	ReasonNew         = "the slot is new"
+	ReasonMissing     = "the slot has no allocation"
+	ReasonLost        = "its node is lost"
+	ReasonFailed      = "the last allocation failed"
+	ReasonOverdue     = "the drain's deadline has passed"
+	ReasonDrain       = "its node is draining"
+	ReasonChanged     = "the spec changed in what only a new allocation can follow"
+	ReasonInPlace     = "the spec changed in what needs no restart"
+	ReasonRestart     = "an operator asked for a restart"
+	ReasonSurplus     = "the count is lower"
+	ReasonDuplicate   = "another allocation of the slot keeps running"
+	ReasonFollowed    = "its successor is healthy"
+	ReasonCanary      = "a canary of the new version"
+	ReasonCanaryEnd   = "canaries of this version are no longer wanted"
+	ReasonPromoted    = "the canary was promoted"
+	ReasonNoNode      = "the node no longer takes it"
+	ReasonBackOff     = "waits before the next attempt, as the last one failed"
+	ReasonNodeNew     = "every matching node has one, and this one had none"
+	AfterSuccessor    = "after its successor is healthy"
+	AfterFirst        = "after those before it are healthy"
+	AfterHealthy      = "after %s is healthy"
+	AfterMoreHealthy  = "after more of the app is healthy"
+	AfterUnfrozen     = "after another version is committed"
+	AfterPromotion    = "after the canaries are promoted"
+	AfterDependencies = "after %s is healthy"
+)
+
+// decision is the work of Decide.
+type decision struct {
+	a   *App
+	out Outcome
+	// inflight counts the slots whose allocation of the version is not settled yet, those started now included.
+	inflight int
+	up       int // slots with an allocation that does its work
+	extra    int // slots with an old and a new allocation
+	waitsFor []int
+}
+
+// Decide gives the steps that lead from what is to what should be, those that can be taken now and those that wait.
+func Decide(a *App) Outcome {
+	d := &decision{a: a}
+	slots := a.slots()
+	gone := map[int]bool{}
+	if a.Spec.Kind == spec.KindSystem {
+		d.systemGone(slots, gone)
+	} else if n := len(slots) - a.Count; n > 0 {
+		gone = a.surplus(slots, n)
+	}
+	var wanted []*slot
+	for _, s := range slots {
+		if gone[s.index] {
+			d.stopSlot(s)
+			continue
+		}
+		wanted = append(wanted, s)
+		if s.up() {
+			d.up++
+		}
+	}
+	d.out.Spare = max(0, a.Unavailable-(a.Count-d.up))
+	d.addMissing(wanted)
+	var candidates []*slot
+	for _, s := range wanted {
+		if d.settle(s) {
+			candidates = append(candidates, s)
+		}
+	}
+	d.replace(candidates)
+	d.canaries(wanted)
+	slices.SortStableFunc(d.out.Steps, func(x, y Step) int { return cmp.Compare(x.Slot, y.Slot) })
+	return d.out
+}
+
+func (d *decision) step(s Step) { d.out.Steps = append(d.out.Steps, s) }
+
+func (d *decision) stop(x *Alloc, reason string) {
+	d.step(Step{Slot: x.Index, Kind: spec.ChangeStop, Old: x, Now: true, Reason: reason})
+}
+
+func (d *decision) stopSlot(s *slot) {
+	reason := ReasonSurplus
+	if d.a.Spec.Kind == spec.KindSystem {
+		reason = ReasonNoNode
+	}
+	for _, x := range s.live() {
+		d.stop(x, reason)
+	}
+}
+
+// systemGone finds the allocations of a system app whose node no longer takes them: Order is negative there.
+func (d *decision) systemGone(slots []*slot, gone map[int]bool) {
+	for _, s := range slots {
+		if m := s.main(); d.a.Order != nil && d.a.Order(m) < 0 {
+			gone[s.index] = true
+		}
+	}
+}
+
+// addMissing starts slots that have nothing yet: the lowest unused indexes.
+func (d *decision) addMissing(wanted []*slot) {
+	used := make(map[int]bool, len(wanted))
+	for _, s := range wanted {
+		used[s.index] = true
+	}
+	next := 0
+	start := func(s Step) {
+		for used[next] {
+			next++
+		}
+		used[next] = true
+		s.Slot, s.Kind, s.Now, s.After = next, spec.ChangeStart, d.a.Waiting == "", d.a.Waiting
+		d.step(s)
+		d.inflight++
+		d.waitsFor = append(d.waitsFor, s.Slot)
+	}
+	if d.a.Spec.Kind == spec.KindSystem {
+		for _, n := range d.a.Nodes {
+			start(Step{Reason: ReasonNodeNew, Node: n, OnNode: true})
+		}
+		return
+	}
+	for n := d.a.Count - len(wanted); n > 0; n-- {
+		start(Step{Reason: ReasonNew})
+	}
+}
+
+// settle deals with all of a slot but the replacement of what is old; it reports whether that is due.
+func (d *decision) settle(s *slot) bool {
+	for _, x := range s.overdue {
+		d.stop(x, ReasonOverdue)
+	}
+	if len(s.current) > 0 {
+		d.settleCurrent(s)
+		return false
+	}
+	if s.complete != nil {
+		for _, x := range s.old {
+			d.stop(x, ReasonDuplicate)
+		}
+		d.out.Ready++
+		d.out.Stay = append(d.out.Stay, s.complete)
+		return false
+	}
+	if len(s.old) > 0 {
+		d.onlyOne(s.old)
+		return true
+	}
+	d.heal(s)
+	return false
+}
+
+// settleCurrent deals with a slot that has an allocation of the right version.
+func (d *decision) settleCurrent(s *slot) {
+	x := d.onlyOne(s.current)
+	ready, at := x.Settled(d.a.Spec, d.a.Now)
+	if ready {
+		d.out.Ready++
+	} else {
+		d.inflight++
+		d.waitsFor = append(d.waitsFor, s.index)
+		d.out.Next = sooner(d.out.Next, at)
+		if len(s.old) > 0 {
+			d.extra++
+		}
+	}
+	if x.Promote {
+		d.step(Step{Slot: s.index, Kind: spec.ChangeUpdate, Old: x, Promote: true, Now: true, Reason: ReasonPromoted})
+	} else if x.Fit == InPlace {
+		d.step(Step{Slot: s.index, Kind: spec.ChangeUpdate, Old: x, Now: d.a.Waiting == "", After: d.a.Waiting, Reason: ReasonInPlace})
+	} else {
+		d.out.Stay = append(d.out.Stay, x)
+	}
+	for _, old := range s.old {
+		if ready {
+			d.stop(old, ReasonFollowed)
+		} else {
+			d.step(Step{Slot: s.index, Kind: spec.ChangeStop, Old: old, After: AfterSuccessor, Reason: reasonFor(old), Wave: 1})
+		}
+	}
+}
+
+// onlyOne keeps one of several allocations of a slot and stops the others.
+func (d *decision) onlyOne(list []*Alloc) *Alloc {
+	best := keep(list)
+	for _, x := range list {
+		if x != best {
+			d.stop(x, ReasonDuplicate)
+		}
+	}
+	return best
+}
+
+// heal starts an allocation for a slot that has none that could do its work.
+func (d *decision) heal(s *slot) {
+	step := Step{Slot: s.index, Kind: spec.ChangeStart, Now: true, Reason: ReasonMissing}
+	switch {
+	case len(s.lost) > 0:
+		step.Reason, step.Old = ReasonLost, s.lost[len(s.lost)-1]
+	case len(s.overdue) > 0:
+		step.Kind, step.Reason, step.Old, step.Beside = spec.ChangeMove, ReasonOverdue, s.overdue[0], StopFirst
+	case s.failed != nil:
+		step.Reason, step.Attempt = ReasonFailed, s.failed.Attempt+1
+		if s.failed.State == spec.StateFailed || s.failed.State == spec.StateComplete {
+			step.Until = s.failed.Since.Add(BackOff(d.a.Spec.Reschedule, s.failed.Attempt))
+		}
+		if d.a.Now < step.Until {
+			step.Kind, step.Now, step.Reason = spec.ChangeBlocked, false, ReasonBackOff
+			d.out.Next = sooner(d.out.Next, step.Until)
+		}
+	}
+	d.inflight++
+	d.waitsFor = append(d.waitsFor, s.index)
+	d.step(step)
+}
+
+// BackOff returns how long to wait after the given attempt failed: the delay, doubled for each attempt before.
+func BackOff(r spec.Reschedule, attempt int) spec.Duration {
+	delay := r.Delay
+	for i := 0; i < attempt && delay < r.MaxDelay; i++ {
+		delay *= 2
+	}
+	return max(r.Delay, min(delay, r.MaxDelay))
+}
+
+func reasonFor(old *Alloc) string {
+	switch {
+	case old.Fit == Outdated:
+		return ReasonChanged
+	case old.Ground == Draining || old.Ground == Overdue:
+		return ReasonDrain
+	}
+	return ReasonRestart
+}

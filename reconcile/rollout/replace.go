@@ -1,0 +1,157 @@
+package rollout
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/stowage/stowage/spec"
+)
+
+// replace lets new allocations follow old ones, as many at once as the strategy allows; the rest waits.
+func (d *decision) replace(candidates []*slot) {
+	// Those that do no work come first: replacing them costs nothing.
+	slices.SortStableFunc(candidates, func(x, y *slot) int {
+		switch {
+		case !x.up() && y.up():
+			return -1
+		case x.up() && !y.up():
+			return 1
+		}
+		return 0
+	})
+	pace := d.pace()
+	for _, s := range candidates {
+		old := keep(s.old)
+		step := Step{Slot: s.index, Kind: spec.ChangeReplace, Old: old, Reason: reasonFor(old)}
+		if old.Fit != Outdated && !old.Restart {
+			// Draining is not part of a rollout: where there is room, all move at once.
+			step.Kind, step.Beside, step.Now = spec.ChangeMove, IfNeeded, true
+			d.step(step)
+			continue
+		}
+		switch {
+		case d.a.Frozen:
+			d.out.Stay = append(d.out.Stay, old)
+			continue
+		case d.a.Waiting != "":
+			step.After, step.Beside = d.a.Waiting, IfNeeded
+		default:
+			pace.take(d, s, &step)
+		}
+		d.step(step)
+	}
+}
+
+// pace says how many slots may be replaced at once.
+type pace struct {
+	all     bool // recreate
+	byParts bool // min_healthy and surge decide
+	start   int  // new ones that may start beside old ones now
+	stop    int  // working ones that may stop first now
+	width   int  // slots per wave
+	taken   int
+	slots   []int // replaced now or in flight, in order: later ones wait for them
+}
+
+func (d *decision) pace() *pace {
+	u, n := d.a.Spec.Update, d.a.Count
+	if d.a.Spec.Kind == spec.KindSystem {
+		n = d.up
+	}
+	p := &pace{slots: slices.Clone(d.waitsFor)}
+	switch {
+	case u.Strategy == spec.StrategyRecreate:
+		p.all = true
+	case u.Strategy == spec.StrategyBlueGreen:
+		p.start, p.width = n, max(1, n)
+	case u.MinHealthy > 0 || u.Surge > 0:
+		least := (int(u.MinHealthy)*n + 999) / 1000
+		surge := int(u.Surge) * n / 1000
+		if surge == 0 && least >= n {
+			surge = 1 // otherwise nothing could ever move
+		}
+		p.byParts, p.start, p.stop = true, max(0, surge-d.extra), max(0, d.up-least)
+		p.width = max(1, surge+n-least)
+	default:
+		p.width = max(1, u.MaxParallel)
+		p.start = max(0, p.width-d.inflight)
+	}
+	return p
+}
+
+// take decides about the next candidate.
+func (p *pace) take(d *decision, s *slot, step *Step) {
+	defer func() { p.taken++; p.slots = append(p.slots, s.index) }()
+	switch {
+	case p.all:
+		step.Beside, step.Now = StopFirst, true
+		return
+	case p.byParts && p.start > 0:
+		p.start--
+		step.Beside, step.Now = Surge, true
+		return
+	case p.byParts && (p.stop > 0 || !s.up()):
+		if s.up() {
+			p.stop--
+		}
+		step.Beside, step.Now = StopFirst, true
+		return
+	case !p.byParts && p.start > 0:
+		p.start--
+		step.Beside, step.Now = IfNeeded, true
+		return
+	}
+	step.Beside = IfNeeded
+	if p.byParts {
+		step.After, step.Wave = AfterMoreHealthy, 1+p.taken/p.width
+		if d.a.Spec.Update.Surge == 0 {
+			step.Beside = StopFirst
+		}
+		return
+	}
+	k := len(p.slots) - p.width
+	step.Wave = 1 + max(0, k)/p.width
+	step.After = fmt.Sprintf(AfterHealthy, spec.Slot{App: d.a.Spec.Name, Index: p.slots[max(0, k)]})
+}
+
+// canaries keeps as many extras of the target as wanted beside the lowest slots, stops all others, and makes promoted
+// ones the allocations of their slots.
+func (d *decision) canaries(wanted []*slot) {
+	want := map[int]bool{}
+	if c := d.a.Canaries; c != nil {
+		for i := 0; i < c.Count; i++ {
+			want[canarySlot(wanted, i)] = true
+		}
+	}
+	for i := range d.a.Allocs {
+		x := &d.a.Allocs[i]
+		if !x.Canary || !x.Live() {
+			continue
+		}
+		if want[x.Index] && x.Ground != Lost && x.Ground != Overdue && x.Fit != Outdated {
+			want[x.Index] = false
+			d.out.Stay = append(d.out.Stay, x)
+			continue
+		}
+		d.stop(x, ReasonCanaryEnd)
+	}
+	if c := d.a.Canaries; c != nil {
+		for i := 0; i < c.Count; i++ {
+			if k := canarySlot(wanted, i); want[k] {
+				d.step(Step{Slot: k, Kind: spec.ChangeStart, Canary: true, Now: d.a.Waiting == "", After: d.a.Waiting, Reason: ReasonCanary})
+			}
+		}
+	}
+}
+
+// canarySlot returns the slot of the i-th canary: the i-th that exists, or one beyond them all.
+func canarySlot(wanted []*slot, i int) int {
+	if i < len(wanted) {
+		return wanted[i].index
+	}
+	last := -1
+	if len(wanted) > 0 {
+		last = wanted[len(wanted)-1].index
+	}
+	return last + 1 + i - len(wanted)
+}

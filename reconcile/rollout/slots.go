@@ -1,0 +1,187 @@
+package rollout
+
+import (
+	"slices"
+
+	"github.com/stowage/stowage/spec"
+)
+
+// slot is what one slot of an app has.
+type slot struct {
+	index    int
+	current  []*Alloc // fit the version, on firm ground; those to be updated in place among them
+	old      []*Alloc // to be followed by a new one: outdated, draining or wished away
+	lost     []*Alloc
+	overdue  []*Alloc
+	complete *Alloc // of a batch app: the work is done
+	failed   *Alloc // the last that failed, when nothing later lives
+}
+
+// slots sorts the allocations that are meant to be (no canaries, none that stops) into slots, by index.
+func (a *App) slots() []*slot {
+	var all []*slot
+	for i := range a.Allocs {
+		x := &a.Allocs[i]
+		if x.Canary {
+			continue
+		}
+		if len(all) == 0 || all[len(all)-1].index != x.Index {
+			all = append(all, &slot{index: x.Index})
+		}
+		all[len(all)-1].add(a, x)
+	}
+	return slices.DeleteFunc(all, func(s *slot) bool { return s.empty() })
+}
+
+func (s *slot) empty() bool {
+	return len(s.current)+len(s.old)+len(s.lost)+len(s.overdue) == 0 && s.complete == nil && s.failed == nil
+}
+
+func (s *slot) add(a *App, x *Alloc) {
+	batch := a.Spec.Kind == spec.KindBatch
+	switch {
+	case x.State == spec.StateComplete && x.Want == spec.WantRun:
+		if batch && x.Fit != Outdated {
+			s.complete, s.failed = x, nil
+		} else if !batch {
+			s.failed = x // a service that ended by itself has failed at being one
+		}
+	case x.State == spec.StateFailed && x.Want == spec.WantRun:
+		s.failed = x
+	case !x.Live():
+	case x.Ground == Lost:
+		s.lost = append(s.lost, x)
+	case x.Ground == Overdue:
+		s.overdue = append(s.overdue, x)
+	case x.Fit == Outdated || x.Restart || x.Ground == Draining && !batch && a.Spec.Kind != spec.KindSystem:
+		s.old = append(s.old, x)
+	default:
+		s.current = append(s.current, x)
+		s.failed = nil
+	}
+}
+
+// keep returns the allocation to keep of several for one slot: a healthy one, else the oldest.
+func keep(list []*Alloc) *Alloc {
+	best := list[0]
+	for _, x := range list[1:] {
+		if x.up() && !best.up() || x.up() == best.up() && (best.Ground == Silent) && x.Ground != Silent {
+			best = x
+		}
+	}
+	return best
+}
+
+// main is the allocation that stands for the slot when slots are compared.
+func (s *slot) main() *Alloc {
+	for _, list := range [][]*Alloc{s.current, s.old, s.overdue} {
+		if len(list) > 0 {
+			return keep(list)
+		}
+	}
+	switch {
+	case len(s.lost) > 0:
+		return s.lost[0]
+	case s.complete != nil:
+		return s.complete
+	}
+	return s.failed
+}
+
+// live returns every allocation of the slot that has not ended.
+func (s *slot) live() []*Alloc {
+	return slices.Concat(s.current, s.old, s.overdue, s.lost)
+}
+
+// up reports whether any allocation of the slot does its work.
+func (s *slot) up() bool {
+	return s.complete != nil && len(s.old) == 0 || slices.ContainsFunc(s.live(), (*Alloc).up)
+}
+
+// The order in which slots go when there are too many.
+const (
+	rankUnreachable = iota
+	rankNotRunning
+	rankLeaving
+	rankRunning
+)
+
+func (s *slot) rank() int {
+	m := s.main()
+	switch {
+	case m.Ground == Lost || m.Ground == Silent:
+		return rankUnreachable
+	case m == s.failed || m.State != spec.StateRunning && m != s.complete:
+		return rankNotRunning
+	case m.Ground == Draining || m.Ground == Overdue:
+		return rankLeaving
+	}
+	return rankRunning
+}
+
+// surplus picks n slots to give up: unreachable ones first, then those not yet running, then those whose going keeps
+// the spread even, then the youngest, then the last.
+func (a *App) surplus(slots []*slot, n int) map[int]bool {
+	rest := slices.Clone(slots)
+	slices.SortFunc(rest, func(x, y *slot) int {
+		if c := x.rank() - y.rank(); c != 0 {
+			return c
+		}
+		mx, my := x.main(), y.main()
+		if mx.Generation != my.Generation {
+			if mx.Generation > my.Generation {
+				return -1
+			}
+			return 1
+		}
+		return y.index - x.index
+	})
+	gone := make(map[int]bool, n)
+	k := 0
+	for ; k < len(rest) && n > 0 && rest[k].rank() != rankRunning; k, n = k+1, n-1 {
+		gone[rest[k].index] = true
+	}
+	for _, s := range a.evenly(rest[k:], n) {
+		gone[s.index] = true
+	}
+	return gone
+}
+
+// evenly picks n slots, each from the group that then has most; within a group in the order given.
+func (a *App) evenly(slots []*slot, n int) []*slot {
+	byGroup := map[int][]*slot{}
+	var groups []int
+	for _, s := range slots {
+		g := 0
+		if a.Order != nil {
+			g = a.Order(s.main())
+		}
+		if _, ok := byGroup[g]; !ok {
+			groups = append(groups, g)
+		}
+		byGroup[g] = append(byGroup[g], s)
+	}
+	rank := make(map[*slot]int, len(slots))
+	for i, s := range slots {
+		rank[s] = i
+	}
+	var out []*slot
+	for ; n > 0; n-- {
+		best := -1
+		for _, g := range groups {
+			list := byGroup[g]
+			if len(list) == 0 {
+				continue
+			}
+			if best < 0 || len(list) > len(byGroup[best]) || len(list) == len(byGroup[best]) && rank[list[0]] < rank[byGroup[best][0]] {
+				best = g
+			}
+		}
+		if best < 0 {
+			break
+		}
+		out = append(out, byGroup[best][0])
+		byGroup[best] = byGroup[best][1:]
+	}
+	return out
+}

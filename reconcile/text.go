@@ -1,0 +1,13 @@
+package reconcile
+
+// What the planner says of its own accord, as people read it; package rollout has the reasons of single steps.
+const (
+	reasonPruned      = "the app left the repository"
+	afterStopped      = "after %s has stopped"
+	heldPolicyMissing = "the scheduling policy %q is not running"
+	heldPolicy        = "the scheduling policy %q failed: %v"
+	ruleBackOff       = "back-off: the last attempt failed"
+	rulePolicy        = "the scheduling policy chose none of the feasible nodes"
+	ruleNoNodes       = "the cluster has no nodes"
+	reasonPreempted   = "preempted for "
+)

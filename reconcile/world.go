@@ -1,0 +1,316 @@
+package reconcile
+
+import (
+	"cmp"
+	"slices"
+	"sort"
+
+	"github.com/stowage/stowage/reconcile/place"
+	"github.com/stowage/stowage/reconcile/rollout"
+	"github.com/stowage/stowage/spec"
+)
+
+// world is the input in the form that planning needs. It lives for one plan.
+type world struct {
+	in       *Input
+	fleet    *place.Fleet
+	versions map[spec.Hash]*version
+	apps     []*app // those desired and those that still run, by name
+	byName   map[spec.AppName]*app
+	current  []spec.AllocationView // Input.Current with moved blocks applied
+	renamed  []Rename
+	drains   map[spec.NodeID]*spec.Drain
+	overdue  map[spec.NodeID]bool
+	roles    *roles
+	next     spec.Time
+	events   []spec.Event
+	before   []int64 // used on ready nodes before the plan
+}
+
+// app is one app during planning.
+type app struct {
+	name     spec.AppName
+	desired  *version // nil when the commit does not have it
+	version  *version // that the slots should have: the desired one, or the last good one
+	good     *version // the last good one, when it is known
+	canary   *version // not nil while canaries are wanted
+	frozen   bool
+	waiting  string
+	held     string
+	record   *spec.Rollout
+	rollout  spec.Rollout
+	views    []spec.AllocationView // of the app, by slot and generation
+	allocs   []rollout.Alloc       // of views, with Fit against version
+	out      rollout.Outcome
+	own      []int32 // the node of each allocation that counts for limits
+	faulty   []int32
+	changes  []change
+	blocked  *spec.Blocked
+	missed   []rollout.Step // steps for which there is no place
+	settled  bool           // every slot has a settled allocation of the desired version
+	matchers map[*version]*place.Matcher
+}
+
+// change is a change with what planning must remember of it.
+type change struct {
+	spec.Change
+	old      *rollout.Alloc
+	version  *version // of the new allocation, or of the update
+	promote  bool
+	stopsOld bool // Old ends in the course of this change
+}
+
+// version is one version of an app.
+type version struct {
+	app     *spec.App
+	hash    spec.Hash
+	runtime spec.Hash
+	seen    spec.Hash // what an agent can tell apart; computed when asked for
+	need    []int64
+}
+
+func newWorld(in *Input) *world {
+	w := &world{in: in, byName: map[spec.AppName]*app{}, versions: make(map[spec.Hash]*version, len(in.Versions)+8)}
+	w.fleet = place.NewFleet(w.nodes(), w.resourceNames())
+	w.before = make([]int64, len(w.fleet.Vector(spec.Resources{})))
+	w.readDesired()
+	w.readMoved()
+	w.readCurrent()
+	w.fillFleet()
+	w.readFailures()
+	return w
+}
+
+// nodes returns the nodes with drains applied: the wish counts from the moment it is known.
+func (w *world) nodes() []spec.NodeView {
+	w.drains, w.overdue = map[spec.NodeID]*spec.Drain{}, map[spec.NodeID]bool{}
+	for i := range w.in.Drains {
+		d := &w.in.Drains[i]
+		w.drains[d.Node] = d
+		if d.Deadline != 0 {
+			if w.in.Now >= d.Deadline {
+				w.overdue[d.Node] = true
+			} else {
+				w.wake(d.Deadline)
+			}
+		}
+	}
+	nodes := w.in.Nodes
+	if !slices.IsSortedFunc(nodes, byID) || len(w.drains) > 0 {
+		nodes = slices.Clone(nodes)
+		slices.SortFunc(nodes, byID)
+	}
+	for i := range nodes {
+		if len(w.drains) > 0 && w.drains[nodes[i].ID] != nil && nodes[i].State == spec.NodeReady {
+			nodes[i].State = spec.NodeDraining
+		}
+	}
+	return nodes
+}
+
+func byID(a, b spec.NodeView) int { return cmp.Compare(a.ID, b.ID) }
+
+// resourceNames lists the named resources that apps ask for, whether any node has them or not.
+func (w *world) resourceNames() []string {
+	var names []string
+	see := func(a *spec.App) {
+		for i := range a.Tasks {
+			if len(a.Tasks[i].Resources) > 0 {
+				names = append(names, spec.Resources{Named: a.Tasks[i].Resources}.Names()...)
+			}
+		}
+	}
+	for _, a := range w.in.Desired.Apps {
+		see(a)
+	}
+	for _, h := range sortedHashes(w.in.Versions) {
+		see(w.in.Versions[h])
+	}
+	return names
+}
+
+func sortedHashes(m map[spec.Hash]*spec.App) []spec.Hash {
+	keys := make([]spec.Hash, 0, len(m))
+	for h := range m {
+		keys = append(keys, h)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// wake makes the report ask for another plan at the given moment.
+func (w *world) wake(at spec.Time) {
+	if at > w.in.Now && (w.next == 0 || at < w.next) {
+		w.next = at
+	}
+}
+
+func (w *world) tell(subject, what, why string) {
+	w.events = append(w.events, spec.Event{Time: w.in.Now, Subject: subject, What: what, Why: why})
+}
+
+func (w *world) readDesired() {
+	for _, a := range w.in.Desired.Apps {
+		x := w.app(a.Name)
+		h, ok := w.in.Hashes[a.Name]
+		if !ok {
+			h = HashApp(a)
+		}
+		x.desired = w.addVersion(a, h.Version, h.Runtime)
+	}
+	for i := range w.in.Rollouts {
+		r := &w.in.Rollouts[i]
+		w.app(w.newName(r.App)).record = r
+	}
+}
+
+func (w *world) app(name spec.AppName) *app {
+	x := w.byName[name]
+	if x == nil {
+		x = &app{name: name}
+		w.byName[name] = x
+		w.apps = append(w.apps, x)
+	}
+	return x
+}
+
+func (w *world) addVersion(a *spec.App, hash, runtime spec.Hash) *version {
+	if v, ok := w.versions[hash]; ok {
+		return v
+	}
+	v := &version{app: a, hash: hash, runtime: runtime, need: w.fleet.Vector(a.Needs())}
+	w.versions[hash] = v
+	return v
+}
+
+// known returns the version with that hash, or nil when the input does not have it.
+func (w *world) known(h spec.Hash) *version {
+	if v, ok := w.versions[h]; ok {
+		return v
+	}
+	if a, ok := w.in.Versions[h]; ok {
+		return w.addVersion(a, h, "")
+	}
+	return nil
+}
+
+// newName returns what a moved block now calls the app.
+func (w *world) newName(name spec.AppName) spec.AppName {
+	for _, r := range w.renamed {
+		if r.From == name {
+			return r.To
+		}
+	}
+	return name
+}
+
+// readMoved finds the moved blocks that still have something to rename.
+func (w *world) readMoved() {
+	if len(w.in.Desired.Moved) == 0 {
+		return
+	}
+	running := map[spec.AppName]bool{}
+	for i := range w.in.Current {
+		running[w.in.Current[i].App] = true
+	}
+	for _, m := range w.in.Desired.Moved {
+		from, to := w.byName[m.From], w.byName[m.To]
+		if running[m.From] && !running[m.To] && (from == nil || from.desired == nil) && to != nil && to.desired != nil {
+			w.renamed = append(w.renamed, Rename{From: m.From, To: m.To})
+			running[m.From], running[m.To] = false, true
+			w.tell(string(m.To), "renamed from "+string(m.From), "a moved block says so")
+			if from != nil {
+				to.record, from.record = from.record, nil
+			}
+		}
+	}
+}
+
+// readCurrent gives each app its allocations.
+func (w *world) readCurrent() {
+	w.current = w.in.Current
+	bySlot := func(a, b spec.AllocationView) int {
+		return cmp.Or(a.Slot.Compare(b.Slot), cmp.Compare(a.Generation, b.Generation), cmp.Compare(a.ID, b.ID))
+	}
+	if len(w.renamed) > 0 || !slices.IsSortedFunc(w.current, bySlot) {
+		w.current = slices.Clone(w.current)
+		for i := range w.current {
+			w.current[i].App = w.newName(w.current[i].App)
+		}
+		slices.SortFunc(w.current, bySlot)
+	}
+	for i := 0; i < len(w.current); {
+		j := i
+		for j < len(w.current) && w.current[j].App == w.current[i].App {
+			j++
+		}
+		w.app(w.current[i].App).views = w.current[i:j]
+		i = j
+	}
+	sort.Slice(w.apps, func(i, k int) bool { return w.apps[i].name < w.apps[k].name })
+	for _, x := range w.apps {
+		x.held = w.in.Held[x.name]
+	}
+}
+
+// fillFleet puts every allocation that has not ended on its node: those that wait for others last.
+func (w *world) fillFleet() {
+	var waiting []*spec.AllocationView
+	var last spec.Hash
+	var v *version
+	for _, x := range w.apps {
+		for i := range x.views {
+			a := &x.views[i]
+			if a.State.Terminal() {
+				continue
+			}
+			if v == nil || a.Version != last {
+				v, last = w.known(a.Version), a.Version
+			}
+			node := w.fleet.Node(a.Node)
+			if node < 0 || v == nil {
+				continue
+			}
+			if len(a.After) > 0 {
+				waiting = append(waiting, a)
+				continue
+			}
+			w.fleet.Take(node, v.need, a.Ports)
+			if a.Want == spec.WantStop {
+				w.fleet.Leave(node, a.ID, v.need, a.Ports)
+			}
+		}
+	}
+	for _, a := range waiting {
+		v, node := w.known(a.Version), w.fleet.Node(a.Node)
+		w.fleet.TakeAfter(node, v.need, a.Ports, a.After)
+		if a.Want == spec.WantStop {
+			w.fleet.Leave(node, a.ID, v.need, a.Ports)
+		}
+	}
+	for n := range w.fleet.Len() {
+		if w.fleet.Open(n) {
+			for d, u := range w.fleet.Used(n) {
+				w.before[d] += u
+			}
+		}
+	}
+}
+
+// readFailures finds the nodes where an app failed so often lately that they come last for it.
+func (w *world) readFailures() {
+	type place struct {
+		app  spec.AppName
+		node spec.NodeID
+	}
+	count := map[place]int{}
+	for _, f := range w.in.Failures {
+		if w.in.Now.Sub(f.Time) < spec.FaultyWindow {
+			p := place{w.newName(f.App), f.Node}
+			count[p]++
+			if node, x := w.fleet.Node(f.Node), w.byName[p.app]; count[p] == spec.FaultyFailures && node >= 0 && x != nil {
+				x.faulty = append(x.faulty, int32(node))
+			}
+		}
+	}
+}
