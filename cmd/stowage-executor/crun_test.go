@@ -1,0 +1,149 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// The same isolation by crun, the fastest of the usual runtimes, on the same machine: benchmarks to compare with, not tests.
+
+func BenchmarkCrun(b *testing.B)           { benchmarkCrun(b, true) }
+func BenchmarkCrunUnconfined(b *testing.B) { benchmarkCrun(b, false) }
+
+func benchmarkCrun(b *testing.B, confined bool) {
+	needRoot(b)
+	if _, err := exec.LookPath("crun"); err != nil {
+		b.Skip("crun is not installed")
+	}
+	bundle := b.TempDir()
+	for _, dir := range []string{"proc", "dev", "sys", "tmp", "usr"} {
+		if err := os.MkdirAll(filepath.Join(bundle, "rootfs", dir), 0o755); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for _, link := range []string{"bin", "lib", "lib64"} {
+		if err := os.Symlink("usr/"+link, filepath.Join(bundle, "rootfs", link)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	config := crunConfig(b, confined)
+	if err := os.WriteFile(filepath.Join(bundle, "config.json"), config, 0o644); err != nil {
+		b.Fatal(err)
+	}
+	hideUnified(b)
+	for i := 0; b.Loop(); i++ {
+		id := fmt.Sprintf("stowage-bench-%d-%d", os.Getpid(), i)
+		out, err := runQuiet("crun", "run", "--detach", "--bundle", bundle, id)
+		b.StopTimer()
+		more, deleteErr := runQuiet("crun", "delete", "--force", id)
+		if err != nil || deleteErr != nil {
+			b.Fatalf("%v: %s; %v: %s", err, out, deleteErr, more)
+		}
+		b.StartTimer()
+	}
+}
+
+// hideUnified lets crun work on a node with both versions of cgroups, which it refuses: in a mount namespace of this thread, which
+// what it executes takes over, and which ends with it.
+func hideUnified(b *testing.B) {
+	const unified = "/sys/fs/cgroup/unified"
+	if _, err := os.Stat(unified); err != nil {
+		return
+	}
+	runtime.LockOSThread()
+	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
+		b.Fatal(err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		b.Fatal(err)
+	}
+	if err := unix.Unmount(unified, unix.MNT_DETACH); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// runQuiet does not wait for the container, which holds the descriptors of its parent.
+func runQuiet(name string, args ...string) (string, error) {
+	log, err := os.CreateTemp("", "crun")
+	if err != nil {
+		return "", err
+	}
+	defer os.Remove(log.Name())
+	defer log.Close()
+	cmd := exec.Command(name, args...)
+	cmd.Stderr = log
+	err = cmd.Run()
+	data, _ := os.ReadFile(log.Name())
+	return string(data), err
+}
+
+type object = map[string]any
+
+func crunConfig(b *testing.B, confined bool) []byte {
+	caps := []string{"CAP_CHOWN", "CAP_KILL", "CAP_SETUID", "CAP_SETGID", "CAP_NET_BIND_SERVICE"}
+	mount := func(target, kind, source string, options ...string) object {
+		return object{"destination": target, "type": kind, "source": source, "options": options}
+	}
+	config := object{
+		"ociVersion": "1.0.0", "hostname": "bench",
+		"root": object{"path": "rootfs", "readonly": true},
+		"process": object{
+			"args": []string{"sleep", "1000"}, "cwd": "/", "env": []string{"PATH=/usr/bin:/bin"}, "noNewPrivileges": true,
+			"user":         object{"uid": 0, "gid": 0},
+			"capabilities": object{"bounding": caps, "effective": caps, "permitted": caps},
+		},
+		"mounts": []object{
+			mount("/usr", "bind", "/usr", "rbind", "ro", "nosuid", "nodev"),
+			mount("/proc", "proc", "proc", "nosuid", "noexec", "nodev"),
+			mount("/dev", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
+			mount("/dev/pts", "devpts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+			mount("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777", "size=65536k"),
+			mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"),
+			mount("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", "ro"),
+			mount("/tmp", "tmpfs", "tmp", "nosuid", "nodev", "mode=1777", "size=65536k"),
+		},
+		"linux": object{
+			"cgroupsPath": "/stowage-bench-crun",
+			"resources": object{
+				"devices": []object{{"allow": false, "access": "rwm"}},
+				"memory":  object{"limit": 64 << 20}, "cpu": object{"shares": 102}, "pids": object{"limit": 4096},
+			},
+			"namespaces": []object{{"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}, {"type": "cgroup"}},
+			"maskedPaths": []string{"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+				"/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware"},
+			"readonlyPaths": []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
+		},
+	}
+	if confined {
+		config["linux"].(object)["seccomp"] = object{
+			"defaultAction": "SCMP_ACT_ERRNO", "architectures": []string{"SCMP_ARCH_X86_64"},
+			"syscalls": []object{{"names": syscallNames(b), "action": "SCMP_ACT_ALLOW"}},
+		}
+	}
+	data, err := json.Marshal(config)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return data
+}
+
+// syscallNames are those of the kernel's headers: a list of allowed calls as long as the usual profiles'.
+func syscallNames(b *testing.B) []string {
+	header, err := os.ReadFile("/usr/include/x86_64-linux-gnu/asm/unistd_64.h")
+	if err != nil {
+		b.Skipf("no list of system calls: %v", err)
+	}
+	var names []string
+	for _, match := range regexp.MustCompile(`#define __NR_(\w+)`).FindAllSubmatch(header, -1) {
+		names = append(names, string(match[1]))
+	}
+	return names
+}
