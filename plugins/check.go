@@ -28,7 +28,8 @@ func owns(block, app spec.AppName) bool { return strings.HasPrefix(string(app), 
 // Expansion takes a driver's answer as what the cluster uses: with the apps' defaults filled in and their origin
 // noted, sorted by name; complaints without a place get the block's. It is an error, and nothing of the answer is used, when any of it breaks a rule: an app
 // outside the block's own name, a value out of range, a reference to what the block does not own. The answer's apps
-// are copied, never changed.
+// are copied, never changed. An error among the diagnostics is an error here too; the expansion then holds the
+// diagnostics.
 func Expansion(block spec.Framework, answer *Answer) (spec.Expansion, error) {
 	e := spec.Expansion{Driver: block.Driver, Name: block.Name, Steps: answer.Steps, Diagnostics: slices.Clone(answer.Diagnostics)}
 	if n := len(answer.Apps); n > MaxApps {
@@ -47,7 +48,7 @@ func Expansion(block spec.Framework, answer *Answer) (spec.Expansion, error) {
 		fill(&e.Diagnostics[i].Pos, block.Pos)
 	}
 	slices.SortStableFunc(e.Apps, func(a, b *spec.App) int { return cmp.Compare(a.Name, b.Name) })
-	return e, errors.Join(checkApps(block.Name, e.Apps), checkSteps(e.Steps), checkDiagnostics(e.Diagnostics))
+	return e, errors.Join(checkDiagnostics(e.Diagnostics), checkApps(block.Name, e.Apps), checkSteps(e.Steps))
 }
 
 // clone copies what Fill writes to.
@@ -294,6 +295,9 @@ func checkDiagnostics(ds []spec.Diagnostic) error {
 		c.that(oneOf(ds[i].Severity, spec.SeverityError, spec.SeverityWarning), "%q is no severity", ds[i].Severity)
 		c.that(ds[i].Summary != "", "a diagnostic has no summary")
 		c.within("the length of a diagnostic's text", max(len(ds[i].Summary), len(ds[i].Detail)), 0, MaxText)
+	}
+	for i := range ds {
+		c.that(ds[i].Severity != spec.SeverityError, "the block has an error: %s: %s", ds[i].Summary, ds[i].Detail)
 	}
 	return c.first
 }

@@ -95,9 +95,11 @@ func (f framework) Expand(ctx context.Context, q *plugins.Question) (*plugins.An
 // a rule, the expansion is held, with the reason and with the last good answer to this block, if there was one.
 func (h *Host) Expand(ctx context.Context, p spec.Plugin, q *plugins.Question) spec.Expansion {
 	var e spec.Expansion
+	var complaints []spec.Diagnostic
 	answer, err := h.Framework(p).Expand(ctx, q)
 	if err == nil {
 		if e, err = plugins.Expansion(q.Block, answer); err != nil {
+			complaints = e.Diagnostics
 			err = fmt.Errorf("framework driver %q: its answer is refused: %w", p.Name, err)
 		}
 	}
@@ -109,7 +111,7 @@ func (h *Host) Expand(ctx context.Context, p spec.Plugin, q *plugins.Question) s
 		return e
 	}
 	e = h.answers[id]
-	e.Driver, e.Name, e.Held = q.Block.Driver, q.Block.Name, err.Error()
+	e.Driver, e.Name, e.Held, e.Diagnostics = q.Block.Driver, q.Block.Name, err.Error(), complaints
 	return e
 }
 

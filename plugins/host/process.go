@@ -43,6 +43,7 @@ type process struct {
 	exited chan struct{} // closed when the process is gone, its group killed and its output read
 
 	mu     sync.Mutex
+	begun  bool
 	pid    int
 	doomed bool   // to be killed as soon as it has started
 	gone   bool   // reaped: pid means somebody else now
@@ -59,6 +60,9 @@ func newProcess(name string, args []string, dir string, p *program, log *slog.Lo
 
 // Start starts the process and returns when it runs.
 func (p *process) Start(context.Context) error {
+	p.mu.Lock()
+	p.begun = true
+	p.mu.Unlock()
 	started := make(chan error, 1)
 	go p.live(started)
 	return <-started
@@ -203,8 +207,11 @@ func (p *process) Wait(context.Context) error {
 // process is gone.
 func (p *process) Kill(context.Context) error {
 	p.mu.Lock()
-	alive := p.alive
+	alive, begun := p.alive, p.begun
 	p.mu.Unlock()
+	if !begun {
+		return nil
+	}
 	if alive != nil {
 		alive.Close()
 	}
