@@ -2,6 +2,7 @@ package git
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,7 +25,7 @@ const (
 	NoRevision  Kind = "no revision" // no such branch, tag or commit
 	Unsupported Kind = "unsupported" // a format that cannot be read
 	Denied      Kind = "denied"      // the credentials are missing or wrong
-	HostKey     Kind = "host key"    // the server's key is unknown or another one
+	Untrusted   Kind = "untrusted"   // the server's key or certificate is not one to trust
 	Unreachable Kind = "unreachable" // the server does not answer, or not in time
 	Damaged     Kind = "damaged"     // objects are missing or not what they should be
 	Full        Kind = "full"        // the disk of the store is full
@@ -80,6 +81,7 @@ func (r *Repo) explain(err error) error {
 	}
 	e := &Error{Kind: Failed, Where: r.where, What: "cannot be read", Err: err}
 	var netErr net.Error
+	var certificate *tls.CertificateVerificationError
 	switch {
 	case errors.Is(err, transport.ErrAuthenticationRequired), errors.Is(err, transport.ErrAuthorizationFailed):
 		e.Kind, e.What, e.Remedy = Denied, "the server wants other credentials", "check that the token or key is set, has not expired, and may read this repository"
@@ -87,6 +89,8 @@ func (r *Repo) explain(err error) error {
 		e.Kind, e.What, e.Remedy = Missing, "the server knows no such repository", "check the address; many servers also say this when the credentials may not see it"
 	case errors.Is(err, transport.ErrEmptyRemoteRepository):
 		return r.empty()
+	case errors.As(err, &certificate):
+		e.Kind, e.What, e.Remedy = Untrusted, "the server's certificate is not signed by anyone this machine trusts", "name the file with the certificate of its authority"
 	case isFull(err):
 		e.Kind, e.What, e.Remedy = Full, "no room to store what was fetched", "free some space; the next attempt goes on"
 	case errors.Is(err, fs.ErrPermission) && !r.remote:

@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
@@ -93,8 +94,12 @@ const (
 	ofTo               // reachable from the second
 )
 
-// distance paints the history from both ends, newest first, until all that is left was reached from both. A commit that
-// gets a second colour after it was left behind (clocks that went backwards) is visited again.
+// clockSlop is by how much the clocks of those who commit may differ without a commit being counted wrongly.
+const clockSlop = 24 * time.Hour
+
+// distance paints the history from both ends, newest first, until all that is left was reached from both and is older than
+// every commit with one colour. A commit that gets a second colour after it was left behind is visited again: many are of
+// the same second, and clocks differ.
 func distance(o *objects, from, to plumbing.Hash) (ahead, behind int, err error) {
 	colours := map[plumbing.Hash]int{}
 	var queue newest
@@ -127,12 +132,16 @@ func distance(o *objects, from, to plumbing.Hash) (ahead, behind int, err error)
 	if err := errors.Join(paint(from, ofFrom), paint(to, ofTo)); err != nil {
 		return 0, 0, err
 	}
-	for open > 0 {
+	var oldest time.Time // of what has been left behind with one colour
+	for open > 0 || len(queue) > 0 && queue[0].Committer.When.Add(clockSlop).After(oldest) {
 		c := heap.Pop(&queue).(*object.Commit)
 		queued[c.Hash] = false
 		colour := colours[c.Hash]
 		if colour != ofFrom|ofTo {
 			open--
+			if when := c.Committer.When; oldest.IsZero() || when.Before(oldest) {
+				oldest = when
+			}
 		}
 		for _, p := range c.ParentHashes {
 			if err := paint(p, colour); err != nil {

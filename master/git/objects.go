@@ -153,6 +153,15 @@ func (o *objects) config() (c *config.Config, err error) {
 	return c, err
 }
 
+// broken marks an error that comes from what is in a file and not from opening it.
+func broken(err error) error {
+	var system *os.PathError
+	if errors.Is(err, plumbing.ErrObjectNotFound) || errors.As(err, &system) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errCorrupt, err)
+}
+
 // read returns an object's content after checking it against its name.
 func (o *objects) read(t plumbing.ObjectType, h plumbing.Hash) (*plumbing.MemoryObject, error) {
 	m := &plumbing.MemoryObject{}
@@ -160,7 +169,7 @@ func (o *objects) read(t plumbing.ObjectType, h plumbing.Hash) (*plumbing.Memory
 		*m = plumbing.MemoryObject{}
 		obj, err := s.EncodedObject(t, h)
 		if err != nil {
-			return fmt.Errorf("read %s %s: %w", t, h, err)
+			return fmt.Errorf("read %s %s: %w", t, h, broken(err))
 		}
 		if obj.Size() > maxObject {
 			return fmt.Errorf("read %s %s: %d MiB are more than the limit of %d", t, h, obj.Size()>>20, maxObject>>20)
@@ -349,7 +358,7 @@ func (o *objects) abbreviated(name string) (plumbing.Hash, error) {
 		found = nil
 		all, err := s.HashesWithPrefix(prefix)
 		for _, h := range all {
-			if strings.HasPrefix(h.String(), strings.ToLower(name)) {
+			if strings.HasPrefix(h.String(), strings.ToLower(name)) && !slices.Contains(found, h) {
 				found = append(found, h)
 			}
 		}

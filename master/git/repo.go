@@ -306,7 +306,10 @@ func (r *Repo) resolve(ref string) (Commit, error) {
 	}
 	h, err := o.revision(ref)
 	if errors.Is(err, errNoRevision) {
-		return Commit{}, &Error{Kind: NoRevision, Where: r.where, What: fmt.Sprintf("%q names no commit", ref), Remedy: "give a branch, a tag or a commit's hash that has been pushed", Err: errors.Unwrap(err)}
+		if err == errNoRevision {
+			err = nil // adds nothing
+		}
+		return Commit{}, &Error{Kind: NoRevision, Where: r.where, What: fmt.Sprintf("%q names no commit", ref), Remedy: "give a branch, a tag or a commit's hash that has been pushed", Err: err}
 	}
 	if err != nil {
 		return Commit{}, r.explain(err)

@@ -98,6 +98,7 @@ func (s *sshSession) AdvertisedReferencesContext(ctx context.Context) (*packp.Ad
 		transport.FilterUnsupportedCapabilities(adv.Capabilities)
 		return adv, nil
 	}
+	s.in.Close()
 	if s.session.Wait(); s.said.has("not appear to be a git repository", "not found", "does not exist", "no such") {
 		return nil, fmt.Errorf("%w: %s", transport.ErrRepositoryNotFound, s.said)
 	}
@@ -218,7 +219,7 @@ func (r *Repo) hostKeys(config *ssh.ClientConfig, addr string) error {
 	files, add := r.knownHosts()
 	db, err := knownhosts.NewDB(files...)
 	if err != nil {
-		return &Error{Kind: HostKey, Where: r.where, What: "the list of known hosts cannot be read", Remedy: "correct " + strings.Join(files, ", "), Err: err}
+		return &Error{Kind: Untrusted, Where: r.where, What: "the list of known hosts cannot be read", Remedy: "correct " + strings.Join(files, ", "), Err: err}
 	}
 	config.HostKeyAlgorithms = db.HostKeyAlgorithms(addr)
 	check := db.HostKeyCallback()
@@ -229,10 +230,10 @@ func (r *Repo) hostKeys(config *ssh.ClientConfig, addr string) error {
 		case err == nil:
 			return nil
 		case knownhosts.IsHostKeyChanged(err):
-			return &Error{Kind: HostKey, Where: r.where, What: fmt.Sprintf("the server shows another key than the known one (%s)", print),
+			return &Error{Kind: Untrusted, Where: r.where, What: fmt.Sprintf("the server shows another key than the known one (%s)", print),
 				Remedy: fmt.Sprintf("somebody may be in between: ask the server's operator; if the key is theirs, replace the server's line in %s by: %s", add, line)}
 		case knownhosts.IsHostUnknown(err):
-			return &Error{Kind: HostKey, Where: r.where, What: fmt.Sprintf("the server's key is not known (%s)", print),
+			return &Error{Kind: Untrusted, Where: r.where, What: fmt.Sprintf("the server's key is not known (%s)", print),
 				Remedy: fmt.Sprintf("compare it with what the server's operator says; if it is theirs, add this line to %s: %s", add, line)}
 		}
 		return err
@@ -249,7 +250,7 @@ func (r *Repo) explainSSH(err error, addr string, ep *transport.Endpoint) error 
 		return known
 	case strings.Contains(text, "no common algorithm for host key"):
 		_, add := r.knownHosts()
-		return &Error{Kind: HostKey, Where: r.where, What: "the server has no key of the kinds that are known of it", Remedy: "ask its operator, and update its lines in " + add, Err: err}
+		return &Error{Kind: Untrusted, Where: r.where, What: "the server has no key of the kinds that are known of it", Remedy: "ask its operator, and update its lines in " + add, Err: err}
 	case strings.Contains(text, "unable to authenticate"):
 		return &Error{Kind: Denied, Where: r.where, What: "the server does not accept the key", Remedy: "give the public half of the key to the server, with the right to read", Err: err}
 	}
