@@ -45,10 +45,17 @@ type Answer struct {
 	NoOp    bool       // it was so already
 }
 
-func (Record) effect()   {}
-func (Send) effect()     {}
-func (Expand) effect()   {}
-func (Policies) effect() {}
-func (Publish) effect()  {}
-func (Wake) effect()     {}
-func (Answer) effect()   {}
+// Disconnect ends a session: the node was removed. Its agent may come back with a new one.
+type Disconnect struct {
+	Node    spec.NodeID
+	Session uint64
+}
+
+func (Disconnect) effect() {}
+func (Record) effect()     {}
+func (Send) effect()       {}
+func (Expand) effect()     {}
+func (Policies) effect()   {}
+func (Publish) effect()    {}
+func (Wake) effect()       {}
+func (Answer) effect()     {}

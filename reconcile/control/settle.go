@@ -1,0 +1,198 @@
+package control
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/stowage/stowage/reconcile"
+	"github.com/stowage/stowage/reconcile/place"
+	"github.com/stowage/stowage/spec"
+)
+
+// settle makes the plan again if anything could have changed it, and carries out what may be done now.
+func (c *Core) settle() {
+	if !c.ready() {
+		return
+	}
+	if c.candidate != nil && !c.candidate.planned {
+		c.consider()
+	}
+	if c.retireAt != 0 && c.now >= c.retireAt {
+		c.retire()
+	}
+	due := c.dirty || (c.nextPlan != 0 && c.now >= c.nextPlan)
+	if c.state.Following == nil || !due || c.now < c.gapEnds() {
+		return
+	}
+	c.planAt, c.planned, c.dirty = c.now, true, false
+	f := c.state.Following
+	in := c.input(c.following(), &f.Revision, f.Signed, 0)
+	c.plan, c.report = reconcile.Plan(in)
+	c.nextPlan = c.report.Next
+	d := reconcile.Decide(in, c.plan, c.report, c.state.Generation+1)
+	if c.config.Audit != nil {
+		c.config.Audit(in, c.plan, &d)
+	}
+	if !d.Empty() {
+		c.carryOut(d)
+	}
+}
+
+// shadow plans without carrying anything out.
+func (c *Core) shadow(in reconcile.Input) spec.Plan {
+	plan, _ := reconcile.Plan(in)
+	if c.config.Audit != nil {
+		c.config.Audit(in, plan, nil)
+	}
+	return plan
+}
+
+// ready reports whether the core knows enough to decide: every node of the journal has spoken or is silent for good,
+// and a master with an empty journal has given agents the time to come back.
+func (c *Core) ready() bool {
+	if c.settled {
+		return true
+	}
+	if c.now < c.settleAt {
+		if c.settleAt.Sub(c.began) > spec.NodeUnknownAfter || len(c.state.Nodes) == 0 {
+			return false // the journal was lost, or may have been
+		}
+		for id := range c.state.Nodes { //stowage:unordered all have to be
+			if !c.nodes[id].full {
+				return false
+			}
+		}
+	}
+	c.settled, c.dirty = true, true
+	return true
+}
+
+// carryOut applies a decision.
+func (c *Core) carryOut(d reconcile.Decision) {
+	c.record(Entry{Decided: &d})
+	if len(d.Renamed) > 0 {
+		c.rebuild()
+	} else if len(d.Start) > 0 {
+		c.merge(d.Start)
+	}
+	for i := range d.Start {
+		a := &d.Start[i]
+		c.queue(c.nodes[a.Node])
+		c.tell(a.Slot.String(), "placed on "+string(a.Node), a.Why)
+		c.ownedChanged(c.view(c.cells[a.ID]))
+	}
+	for _, u := range d.Update {
+		if k := c.cells[u.ID]; k != nil && k.index >= 0 {
+			c.refresh(u.ID)
+			c.queue(c.nodes[k.node])
+			c.tell(c.view(k).Slot.String(), "updated in place", u.Why)
+		}
+	}
+	for _, s := range d.Stop {
+		if k := c.cells[s.ID]; k != nil && k.index >= 0 {
+			c.refresh(s.ID)
+			c.queue(c.nodes[k.node])
+			c.tell(c.view(k).Slot.String(), "to stop on "+string(k.node), s.Reason)
+			c.retireAt = earliest(c.retireAt, c.now.Add(KeepEnded))
+		}
+	}
+	if len(d.Renamed) > 0 {
+		for _, id := range c.nodeOrder {
+			c.queue(c.nodes[id])
+		}
+	}
+	for _, r := range d.Renamed {
+		c.tell(string(r.To), fmt.Sprintf("was %s until now", r.From), "a moved block")
+	}
+	c.story = append(c.story, c.report.Events...)
+}
+
+// input is what a plan of a revision depends on now.
+func (c *Core) input(d *desired, r *spec.Revision, signed bool, behind int) reconcile.Input {
+	in := reconcile.Input{
+		Now: c.now, Seed: c.config.Seed, Commit: r.Commit, Subject: r.Subject, Signed: signed,
+		Base:    spec.Base{Behind: behind, Generation: c.state.Generation},
+		Desired: d.cluster, Hashes: d.hashes, Steps: d.steps, Held: c.heldApps(d),
+		Nodes: c.Nodes(), Drains: c.drains(), Current: c.current, Versions: c.state.Versions,
+		Rollouts: c.state.Rollouts, Restarts: c.state.Restarts, Failures: c.failures(),
+		Policies: map[string]place.Policy{}, PolicyVersions: map[string]string{},
+	}
+	if c.state.Following != nil {
+		in.Base.Commit = c.state.Following.Revision.Commit
+	}
+	for name, p := range c.policies { //stowage:unordered copied key by key
+		if p.up {
+			in.Policies[name], in.PolicyVersions[name] = p.policy, p.version
+		}
+	}
+	return in
+}
+
+func (c *Core) drains() []spec.Drain {
+	var out []spec.Drain
+	for _, id := range c.nodeOrder {
+		if r := c.state.Nodes[id]; r != nil && r.Drain != nil {
+			out = append(out, *r.Drain)
+		}
+	}
+	return out
+}
+
+func (c *Core) failures() []reconcile.Failure {
+	i := 0
+	for i < len(c.state.Failures) && c.state.Failures[i].Time.Add(spec.FaultyWindow) < c.now {
+		i++
+	}
+	return c.state.Failures[i:]
+}
+
+// retire lets agents forget ended allocations that mean nothing any more: the newest of a slot that is still wanted
+// means something (a completed batch slot, a failure to back off from), the others are kept for a while to be read.
+func (c *Core) retire() {
+	c.retireAt = 0
+	var ids []spec.AllocationID
+	d := c.following()
+	for i := 0; i < len(c.current); {
+		j := i + 1
+		for j < len(c.current) && c.current[j].Slot == c.current[i].Slot {
+			j++
+		}
+		wanted := d != nil && wants(d.app(c.current[i].App), c.current[i].Index)
+		kept := 0
+		for k := j - 1; k >= i; k-- {
+			v := &c.current[k]
+			if c.state.Allocations[v.ID].Ended == nil || (k == j-1 && wanted && v.Want == spec.WantRun) {
+				continue
+			}
+			if end := v.Since.Add(KeepEnded); c.now >= end || kept >= KeepEndedPerSlot {
+				ids = append(ids, v.ID)
+			} else {
+				kept++
+				c.retireAt = earliest(c.retireAt, end)
+			}
+		}
+		i = j
+	}
+	if len(ids) == 0 {
+		return
+	}
+	slices.SortFunc(ids, func(a, b spec.AllocationID) int { return cmp.Compare(a, b) })
+	c.record(Entry{Retired: &Retired{ids}})
+	retired := make(map[spec.AllocationID]bool, len(ids))
+	var orphans []spec.AllocationID
+	for _, id := range ids {
+		retired[id] = true
+		if k := c.cells[id]; c.nodes[k.node] == nil {
+			orphans = append(orphans, id)
+		} else {
+			c.queue(c.nodes[k.node])
+		}
+	}
+	c.drop(func(k *cell) bool { return retired[k.id] })
+	c.forget(orphans)
+}
+
+func wants(app *spec.App, slot int) bool {
+	return app != nil && (app.Kind == spec.KindSystem || slot < app.Count)
+}

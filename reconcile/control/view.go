@@ -1,0 +1,283 @@
+package control
+
+import (
+	"slices"
+
+	"github.com/stowage/stowage/reconcile"
+	"github.com/stowage/stowage/spec"
+)
+
+// Nodes returns all nodes that have joined, sorted by ID.
+func (c *Core) Nodes() []spec.NodeView {
+	views := make([]spec.NodeView, 0, len(c.nodeOrder))
+	for _, id := range c.nodeOrder {
+		n, r := c.nodes[id], c.state.Nodes[id]
+		if r == nil {
+			continue
+		}
+		v := spec.NodeView{Node: r.Node, State: n.state, LastSeen: n.seen, Since: n.since}
+		if r.Drain != nil && n.state == spec.NodeReady {
+			v.State, v.Since = spec.NodeDrained, r.Drain.Since
+			if c.busy(n) {
+				v.State = spec.NodeDraining
+			}
+		}
+		views = append(views, v)
+	}
+	return views
+}
+
+// busy reports whether anything on the node has not ended.
+func (c *Core) busy(n *node) bool {
+	return slices.ContainsFunc(n.cells, func(k *cell) bool {
+		h := c.state.Allocations[k.id]
+		return h != nil && h.Ended == nil
+	})
+}
+
+// Allocations returns a copy of all allocations, sorted by slot, then generation.
+func (c *Core) Allocations() []spec.AllocationView { return slices.Clone(c.current) }
+
+// Allocation returns one allocation.
+func (c *Core) Allocation(id spec.AllocationID) (spec.AllocationView, bool) {
+	if k := c.cells[id]; k != nil && k.index >= 0 {
+		return *c.view(k), true
+	}
+	return spec.AllocationView{}, false
+}
+
+// App returns the app as the revision says that is followed; nil when it has none of that name.
+func (c *Core) App(name spec.AppName) *spec.App {
+	if d := c.following(); d != nil {
+		return d.app(name)
+	}
+	return nil
+}
+
+// Version returns a version that an allocation or a rollout mentions; nil when none does.
+func (c *Core) Version(h spec.Hash) *spec.App { return c.state.Versions[h] }
+
+// AppView sums up one app.
+type AppView struct {
+	App     spec.AppName  `json:"app"`
+	Kind    spec.Kind     `json:"kind"`
+	Role    spec.RoleName `json:"role"`
+	Desired int           `json:"desired"` // slots; of a system app, those that it has now
+	Running int           `json:"running"` // batch slots that completed count too
+	Healthy int           `json:"healthy"` // likewise
+	Blocked int           `json:"blocked"`
+	Held    string        `json:"held,omitempty"`
+	Rollout *spec.Rollout `json:"rollout,omitempty"`
+}
+
+// Apps sums up the apps of the revision that is followed, and those that still have allocations; sorted by name.
+func (c *Core) Apps() []AppView {
+	d := c.following()
+	if d == nil {
+		return nil
+	}
+	views := make([]AppView, 0, len(d.cluster.Apps))
+	held := c.heldApps(d)
+	i := 0
+	for _, app := range d.cluster.Apps {
+		for i < len(c.current) && c.current[i].App < app.Name {
+			var v AppView
+			v, i = c.leaving(i)
+			if v.App != "" {
+				views = append(views, v)
+			}
+		}
+		v := AppView{App: app.Name, Kind: app.Kind, Role: app.Role, Desired: app.Count, Held: held[app.Name]}
+		i = c.count(&v, i)
+		views = append(views, v)
+	}
+	for i < len(c.current) {
+		var v AppView
+		v, i = c.leaving(i)
+		if v.App != "" {
+			views = append(views, v)
+		}
+	}
+	c.annotate(views)
+	return views
+}
+
+// leaving sums up an app that is no longer desired but has allocations that have not ended; its name is "" otherwise.
+func (c *Core) leaving(i int) (AppView, int) {
+	a := &c.current[i]
+	v := AppView{App: a.App}
+	if app := c.state.Versions[a.Version]; app != nil {
+		v.Kind, v.Role = app.Kind, app.Role
+	}
+	alive := false
+	j := i
+	for ; j < len(c.current) && c.current[j].App == a.App; j++ {
+		alive = alive || !c.current[j].State.Terminal()
+	}
+	if !alive {
+		return AppView{}, j
+	}
+	return v, c.count(&v, i)
+}
+
+// count adds up the allocations of an app from index i on, and returns the index behind them.
+func (c *Core) count(v *AppView, i int) int {
+	slots := 0
+	last := -1
+	for ; i < len(c.current) && c.current[i].App == v.App; i++ {
+		a := &c.current[i]
+		done := v.Kind == spec.KindBatch && a.State == spec.StateComplete && a.Want == spec.WantRun
+		reachable := c.reachable(a.Node)
+		if done || (reachable && a.State == spec.StateRunning) {
+			v.Running++
+		}
+		if done || (reachable && a.Healthy) {
+			v.Healthy++
+		}
+		if a.Want == spec.WantRun && !a.State.Terminal() && a.Index != last {
+			slots, last = slots+1, a.Index
+		}
+	}
+	if v.Kind == spec.KindSystem {
+		v.Desired = slots
+	}
+	return i
+}
+
+// reachable reports whether the node is in touch.
+func (c *Core) reachable(id spec.NodeID) bool {
+	n := c.nodes[id]
+	return n != nil && n.state == spec.NodeReady
+}
+
+func (c *Core) annotate(views []AppView) {
+	for i := range views {
+		v := &views[i]
+		for k := range c.plan.Apps {
+			if p := &c.plan.Apps[k]; p.App == v.App && p.Blocked != nil {
+				v.Blocked = len(p.Blocked.Slots)
+			}
+		}
+		for k := range c.state.Rollouts {
+			if c.state.Rollouts[k].App == v.App {
+				r := c.state.Rollouts[k]
+				v.Rollout = &r
+			}
+		}
+		if v.Kind == spec.KindSystem {
+			v.Desired += v.Blocked
+		}
+	}
+}
+
+// BlockedView is an app with slots that have no place.
+type BlockedView struct {
+	App spec.AppName `json:"app"`
+	spec.Blocked
+}
+
+// Blocked returns what has no place, as of the last plan.
+func (c *Core) Blocked() []BlockedView {
+	var out []BlockedView
+	for i := range c.plan.Apps {
+		if b := c.plan.Apps[i].Blocked; b != nil && len(b.Slots) > 0 {
+			out = append(out, BlockedView{c.plan.Apps[i].App, *b})
+		}
+	}
+	return out
+}
+
+// Events returns the newest lines of the story, oldest first, at most limit of them (0: all), about a subject ("":
+// about all).
+func (c *Core) Events(subject string, limit int) []spec.Event {
+	var out []spec.Event
+	for i := len(c.events) - 1; i >= 0 && (limit == 0 || len(out) < limit); i-- {
+		if subject == "" || c.events[i].Subject == subject {
+			out = append(out, c.events[i])
+		}
+	}
+	slices.Reverse(out)
+	return out
+}
+
+// History returns the revisions that were followed, oldest first.
+func (c *Core) History() []HistoryEntry { return slices.Clone(c.state.History) }
+
+// Pending returns the plan that waits for approval; nil when none does.
+func (c *Core) Pending() *Pending { return c.state.Pending }
+
+// Last returns the last plan of the revision that is followed: what is still to be done.
+func (c *Core) Last() spec.Plan { return c.plan }
+
+// Plan finds a plan that waits or took effect. The plan is nil when it took effect too long ago.
+func (c *Core) Plan(id spec.PlanID) (plan *spec.Plan, known bool) {
+	if p := c.state.Pending; p != nil && p.Plan.ID == id {
+		return &p.Plan, true
+	}
+	if h := c.applied(id); h != nil {
+		return h.Full, true
+	}
+	return nil, false
+}
+
+// Preview plans any cluster on the present state. Nothing changes. Blocks of frameworks that expansions lacks keep
+// the apps that they have now.
+func (c *Core) Preview(r spec.Revision, expansions []spec.Expansion, signed bool, behind int) (spec.Plan, reconcile.Report) {
+	return reconcile.Plan(c.PreviewInput(r, expansions, signed, behind))
+}
+
+// PreviewInput is the input of a Preview, good for planning elsewhere while the core goes on: it shares nothing that
+// changes.
+func (c *Core) PreviewInput(r spec.Revision, expansions []spec.Expansion, signed bool, behind int) reconcile.Input {
+	d := expand(r.Cluster, func(n spec.AppName) *spec.Expansion {
+		for i := range expansions {
+			if expansions[i].Name == n {
+				return &expansions[i]
+			}
+		}
+		return c.state.Expansions[n]
+	})
+	in := c.input(d, &r, signed, behind)
+	in.Current = slices.Clone(in.Current)
+	in.Rollouts, in.Restarts, in.Failures = slices.Clone(in.Rollouts), slices.Clone(in.Restarts), slices.Clone(in.Failures)
+	versions := make(map[spec.Hash]*spec.App, len(in.Versions))
+	for h, app := range in.Versions { //stowage:unordered copied key by key
+		versions[h] = app
+	}
+	in.Versions = versions
+	return in
+}
+
+// Input is the input of the next plan of what is followed: what a bug report holds. Zero before the first commit.
+func (c *Core) Input() reconcile.Input {
+	f := c.state.Following
+	if f == nil {
+		return reconcile.Input{}
+	}
+	return c.PreviewInput(f.Revision, nil, f.Signed, 0)
+}
+
+// Status sums up the master.
+type Status struct {
+	Commit     spec.Commit     `json:"commit"` // followed
+	Subject    string          `json:"subject,omitempty"`
+	Head       spec.Commit     `json:"head"` // of the branch
+	Left       spec.Commit     `json:"left,omitempty"`
+	Failure    *spec.Revision  `json:"failure,omitempty"` // the head, when it is bad
+	Contact    Contact         `json:"contact"`
+	Generation spec.Generation `json:"generation"`
+	Settled    bool            `json:"settled"`           // false: it waits for agents before it decides anything
+	Pending    spec.PlanID     `json:"pending,omitempty"` // waits for approval
+}
+
+// Status returns the summary.
+func (c *Core) Status() Status {
+	s := Status{Head: c.head, Failure: c.failure, Contact: c.contact, Generation: c.state.Generation, Settled: c.settled}
+	if f := c.state.Following; f != nil {
+		s.Commit, s.Subject, s.Left = f.Revision.Commit, f.Revision.Subject, f.Left
+	}
+	if p := c.state.Pending; p != nil {
+		s.Pending = p.Plan.ID
+	}
+	return s
+}

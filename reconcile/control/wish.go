@@ -1,0 +1,100 @@
+package control
+
+import (
+	"fmt"
+
+	"github.com/stowage/stowage/reconcile"
+	"github.com/stowage/stowage/spec"
+)
+
+func (c *Core) unknownNode(r Request, id spec.NodeID) bool {
+	if c.state.Nodes[id] != nil {
+		return false
+	}
+	c.act(Answer{Request: r, Err: fmt.Sprintf("there is no node %q. See stowage node ls.", id)})
+	return true
+}
+
+func (c *Core) onDrain(e Drain) {
+	if c.unknownNode(e.Request, e.Node) {
+		return
+	}
+	d := spec.Drain{Node: e.Node, Since: c.now, Reason: e.Reason}
+	if old := c.state.Nodes[e.Node].Drain; old != nil {
+		d.Since = old.Since
+	}
+	if e.Deadline > 0 {
+		d.Deadline = c.now.Add(e.Deadline)
+	}
+	c.record(Entry{Drained: &d})
+	c.tell(string(e.Node), "draining", e.Reason)
+	c.act(Answer{Request: e.Request})
+}
+
+func (c *Core) onUndrain(e Undrain) {
+	if c.unknownNode(e.Request, e.Node) {
+		return
+	}
+	if c.state.Nodes[e.Node].Drain == nil {
+		c.act(Answer{Request: e.Request, NoOp: true})
+		return
+	}
+	c.record(Entry{Undrained: &Undrained{e.Node}})
+	c.tell(string(e.Node), "no longer draining", "")
+	c.act(Answer{Request: e.Request})
+}
+
+func (c *Core) onRemove(e RemoveNode) {
+	if c.unknownNode(e.Request, e.Node) {
+		return
+	}
+	n := c.nodes[e.Node]
+	c.record(Entry{Removed: &Removed{e.Node}})
+	for _, k := range n.cells {
+		if c.state.Allocations[k.id] == nil {
+			delete(c.cells, k.id)
+			continue
+		}
+		c.refresh(k.id)
+	}
+	if n.connected {
+		c.act(Disconnect{n.id, n.session})
+	}
+	c.dropNode(n)
+	c.retireAt = earliest(c.retireAt, c.now.Add(KeepEnded))
+	c.tell(string(e.Node), "removed", "")
+	c.act(Answer{Request: e.Request})
+}
+
+func (c *Core) onRestart(e Restart) {
+	d := c.following()
+	if d == nil || d.app(e.App) == nil {
+		c.act(Answer{Request: e.Request, Err: fmt.Sprintf("there is no app %q in the revision that is followed. See stowage status.", e.App)})
+		return
+	}
+	reason := e.Reason
+	if reason == "" {
+		reason = "an operator asked for a restart"
+	}
+	c.record(Entry{Restart: &reconcile.Restart{App: e.App, Before: c.state.Generation + 1, Reason: reason}})
+	c.tell(string(e.App), "restart asked for", e.Reason)
+	c.act(Answer{Request: e.Request})
+}
+
+func (c *Core) onPromote(e Promote) {
+	for i := range c.state.Rollouts {
+		r := &c.state.Rollouts[i]
+		if r.App != e.App || r.State != spec.RolloutCanaries {
+			continue
+		}
+		if r.Promoted {
+			c.act(Answer{Request: e.Request, NoOp: true})
+			return
+		}
+		c.record(Entry{Promoted: &Promoted{e.App}})
+		c.tell(string(e.App), "promoted", "")
+		c.act(Answer{Request: e.Request})
+		return
+	}
+	c.act(Answer{Request: e.Request, Err: fmt.Sprintf("no canaries of %q wait for promotion. See stowage status.", e.App)})
+}
