@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -24,9 +25,26 @@ var testLimits = Limits{
 // form is what this process can do.
 func form(t testing.TB) overlayForm {
 	t.Helper()
-	s := openStore(t)
-	return s.form
+	f, err := probeForm()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
 }
+
+// probeForm asks a store once.
+var probeForm = sync.OnceValues(func() (overlayForm, error) {
+	dir, err := os.MkdirTemp("", "form-")
+	if err != nil {
+		return overlayForm{}, err
+	}
+	defer os.RemoveAll(dir)
+	s, err := Open(dir)
+	if err != nil {
+		return overlayForm{}, err
+	}
+	return s.form, s.Close()
+})
 
 // layerDir unpacks tar archives on top of each other, and returns the folder of the last one with the error.
 func layerDir(t testing.TB, layers ...[]byte) (string, error) {
