@@ -70,9 +70,9 @@ func read(block spec.Framework) (settings, []spec.Diagnostic) {
 			fmt.Sprintf("The ports from %d to %d are given to those who ask for any port, so %d could be taken when the primary moves. Choose a port outside this range, or leave it out.",
 				spec.DynamicPortFirst, spec.DynamicPortLast, s.port)))
 	}
-	if n := argument(block, "replicas", float64(defaultReplicas)); n != float64(int(n)) {
+	if n := argument(block, "replicas", float64(defaultReplicas)); n != float64(s.replicas) || n < 0 || n > maxReplicas {
 		complaints = append(complaints, sdk.Complain(block, "replicas", "Not a whole number",
-			fmt.Sprintf("There cannot be %v replicas. Write a whole number.", n)))
+			fmt.Sprintf("There cannot be %v replicas. Write a whole number from 0 to %d.", n, maxReplicas)))
 	}
 	return s, complaints
 }

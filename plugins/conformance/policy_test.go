@@ -34,7 +34,7 @@ func outside(t *testing.T, name string) conformance.PolicySubject {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := host.New(host.Options{Overrides: map[string]string{name: self}, MinBackoff: 10 * time.Millisecond,
+	h, err := host.New(host.Options{Overrides: map[string]string{name: self}, MinBackoff: 10 * time.Millisecond, MaxBackoff: 50 * time.Millisecond,
 		PlaceTimeout: time.Minute, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
