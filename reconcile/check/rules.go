@@ -1,0 +1,228 @@
+package check
+
+import (
+	"regexp"
+	"slices"
+
+	"github.com/stowage/stowage/reconcile/place"
+	"github.com/stowage/stowage/spec"
+)
+
+// placements looks at each new allocation's node: is it ready, and does it meet the app's constraints.
+func (c *checker) placements() {
+	c.each(func(_ *spec.AppPlan, ch *spec.Change) {
+		if !starts(ch) {
+			return
+		}
+		n, app := c.nodes[ch.Node], c.apps[ch.Version]
+		if n == nil || app == nil {
+			c.report("state", ch.Slot.String(), "placed on node %q with version %q, which do not both exist", ch.Node, ch.Version)
+			return
+		}
+		if n.State != spec.NodeReady || c.drained(n.ID) {
+			c.report("state", ch.Slot.String(), "placed on %s, which is %s", n.ID, n.State)
+		}
+		for _, rule := range app.Constraints {
+			if v, ok := attribute(n, rule.Attribute); !holds(rule, v, ok) {
+				c.report("constraint", ch.Slot.String(), "%s does not meet %s", n.ID, rule)
+			}
+		}
+	})
+}
+
+func (c *checker) drained(id spec.NodeID) bool {
+	return slices.ContainsFunc(c.in.Drains, func(d spec.Drain) bool { return d.Node == id })
+}
+
+func attribute(n *spec.NodeView, name string) (string, bool) {
+	v, ok := n.Attributes[name]
+	if !ok && name == place.AttributeID {
+		return string(n.ID), true
+	}
+	if !ok && name == place.AttributeAddress {
+		return n.Address, true
+	}
+	return v, ok
+}
+
+func holds(r spec.Constraint, v string, set bool) bool {
+	if !set {
+		return r.Operator == spec.OpNotEqual || r.Operator == spec.OpNotIn || r.Operator == spec.OpNotRegexp || r.Operator == spec.OpUnset
+	}
+	order := spec.CompareVersions(v, r.Value)
+	switch r.Operator {
+	case spec.OpEqual:
+		return order == 0
+	case spec.OpNotEqual:
+		return order != 0
+	case spec.OpLess:
+		return order < 0
+	case spec.OpLessEqual:
+		return order <= 0
+	case spec.OpGreater:
+		return order > 0
+	case spec.OpGreaterEqual:
+		return order >= 0
+	case spec.OpIn:
+		return slices.Contains(r.Values, v)
+	case spec.OpNotIn:
+		return !slices.Contains(r.Values, v)
+	case spec.OpUnset:
+		return false
+	case spec.OpRegexp, spec.OpNotRegexp:
+		ok, err := regexp.MatchString(r.Value, v)
+		return err == nil && ok == (r.Operator == spec.OpRegexp)
+	}
+	return true
+}
+
+// limits counts the allocations of each app that starts something: those meant to run afterwards, and those that start.
+func (c *checker) limits() {
+	for i := range c.plan.Apps {
+		a := &c.plan.Apps[i]
+		var on []spec.NodeID
+		fresh := map[spec.NodeID]bool{}
+		var app *spec.App
+		for k := range a.Changes {
+			if ch := &a.Changes[k]; ch.Now && starts(ch) {
+				on, fresh[ch.Node], app = append(on, ch.Node), true, c.apps[ch.Version]
+			}
+		}
+		if app == nil {
+			continue
+		}
+		for k := range c.in.Current {
+			x := &c.in.Current[k]
+			if x.App == a.App && !x.State.Terminal() && x.Want == spec.WantRun && !c.stops[x.ID] && !c.lost(x, app) {
+				on = append(on, x.Node)
+			}
+		}
+		for _, rule := range app.Constraints {
+			c.limit(a, app, rule, on, fresh)
+		}
+	}
+}
+
+// lost reports whether the allocation's node has been silent for so long that it is replaced.
+func (c *checker) lost(x *spec.AllocationView, app *spec.App) bool {
+	n := c.nodes[x.Node]
+	return n == nil || n.State == spec.NodeDown || n.State == spec.NodeUnknown && c.in.Now >= n.LastSeen.Add(app.Reschedule.After)
+}
+
+func (c *checker) limit(a *spec.AppPlan, app *spec.App, rule spec.Constraint, on []spec.NodeID, fresh map[spec.NodeID]bool) {
+	count, started := map[string]int{}, map[string]bool{}
+	for _, id := range on {
+		if n := c.nodes[id]; n != nil {
+			if v, ok := attribute(n, rule.Attribute); ok {
+				count[v]++
+				started[v] = started[v] || fresh[id]
+			}
+		}
+	}
+	most := 0
+	switch rule.Operator {
+	case spec.OpDistinct:
+		most = 1
+	case spec.OpMaxPer:
+		most = rule.Number
+	case spec.OpSame:
+		if len(count) > 1 {
+			c.report("limit", string(a.App), "%s, and yet %d values", rule, len(count))
+		}
+		return
+	default:
+		return
+	}
+	for _, n := range c.in.Nodes {
+		v, _ := attribute(&n, rule.Attribute)
+		if started[v] && count[v] > most {
+			c.report("limit", string(a.App), "%s, and yet %d in %q", rule, count[v], v)
+			started[v] = false
+		}
+	}
+}
+
+// budgets counts the slots of each app that have a healthy allocation before and after the steps that are taken now.
+func (c *checker) budgets() {
+	touched := map[spec.AppName]bool{}
+	c.each(func(_ *spec.AppPlan, ch *spec.Change) {
+		touched[ch.App] = true
+		for _, v := range ch.Victims {
+			if a := c.byID[v.ID]; a != nil {
+				touched[a.App] = true
+			}
+		}
+	})
+	before, after := map[spec.AppName]map[int]bool{}, map[spec.AppName]map[int]bool{}
+	for i := range c.in.Current {
+		a := &c.in.Current[i]
+		if !touched[a.App] || a.State.Terminal() || !a.Healthy || a.Want == spec.WantStop || c.nodes[a.Node] == nil || c.nodes[a.Node].State == spec.NodeUnknown || c.nodes[a.Node].State == spec.NodeDown {
+			continue
+		}
+		if before[a.App] == nil {
+			before[a.App], after[a.App] = map[int]bool{}, map[int]bool{}
+		}
+		before[a.App][a.Index] = true
+		if !c.stops[a.ID] || c.overdue(a.Node) {
+			after[a.App][a.Index] = true
+		}
+	}
+	for _, app := range c.in.Desired.Apps {
+		if !touched[app.Name] || app.Kind != spec.KindService {
+			continue
+		}
+		count := c.countOf(app)
+		least := min(len(before[app.Name]), count-c.allowed(app, count))
+		if got := len(after[app.Name]); got < least {
+			c.report("budget", string(app.Name), "%d slots work afterwards, %d before, at least %d have to", got, len(before[app.Name]), least)
+		}
+	}
+}
+
+func (c *checker) overdue(id spec.NodeID) bool {
+	return slices.ContainsFunc(c.in.Drains, func(d spec.Drain) bool {
+		return d.Node == id && d.Deadline != 0 && c.in.Now >= d.Deadline
+	})
+}
+
+// countOf returns how many slots the app may be brought to: the lowest count of the versions in play.
+func (c *checker) countOf(app *spec.App) int {
+	count := app.Count
+	for i := range c.in.Rollouts {
+		r := &c.in.Rollouts[i]
+		if r.App != app.Name {
+			continue
+		}
+		for _, h := range []spec.Hash{r.Good, r.Target} {
+			if v := c.apps[h]; v != nil {
+				count = min(count, v.Count)
+			}
+		}
+	}
+	return count
+}
+
+// allowed returns how many slots of the app may lack a healthy allocation.
+func (c *checker) allowed(app *spec.App, count int) int {
+	most := budget(app, count, c.in.Desired.Disruption.MaxUnavailable)
+	for i := range c.in.Rollouts {
+		if r := &c.in.Rollouts[i]; r.App == app.Name {
+			for _, h := range []spec.Hash{r.Good, r.Target} {
+				if v := c.apps[h]; v != nil {
+					most = max(most, budget(v, count, c.in.Desired.Disruption.MaxUnavailable))
+				}
+			}
+		}
+	}
+	return most
+}
+
+func budget(app *spec.App, count int, cluster spec.Percent) int {
+	switch {
+	case app.Update.Strategy == spec.StrategyRecreate:
+		return count
+	case app.Update.MinHealthy > 0:
+		return count - (int(app.Update.MinHealthy)*count+999)/1000
+	}
+	return cluster.Of(count)
+}
