@@ -12,13 +12,13 @@ type Runtime interface {
 	// to close.
 	Prepare(spec *Spec, stdio Stdio) (pid int, err error)
 	// Release lets a prepared container execute its command, and returns once it does. Releasing one that runs already is no
-	// error. An error with CodeCommand means that the command could not be executed.
+	// error, and cheap. An error with CodeCommand means that the command could not be executed.
 	Release(id string) error
 	// Exec starts a process inside a running container. With a terminal, the returned file is its other end and stdio is
 	// not used.
 	Exec(spec *Spec, exec *ExecSpec, stdio Stdio) (pid int, terminal *os.File, err error)
 	// Stats reads what a container uses.
-	Stats(id string) (Stats, error)
+	Stats(spec *Spec) (Stats, error)
 	// Remove kills what is left of a container, and removes its cgroups, mounts and files. What does not exist is no error.
-	Remove(id string) error
+	Remove(spec *Spec) error
 }

@@ -202,7 +202,7 @@ func (s *Server) do(ctx context.Context, conn *net.UnixConn, c call) (answer, er
 	case verbStart:
 		return s.answerContainer(s.start(c.Spec))
 	case verbPrepare:
-		return s.answerContainer(s.prepare(c.Spec))
+		return s.answerContainer(s.prepare(c.Spec, StateCreated))
 	case verbRelease:
 		return s.answerContainer(s.release(c.ID))
 	case verbGet:
@@ -265,7 +265,11 @@ func (s *Server) stats(id string) (answer, error) {
 	if _, err := s.find(id); err != nil {
 		return answer{}, err
 	}
-	stats, err := s.runtime.Stats(id)
+	spec, err := s.store.spec(id)
+	if err != nil {
+		return answer{}, err
+	}
+	stats, err := s.runtime.Stats(spec)
 	return answer{Stats: &stats}, err
 }
 

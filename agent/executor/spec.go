@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
-	"regexp"
 	"strings"
 )
 
@@ -115,17 +114,19 @@ func (s *Spec) MemoryLimit() int64 {
 	return s.MemoryBytes
 }
 
-var idPattern = regexp.MustCompile(`^[a-z0-9.-]+$`)
-
 // CheckID says whether an ID can name a container.
 func CheckID(id string) error {
 	switch {
-	case !idPattern.MatchString(id) || strings.Trim(id, ".") == "":
+	case strings.ContainsFunc(id, notInID) || strings.Trim(id, ".") == "":
 		return fmt.Errorf("container id %q: use the characters a-z, 0-9, dot and dash", id)
 	case len(id) > MaxIDLength:
 		return fmt.Errorf("container id of %d characters: use at most %d", len(id), MaxIDLength)
 	}
 	return nil
+}
+
+func notInID(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '.' && r != '-'
 }
 
 // Validate returns every fault of the spec, joined.

@@ -67,17 +67,19 @@ func (s *Server) state(t *task) State {
 
 // start is prepare and release; a container that cannot be released leaves nothing behind.
 func (s *Server) start(spec *Spec) (*task, error) {
-	t, err := s.prepare(spec)
+	t, err := s.prepare(spec, StateRunning)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.release(spec.ID); err != nil {
+	if err := s.runtime.Release(spec.ID); err != nil {
 		return nil, errors.Join(err, s.delete(spec.ID))
 	}
 	return t, nil
 }
 
-func (s *Server) prepare(spec *Spec) (*task, error) {
+// prepare creates a container. Its first record says where it is going: created to stay parked, or running to be released next. If the
+// executor dies in between, adoption finishes that.
+func (s *Server) prepare(spec *Spec, goal State) (*task, error) {
 	if spec == nil {
 		return nil, Errorf(CodeInvalid, "no spec given")
 	}
@@ -96,10 +98,10 @@ func (s *Server) prepare(spec *Spec) (*task, error) {
 	s.mu.Unlock()
 
 	s.slots <- struct{}{}
-	err := s.create(t, spec)
+	err := s.create(t, spec, goal)
 	<-s.slots
 	if err != nil {
-		err = errors.Join(err, s.runtime.Remove(spec.ID), s.store.remove(spec.ID))
+		err = errors.Join(err, s.runtime.Remove(spec), s.store.remove(spec.ID))
 		s.mu.Lock()
 		delete(s.tasks, spec.ID)
 		s.mu.Unlock()
@@ -109,7 +111,7 @@ func (s *Server) prepare(spec *Spec) (*task, error) {
 }
 
 // create makes files and processes of a container. On failure the caller cleans up.
-func (s *Server) create(t *task, spec *Spec) error {
+func (s *Server) create(t *task, spec *Spec, goal State) error {
 	if err := s.store.create(spec); err != nil {
 		return err
 	}
@@ -134,8 +136,11 @@ func (s *Server) create(t *task, spec *Spec) error {
 		return err
 	}
 	c := Container{
-		ID: spec.ID, State: StateCreated, Pid: pid, PidStart: t.proc.start, Boot: bootID(),
+		ID: spec.ID, State: goal, Pid: pid, PidStart: t.proc.start, Boot: bootID(),
 		Created: time.Now().UTC(), Labels: maps.Clone(spec.Labels),
+	}
+	if goal == StateRunning {
+		c.Started = c.Created
 	}
 	if err := s.store.save(&c); err != nil {
 		_ = t.proc.signal(unix.SIGKILL)
@@ -185,9 +190,12 @@ func (t *task) awaitOutput(readers ...*os.File) {
 
 func (s *Server) recordExit(t *task, exit Exit) {
 	exit.MemoryLimit = t.limit
-	if stats, err := s.runtime.Stats(t.container.ID); err == nil && stats.OOMKills > 0 {
-		// The command itself was killed, or it reports, as shells do, that its child was.
-		exit.OOM = exit.Code == 128+int(unix.SIGKILL)
+	// Only then the command was killed, or reports, as shells do, that its child was.
+	if exit.Code == 128+int(unix.SIGKILL) {
+		if spec, err := s.store.spec(t.container.ID); err == nil {
+			stats, err := s.runtime.Stats(spec)
+			exit.OOM = err == nil && stats.OOMKills > 0
+		}
 	}
 	s.mu.Lock()
 	s.seq++
@@ -266,8 +274,12 @@ func (s *Server) delete(id string) error {
 			return err
 		}
 	}
+	spec, err := s.store.spec(id)
+	if err != nil {
+		return err
+	}
 	// Whatever the first process does not take with it dies with the cgroup.
-	if err := s.runtime.Remove(id); err != nil {
+	if err := s.runtime.Remove(spec); err != nil {
 		return err
 	}
 	<-t.done
@@ -299,11 +311,15 @@ func (s *Server) adopt() error {
 }
 
 func (s *Server) adoptOne(id string) error {
-	spec, specErr := s.store.spec(id)
-	c, recordErr := s.store.record(id)
-	if specErr != nil || recordErr != nil {
-		// It was being made when the executor died: whoever asked for it never heard that it exists.
-		return errors.Join(s.runtime.Remove(id), s.store.remove(id))
+	// A container without a record was being made when the executor died: whoever asked for it never heard that it exists. The spec is
+	// written before anything else.
+	spec, err := s.store.spec(id)
+	if err != nil {
+		return s.store.remove(id)
+	}
+	c, err := s.store.record(id)
+	if err != nil {
+		return errors.Join(s.runtime.Remove(spec), s.store.remove(id))
 	}
 	t := &task{container: *c, limit: spec.MemoryLimit(), done: make(chan struct{})}
 	s.tasks[id] = t
@@ -327,6 +343,10 @@ func (s *Server) adoptOne(id string) error {
 	}
 	if t.proc != nil {
 		s.watch(t, spec.Log, outR, errR)
+		if c.State == StateRunning && s.runtime.Release(id) != nil {
+			// It was released neither by the executor that died nor now: it ends, and its exit is told.
+			return t.proc.signal(unix.SIGKILL)
+		}
 		return nil
 	}
 	outR.Close()

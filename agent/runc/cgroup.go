@@ -98,15 +98,11 @@ func (r *Runtime) removeParents(path string) {
 }
 
 // Stats implements executor.Runtime.
-func (r *Runtime) Stats(id string) (executor.Stats, error) {
+func (r *Runtime) Stats(spec *executor.Spec) (executor.Stats, error) {
 	if r.cgroup == 0 {
 		return executor.Stats{}, executor.Errorf(executor.CodeUnsupported, "usage is not counted without cgroups")
 	}
-	var place placement
-	if err := readJSON(r.placement(id), &place); err != nil {
-		return executor.Stats{}, fmt.Errorf("read placement: %w", err)
-	}
-	m, err := r.manager(place.Cgroup)
+	m, err := r.manager(r.cgroupPath(spec))
 	if err != nil {
 		return executor.Stats{}, err
 	}

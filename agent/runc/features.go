@@ -2,7 +2,6 @@ package runc
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -121,12 +120,4 @@ func (r *Runtime) supports(spec *executor.Spec) error {
 		return no("networks of its own without root")
 	}
 	return nil
-}
-
-func readJSON(file string, v any) error {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(data, v)
 }

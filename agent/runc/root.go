@@ -49,7 +49,7 @@ func (r *Runtime) makeRoot(spec *executor.Spec, dir string) (root, error) {
 		lower = spec.Root.Layers
 	}
 	out.path = filepath.Join(dir, "root")
-	if err := os.Mkdir(out.path, 0o755); err != nil {
+	if err := os.MkdirAll(out.path, 0o711); err != nil {
 		return out, fmt.Errorf("make root: %w", err)
 	}
 	upper := spec.Root.Writable

@@ -1,7 +1,6 @@
 package runc
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -47,13 +46,6 @@ type parked struct {
 	status    *os.File // brings why the command could not be executed, or its end
 }
 
-// placement is what has to be known to remove a container, written before anything of it exists.
-type placement struct {
-	Cgroup string `json:"cgroup"`
-	// Work is the overlay's work directory.
-	Work string `json:"work,omitempty"`
-}
-
 // New prepares a node for containers, with its files below dir and their cgroups below parent. Only one Runtime uses a dir.
 func New(dir, parent, version string) (*Runtime, error) {
 	if !filepath.IsLocal(parent) {
@@ -65,10 +57,6 @@ func New(dir, parent, version string) (*Runtime, error) {
 	r := &Runtime{
 		dir: dir, parent: parent, skeleton: filepath.Join(dir, "skeleton"), rootless: os.Geteuid() != 0,
 		masked: onNode(maskedPaths), readonly: onNode(readonlyPaths), parked: map[string]*parked{},
-	}
-	// What libcontainer executes takes this over: one processor is enough to build a container, and booting with one is faster.
-	if err := os.Setenv("GOMAXPROCS", "1"); err != nil {
-		return nil, err
 	}
 	for _, d := range []string{dir, filepath.Join(dir, "run"), filepath.Join(dir, "state")} {
 		if err := os.MkdirAll(d, 0o711); err != nil {
@@ -130,30 +118,14 @@ func (r *Runtime) Prepare(spec *executor.Spec, stdio executor.Stdio) (int, error
 	}
 	r.prune.RLock()
 	defer r.prune.RUnlock()
-	dir := r.runDir(spec.ID)
-	if err := os.Mkdir(dir, 0o711); err != nil {
-		return 0, fmt.Errorf("make runtime folder: %w", err)
-	}
-	cgroup := r.cgroupPath(spec)
-	place := placement{Cgroup: cgroup}
-	if spec.Root.Writable != "" && !r.rootless {
-		place.Work = workDir(spec.Root.Writable)
-	}
-	data, err := json.Marshal(place)
-	if err != nil {
-		return 0, err
-	}
-	if err := os.WriteFile(r.placement(spec.ID), data, 0o600); err != nil {
-		return 0, fmt.Errorf("write placement: %w", err)
-	}
 	if err := r.refresh(); err != nil {
 		return 0, err
 	}
-	rt, err := r.makeRoot(spec, dir)
+	rt, err := r.makeRoot(spec, r.runDir(spec.ID))
 	if err != nil {
 		return 0, err
 	}
-	pid, err := r.create(spec, rt, cgroup, stdio)
+	pid, err := r.create(spec, rt, r.cgroupPath(spec), stdio)
 	return pid, errors.Join(err, rt.release())
 }
 
@@ -289,6 +261,9 @@ func (r *Runtime) Release(id string) error {
 	delete(r.parked, id)
 	r.mu.Unlock()
 	if p == nil {
+		if _, err := os.Lstat(filepath.Join(r.stateDir(), id, "exec.fifo")); errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
 		// An earlier executor parked it.
 		container, err := libcontainer.Load(r.stateDir(), id)
 		if err != nil {
@@ -413,35 +388,26 @@ func startAttached(container *libcontainer.Container, process *libcontainer.Proc
 }
 
 // Remove implements executor.Runtime.
-func (r *Runtime) Remove(id string) error {
+func (r *Runtime) Remove(spec *executor.Spec) error {
 	r.mu.Lock()
-	if p := r.parked[id]; p != nil && p.status != nil {
+	if p := r.parked[spec.ID]; p != nil && p.status != nil {
 		p.status.Close()
 	}
-	delete(r.parked, id)
+	delete(r.parked, spec.ID)
 	r.mu.Unlock()
-	var place placement
-	data, err := os.ReadFile(r.placement(id))
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-	case err != nil:
-		return fmt.Errorf("read placement: %w", err)
-	default:
-		if err := json.Unmarshal(data, &place); err != nil {
-			// The disk was full when it was written: then nothing else of the container exists.
-			place = placement{}
-		}
+	if err := r.removeCgroup(r.cgroupPath(spec)); err != nil {
+		return err
 	}
-	if place.Cgroup != "" {
-		if err := r.removeCgroup(place.Cgroup); err != nil {
-			return err
-		}
+	dirs := []string{filepath.Join(r.stateDir(), spec.ID)}
+	if _, err := os.Lstat(r.runDir(spec.ID)); err == nil {
+		// Nothing is mounted there unless a start was cut off.
+		_ = unix.Unmount(filepath.Join(r.runDir(spec.ID), "root"), unix.MNT_DETACH)
+		dirs = append(dirs, r.runDir(spec.ID))
 	}
-	_ = unix.Unmount(filepath.Join(r.runDir(id), "root"), unix.MNT_DETACH)
-	for _, dir := range []string{filepath.Join(r.stateDir(), id), place.Work, r.runDir(id)} {
-		if dir == "" {
-			continue
-		}
+	if spec.Root.Writable != "" && !r.rootless {
+		dirs = append(dirs, workDir(spec.Root.Writable))
+	}
+	for _, dir := range dirs {
 		if err := os.RemoveAll(dir); err != nil {
 			return fmt.Errorf("remove container files: %w", err)
 		}

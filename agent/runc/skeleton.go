@@ -217,7 +217,9 @@ func copyEntry(from, to string, kind fs.FileMode) error {
 }
 
 func copyLinkOrFile(from, to string) error {
-	inside := func(target string) bool { return strings.HasPrefix(target, "/usr/") || strings.HasPrefix(target, "/etc/") }
+	inside := func(target string) bool {
+		return strings.HasPrefix(target, "/usr/") || strings.HasPrefix(target, "/etc/")
+	}
 	// Certificates come in hundreds of links: most are told by their text.
 	target, err := os.Readlink(from)
 	if err != nil {

@@ -387,7 +387,9 @@ func TestExecTerminal(t *testing.T) {
 	defer keys.Close()
 	n.await("prompt", func() bool { return strings.Contains(out.String(), "ready> ") })
 	fmt.Fprintln(keys, "stty size; tty")
-	n.await("size", func() bool { return strings.Contains(out.String(), "24 80") && strings.Contains(out.String(), "/dev/pts/0") })
+	n.await("size", func() bool {
+		return strings.Contains(out.String(), "24 80") && strings.Contains(out.String(), "/dev/pts/0")
+	})
 	sizes <- executor.Size{Width: 132, Height: 50}
 	n.await("new size", func() bool {
 		fmt.Fprintln(keys, "stty size")

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 
 	"github.com/stowage/stowage/agent/executor"
 	"github.com/stowage/stowage/agent/runc"
@@ -16,9 +15,6 @@ import (
 
 // version is set by the linker.
 var version = "development"
-
-// memoryTarget keeps the garbage of an idle executor small, in bytes; what containers need goes beyond it without harm.
-const memoryTarget = 12 << 20
 
 // hardToKill is the executor's own preference of the kernel when memory is short: tasks go first.
 const hardToKill = "-900"
@@ -47,7 +43,6 @@ func serve(ctx context.Context, stateDir, socket, parent string) (err error) {
 	if err := runc.Seal(); err != nil {
 		return err
 	}
-	debug.SetMemoryLimit(memoryTarget)
 	if os.Geteuid() == 0 {
 		// Without it the executor works just as well, until memory is short.
 		_ = os.WriteFile("/proc/self/oom_score_adj", []byte(hardToKill), 0)
