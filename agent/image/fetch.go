@@ -13,10 +13,8 @@ import (
 	"time"
 )
 
-// stallTimeout is how long a download may bring nothing before it is given up. A slow download is not an error.
-const stallTimeout = 30 * time.Second
-
-var errStalled = fmt.Errorf("nothing arrived for %v", stallTimeout)
+// errStalled ends a download.
+var errStalled = errors.New("nothing more arrives")
 
 // errTooLarge stops a copy.
 var errTooLarge = errors.New("there is more data than announced or allowed")
@@ -33,10 +31,10 @@ func fetch(ctx context.Context, ref Ref, tmp string, limits Limits) (*os.File, e
 	} else {
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
-		watchdog := time.AfterFunc(stallTimeout, func() { cancel(errStalled) })
+		watchdog := time.AfterFunc(limits.Stall, func() { cancel(errStalled) })
 		defer watchdog.Stop()
 		if body, err = get(ctx, ref.URL); err == nil {
-			body = &watched{ReadCloser: body, ctx: ctx, watchdog: watchdog}
+			body = &watched{ReadCloser: body, ctx: ctx, watchdog: watchdog, stall: limits.Stall}
 		}
 	}
 	if err != nil {
@@ -81,12 +79,13 @@ type watched struct {
 	io.ReadCloser
 	ctx      context.Context
 	watchdog *time.Timer
+	stall    time.Duration
 }
 
 func (w *watched) Read(p []byte) (int, error) {
 	n, err := w.ReadCloser.Read(p)
 	if n > 0 {
-		w.watchdog.Reset(stallTimeout)
+		w.watchdog.Reset(w.stall)
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		if cause := context.Cause(w.ctx); cause != nil {

@@ -20,8 +20,8 @@ import (
 const inOwnMounts = "STOWAGE_TEST_OWN_MOUNTS"
 
 // ownMounts runs the calling test again in a process with a mount namespace of its own, whose mounts go with it, however it ends. It
-// reports true in that process.
-func ownMounts(t *testing.T) bool {
+// reports true in that process. With user it has a user namespace too, in which it is root and the only user.
+func ownMounts(t *testing.T, user bool) bool {
 	t.Helper()
 	if os.Getenv(inOwnMounts) != "" {
 		if err := unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
@@ -35,24 +35,45 @@ func ownMounts(t *testing.T) bool {
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
 	cmd.Env = append(os.Environ(), inOwnMounts+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	if user {
+		own := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}}
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWUSER, UidMappings: own, GidMappings: own, Pdeathsig: syscall.SIGKILL,
+		}
+	}
 	out, err := cmd.CombinedOutput()
 	if errors.Is(err, syscall.EPERM) {
 		t.Skip("no mount namespaces here")
 	}
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
+	} else if strings.Contains(string(out), "--- SKIP") {
+		t.Skipf("skipped in its own mount namespace:\n%s", out)
 	}
 	return false
 }
 
 // TestOverlayShowsTheImage mounts prepared layers as an agent would, and reads through them.
 func TestOverlayShowsTheImage(t *testing.T) {
-	if !ownMounts(t) {
-		return
+	if ownMounts(t, false) {
+		overlayShowsTheImage(t, "trusted.overlay.opaque")
 	}
+}
+
+// TestOverlayInUserNamespace does the same as an agent that is not root of the machine.
+func TestOverlayInUserNamespace(t *testing.T) {
+	if ownMounts(t, true) {
+		overlayShowsTheImage(t, "user.overlay.opaque")
+	}
+}
+
+func overlayShowsTheImage(t *testing.T, attribute string) {
 	s := openStore(t)
+	if s.form.xattr != attribute {
+		t.Errorf("the store uses %s, want %s", s.form.xattr, attribute)
+	}
 	image := prepare(t, s, Ref{Path: ".", Repo: layoutOf(t, gzipped,
-		tarOf(t, entry{name: "etc/a", body: "1"}, entry{name: "etc/b", body: "1"}, entry{name: "var/cache/x", body: "1"},
+		tarOf(t, entry{name: "etc/a", body: "1"}, entry{name: "etc/b", body: "1", uid: 33}, entry{name: "var/cache/x", body: "1"},
 			entry{name: "bin", kind: '2', link: "usr/bin"}, entry{name: "usr/bin/sh", body: "old"}, entry{name: "gone/x", body: "1"}),
 		tarOf(t, entry{name: "etc/.wh.a"}, entry{name: "var/cache/.wh..wh..opq"}, entry{name: "var/cache/y", body: "2"},
 			entry{name: "bin/sh", body: "new"}, entry{name: ".wh.gone"}),
@@ -81,7 +102,7 @@ func TestOverlayShowsTheImage(t *testing.T) {
 
 // TestDiskFull fills a small disk while unpacking: the error says so, nothing is left, and with room it works.
 func TestDiskFull(t *testing.T) {
-	if !ownMounts(t) {
+	if !ownMounts(t, false) {
 		return
 	}
 	dir := t.TempDir()

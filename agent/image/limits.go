@@ -1,17 +1,20 @@
 package image
 
+import "time"
+
 // Limits bound what an image may cost the node. Each is checked while unpacking, before the cost arises.
 type Limits struct {
-	LayerBytes   int64 // bytes of one layer after decompression, tar headers included
-	LayerEntries int   // tar entries of one layer
-	Layers       int   // layers of one image
-	Ratio        int64 // decompressed bytes for each compressed byte, counted once a layer exceeds RatioFloor
-	RatioFloor   int64 // bytes of a layer that are never held against it as a bomb
-	NameBytes    int   // bytes of one name or link target
-	NameDepth    int   // path components of one name
-	FolderNames  int64 // bytes of the names of all folders of one layer, which are held in memory while unpacking
-	ArchiveBytes int64 // bytes of a downloaded or decompressed archive
-	Document     int64 // bytes of a manifest, index or configuration
+	LayerBytes   int64         // bytes of one layer after decompression, tar headers included
+	LayerEntries int           // tar entries of one layer
+	Layers       int           // layers of one image
+	Ratio        int64         // decompressed bytes for each compressed byte, counted once a layer exceeds RatioFloor
+	RatioFloor   int64         // bytes of a layer that are never held against it as a bomb
+	NameBytes    int           // bytes of one name or link target
+	NameDepth    int           // path components of one name
+	FolderNames  int64         // bytes of the names of all folders of one layer, which are held in memory while unpacking
+	ArchiveBytes int64         // bytes of a downloaded or decompressed archive
+	Document     int64         // bytes of a manifest, index or configuration
+	Stall        time.Duration // how long a download may bring nothing; a slow one is no error
 }
 
 // DefaultLimits are far above what honest images need, and low enough that a hostile one cannot take a node down.
@@ -26,6 +29,7 @@ var DefaultLimits = Limits{
 	FolderNames:  64 << 20,
 	ArchiveBytes: 64 << 30,
 	Document:     4 << 20, // what registries accept
+	Stall:        30 * time.Second,
 }
 
 // maxComponent is the longest file name Linux takes, in bytes.

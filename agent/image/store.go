@@ -104,7 +104,13 @@ func (s *Store) open() (err error) {
 
 // checkFormat finds out where overlay attributes can be kept, and whether the store agrees.
 func (s *Store) checkFormat() error {
-	s.form = overlayForm{xattr: "user.overlay.opaque", owners: os.Geteuid() == 0}
+	// In a user namespace root can only give files to users that are mapped. An image's may be any.
+	s.form = overlayForm{xattr: "user.overlay.opaque", owners: os.Lchown(s.tmp(), 1<<15, 1<<15) == nil}
+	if s.form.owners {
+		if err := os.Lchown(s.tmp(), os.Geteuid(), os.Getegid()); err != nil {
+			return err
+		}
+	}
 	kind := "user"
 	if unix.Setxattr(s.tmp(), "trusted.overlay.opaque", []byte("n"), 0) == nil {
 		s.form.xattr, kind = "trusted.overlay.opaque", "trusted"
@@ -378,8 +384,6 @@ func explain(err error, dir string) error {
 	switch {
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return fmt.Errorf("%w: the disk that holds %s is full; nothing was kept of the attempt: make room, and it is tried again", err, dir)
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%w: the agent needs to own %s", err, dir)
 	}
 	return err
 }

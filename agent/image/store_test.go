@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -153,6 +154,32 @@ func TestPrepareFromURLDownloadsOnce(t *testing.T) {
 	} {
 		if _, err := s.Prepare(t.Context(), bad); err == nil {
 			t.Errorf("%+v was accepted", bad)
+		}
+	}
+}
+
+func TestPrepareGivesUpAStalledDownload(t *testing.T) {
+	stop := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/half" {
+			w.Write(make([]byte, 1000))
+			w.(http.Flusher).Flush()
+		}
+		<-stop // says no more
+	}))
+	defer server.Close()
+	defer close(stop)
+	limits := DefaultLimits
+	limits.Stall = 50 * time.Millisecond
+	s, err := OpenWith(filepath.Join(t.TempDir(), "images"), limits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for i, path := range []string{"/half", "/nothing"} {
+		_, err := s.Prepare(t.Context(), Ref{URL: server.URL + path, SHA256: strings.Repeat(fmt.Sprint(i), 64)})
+		if !errors.Is(err, errStalled) {
+			t.Errorf("%s: got %v", path, err)
 		}
 	}
 }
@@ -380,5 +407,14 @@ func TestParseRef(t *testing.T) {
 		if err != nil || !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%q: %+v, %v; want %+v", c.text, got, err, c.want)
 		}
+	}
+}
+
+// BenchmarkPrepareAgain prepares an image that is there, as for each further allocation.
+func BenchmarkPrepareAgain(b *testing.B) {
+	s := openStore(b)
+	ref := Ref{Repo: layoutOf(b, nil, twoLayers(b)...), Path: "."}
+	for b.Loop() {
+		prepare(b, s, ref)
 	}
 }
