@@ -151,7 +151,7 @@ func (d *decoder) resolveApp(s *scope, name spec.AppName) (spec.AppName, bool) {
 			}
 		}
 		if prefix == "" {
-			return name, l.broken || l.meter.spent
+			return name, (l.broken || l.meter.spent) && l.groups[name] == nil
 		}
 		prefix = prefix[:strings.LastIndexByte(strings.TrimSuffix(prefix, "/"), '/')+1]
 	}

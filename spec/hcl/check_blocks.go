@@ -58,6 +58,9 @@ func (d *decoder) checkAttribute(b *block, name string) {
 // checkRule checks that a rule's value fits its operator.
 func (d *decoder) checkRule(b *block, attribute string, op spec.Operator, value string, values []string) {
 	d.checkAttribute(b, attribute)
+	if !b.sound("operator", "value") {
+		return
+	}
 	wantsList := op == spec.OpIn || op == spec.OpNotIn
 	wantsNone := slices.Contains([]spec.Operator{spec.OpSet, spec.OpUnset, spec.OpDistinct, spec.OpSame}, op)
 	complain := func(detail string) {
@@ -82,7 +85,7 @@ func (d *decoder) checkRule(b *block, attribute string, op spec.Operator, value 
 
 // ruleNumber reads the number of max_per and group_by.
 func (d *decoder) ruleNumber(b *block, op spec.Operator, value string) int {
-	if value == "" {
+	if value == "" || !b.sound("operator", "value") {
 		return 0
 	}
 	n, err := strconv.Atoi(value)
@@ -120,13 +123,13 @@ func checkAffinity(d *decoder, b *block, a *spec.Affinity) {
 	default:
 		d.at(b.place(), b.env.context, "Missing argument", "An affinity needs the argument attribute or app: what to be near to.")
 	}
-	if a.Weight == 0 {
+	if a.Weight == 0 && b.sound("weight") {
 		d.at(b.placeOf("weight"), b.env.context, "Wrong value for weight", "A weight of 0 is no wish. Take one from -100 to 100.")
 	}
 }
 
 func (d *decoder) checkDelays(b *block, delay, most spec.Duration) {
-	if most < delay {
+	if most < delay && b.sound("delay", "max_delay") {
 		d.at(b.placeOf("max_delay"), b.env.context, "Wrong value for max_delay", fmt.Sprintf("max_delay is %s, which is less than the delay of %s. Make it at least that.", most, delay))
 	}
 }
@@ -181,7 +184,7 @@ func addCheck(d *decoder, b *block, t *spec.Task, c spec.Check) {
 func checkCheck(d *decoder, b *block, c *spec.Check) {
 	needs := map[spec.CheckType][]string{spec.CheckHTTP: {"port"}, spec.CheckTCP: {"port"}, spec.CheckExec: {"command"}}
 	takes := map[spec.CheckType][]string{spec.CheckHTTP: {"port", "path"}, spec.CheckTCP: {"port"}, spec.CheckExec: {"command"}}
-	if c.Type == "" {
+	if !b.sound("type") || c.Type == "" {
 		return // reported
 	}
 	if b.has("port") && c.Port != "" {
@@ -205,7 +208,7 @@ func checkCheck(d *decoder, b *block, c *spec.Check) {
 			d.at(b.placeOf("path"), b.env.context, "Wrong value for path", fmt.Sprintf("The path of a check begins with \"/\", but here it is %q.", shorten(c.Path, 60)))
 		}
 	}
-	if c.Type == spec.CheckExec && b.has("command") && c.Command != nil && len(c.Command) == 0 {
+	if c.Type == spec.CheckExec && b.has("command") && b.sound("command") && len(c.Command) == 0 {
 		d.at(b.placeOf("command"), b.env.context, "Wrong value for command", "The command is empty. Name a program.")
 	}
 	for _, n := range []struct {
@@ -245,23 +248,23 @@ func checkTask(d *decoder, b *block, t *spec.Task) {
 		d.at(b.placeOf("image"), b.env.context, "Two root file systems", "A task has rootfs or image, not both. Remove one.")
 	case !b.has("rootfs") && !b.has("image"):
 		d.at(b.place(), b.env.context, "No root file system", "A task needs the argument image, or rootfs = \"host\" to use the node's own programs.")
-	case t.Rootfs == spec.RootfsHost && len(t.Command) == 0 && (!b.has("command") || t.Command != nil):
+	case t.Rootfs == spec.RootfsHost && len(t.Command) == 0 && b.sound("command"):
 		d.at(b.placeOf("command"), b.env.context, "No command", "With rootfs = \"host\" there is no image to say what runs. Add command = [\"program\", \"argument\"].")
 	}
 	if len(t.Command) > 0 && t.Command[0] == "" {
 		d.at(b.placeOf("command"), b.env.context, "Wrong value for command", "The first element of command is the program, and here it is empty.")
 	}
-	remote := strings.HasPrefix(t.Image, "http")
+	remote := t.Image != "" && strings.HasPrefix(t.Image, "http")
 	if remote && !b.has("image_sha256") {
 		d.at(b.placeOf("image"), b.env.context, "Missing argument", "An image from a URL needs image_sha256, so that a commit means one thing. Print it with: sha256sum FILE.")
 	}
-	if !remote && b.has("image_sha256") && (t.Image != "" || !b.has("image")) {
+	if !remote && b.has("image_sha256") && b.sound("image") {
 		d.at(b.placeOf("image_sha256"), b.env.context, "Argument without effect", "image_sha256 belongs to an image from a URL. Remove it.")
 	}
-	if t.Memory < spec.MinMemory && b.has("memory") {
+	if t.Memory < spec.MinMemory && b.has("memory") && b.sound("memory") {
 		d.at(b.placeOf("memory"), b.env.context, "Wrong value for memory", fmt.Sprintf("memory is %s, but a container needs at least %s to start.", t.Memory, spec.MinMemory))
 	}
-	if t.MemoryMax != 0 && t.MemoryMax < t.Memory {
+	if t.MemoryMax != 0 && t.MemoryMax < t.Memory && b.sound("memory", "memory_max") {
 		d.at(b.placeOf("memory_max"), b.env.context, "Wrong value for memory_max", fmt.Sprintf("memory_max is %s, which is less than memory, %s. It is the limit to burst to: make it at least that.", t.MemoryMax, t.Memory))
 	}
 	if t.User != "" && !userForm.MatchString(t.User) {

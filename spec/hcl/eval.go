@@ -148,6 +148,9 @@ func (d *decoder) unknownAttribute(t hcl.Traversal, object cty.Value, e env) {
 	names := keysOf(object)
 	given := stepName(t[len(t)-1])
 	parent := traversalText(t[:len(t)-1])
+	if d.loader != nil && d.loader.broken && (parent == "var" || parent == "local") {
+		return // it may stand in the file that could not be read
+	}
 	noun, known := nouns[parent]
 	if !known {
 		noun = "attribute"

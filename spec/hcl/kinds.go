@@ -27,6 +27,9 @@ type wrong string
 
 func (w wrong) Error() string { return string(w) }
 
+// remark is an error that is a sentence by itself, as those of package spec are.
+type remark struct{ error }
+
 // mustBe makes the error for a value of the wrong type: what is expected, and what it is.
 func mustBe(what string, v cty.Value) error {
 	return wrong("must be " + what + ", but here it is " + describe(v))
@@ -205,7 +208,7 @@ var size = kind[spec.Bytes]{
 		}
 		b, err := spec.ParseBytes(shorten(v.AsString(), 60))
 		if err != nil {
-			return 0, wrong("must be a size such as \"256MiB\": " + err.Error())
+			return 0, remark{err}
 		}
 		return b, nil
 	},
@@ -228,7 +231,7 @@ var duration = kind[spec.Duration]{
 		}
 		d, err := spec.ParseDuration(shorten(v.AsString(), 60))
 		if err != nil {
-			return 0, wrong("must be a duration such as \"10s\" or \"5m\": " + err.Error())
+			return 0, remark{err}
 		}
 		return d, nil
 	},

@@ -239,7 +239,7 @@ func (l *loader) decodeCluster(b *block) {
 // declare records a named block, or reports that the name is taken.
 func declare[K ~string, T any](l *loader, all map[K]*declared[T], noun string, name K, value *T, b *block) bool {
 	if first := all[name]; first != nil {
-		l.at(b.place(), b.env.context, "Duplicate "+noun, fmt.Sprintf("There is a %s %q already, declared at %s. Rename or remove one of them.", noun, string(name), where(position(first.block.TypeRange))))
+		l.at(b.place(), b.env.context, "Duplicate "+noun, fmt.Sprintf("The %s %q is declared already, at %s. Rename or remove one of them.", noun, string(name), where(position(first.block.TypeRange))))
 		return false
 	}
 	all[name] = &declared[T]{value, b}

@@ -19,11 +19,19 @@ func closest(given string, candidates []string) string {
 			continue
 		}
 		d := editDistance(strings.ToLower(given), strings.ToLower(c), bestDistance)
-		if d < bestDistance {
+		if d < bestDistance && d < len(given) {
 			best, bestDistance = c, d
 		}
 	}
-	return best
+	if best != "" || len(given) < 3 {
+		return best
+	}
+	for _, c := range sorted {
+		if low, high := strings.ToLower(given), strings.ToLower(c); len(c) >= 3 && c != given && (strings.HasPrefix(low, high) || strings.HasPrefix(high, low) || strings.HasSuffix(high, low)) {
+			return c
+		}
+	}
+	return ""
 }
 
 // editDistance counts insertions, deletions, replacements and swaps of neighbours between two texts, giving up at limit.

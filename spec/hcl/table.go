@@ -95,6 +95,7 @@ func (t *table[T]) fresh() T {
 type block struct {
 	*hclsyntax.Block
 	env env
+	bad []string // arguments that were reported, so that no check stumbles over what was put in their place
 }
 
 // label returns the i-th label, or "".
@@ -122,6 +123,16 @@ func (b *block) placeOf(argument string) hcl.Range {
 }
 
 func (b *block) has(argument string) bool { return b.Body.Attributes[argument] != nil }
+
+// sound reports whether none of the arguments was reported.
+func (b *block) sound(arguments ...string) bool {
+	for _, a := range arguments {
+		if slices.Contains(b.bad, a) {
+			return false
+		}
+	}
+	return true
+}
 
 // env is what the expressions of a block may refer to.
 type env struct {
@@ -154,7 +165,7 @@ func (t *table[T]) decode(d *decoder, b *block, into *T) {
 		written := b.Body.Attributes[a.name]
 		if written == nil {
 			if a.required {
-				d.at(b.place(), b.env.context, "Missing argument", fmt.Sprintf("%s needs the argument %s: %s.", blockTitle(b), a.name, uncapital(a.doc)))
+				d.at(b.place(), b.env.context, "Missing argument", fmt.Sprintf("%s needs the argument %s.", blockTitle(b), a.name+explained(a.doc)))
 			}
 			continue
 		}
@@ -168,9 +179,12 @@ func (t *table[T]) decode(d *decoder, b *block, into *T) {
 		}
 		if v, ok := d.eval(written.Expr, e); ok {
 			if err := a.set(into, v); err != nil {
+				b.bad = append(b.bad, a.name)
 				d.wrongValue(written, b.env, err)
 			}
-		} else if a.required && v.IsNull() {
+		} else if !v.IsNull() {
+			b.bad = append(b.bad, a.name)
+		} else if a.required {
 			d.at(written.Expr.Range(), b.env.context, "Missing argument", fmt.Sprintf("%s needs the argument %s, but here it is null.", blockTitle(b), a.name))
 		}
 	}
@@ -185,7 +199,11 @@ func (t *table[T]) decode(d *decoder, b *block, into *T) {
 
 // wrongValue reports an argument whose value does not fit.
 func (d *decoder) wrongValue(a *hclsyntax.Attribute, e env, err error) {
-	d.at(a.Expr.Range(), e.context, "Wrong value for "+a.Name, sentence(a.Name+" "+err.Error()), d.valuesIn(a.Expr, e)...)
+	detail := a.Name + " " + err.Error()
+	if r, ok := err.(remark); ok {
+		detail = strings.ToUpper(r.Error()[:1]) + r.Error()[1:]
+	}
+	d.at(a.Expr.Range(), e.context, "Wrong value for "+a.Name, sentence(detail), d.valuesIn(a.Expr, e)...)
 }
 
 func (t *table[T]) unknownArguments(d *decoder, b *block, into *T) {
@@ -195,6 +213,9 @@ func (t *table[T]) unknownArguments(d *decoder, b *block, into *T) {
 		}
 		a := b.Body.Attributes[name]
 		close := closest(name, t.argumentNames())
+		if t.others != nil && len(name) < 5 {
+			close = "" // gpu is not a slip of cpu
+		}
 		if t.others != nil && close == "" {
 			if v, ok := d.eval(a.Expr, b.env); ok {
 				if err := t.others.set(into, name, v); err != nil {
@@ -306,6 +327,14 @@ func sentence(s string) string {
 		return s
 	}
 	return s + "."
+}
+
+// explained appends what an argument is for.
+func explained(doc string) string {
+	if doc == "" {
+		return ""
+	}
+	return ": " + uncapital(doc)
 }
 
 func uncapital(s string) string {

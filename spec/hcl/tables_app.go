@@ -6,6 +6,9 @@ import (
 	"github.com/stowage/stowage/spec"
 )
 
+// defaultWishWeight is the middle of what affinities and spreads may weigh.
+const defaultWishWeight = 50
+
 var appDefaults = func() spec.App {
 	return spec.App{
 		Kind: spec.KindService, Count: 1, Role: spec.DefaultRole, Priority: spec.DefaultPriority,
@@ -81,13 +84,13 @@ var affinityTable = &table[spec.Affinity]{
 		arg("app", text[spec.AppName](), func(c *spec.Affinity) *spec.AppName { return &c.App }, "The app whose allocations to be near"),
 		arg("weight", whole(-100, 100), func(c *spec.Affinity) *int { return &c.Weight }, "How strong the wish is"),
 	},
-	defaults: func() spec.Affinity { return spec.Affinity{Weight: 50} },
+	defaults: func() spec.Affinity { return spec.Affinity{Weight: defaultWishWeight} },
 	check:    checkAffinity,
 }
 
 var spreadTable = &table[spec.Spread]{
 	doc:      "Allocations evenly over the values of an attribute, or in the proportions of its targets.",
-	defaults: func() spec.Spread { return spec.Spread{Weight: 50} },
+	defaults: func() spec.Spread { return spec.Spread{Weight: defaultWishWeight} },
 	args: []argument[spec.Spread]{
 		arg("attribute", text[string](), func(s *spec.Spread) *string { return &s.Attribute }, "The attribute, such as zone").must(),
 		arg("weight", whole(1, 100), func(s *spec.Spread) *int { return &s.Weight }, "How strong the wish is"),
@@ -126,7 +129,7 @@ var updateTable = &table[spec.Update]{
 	defaults: func() spec.Update {
 		return spec.Update{
 			Strategy: spec.StrategyRolling, MaxParallel: spec.DefaultMaxParallel, HealthyFor: spec.DefaultHealthyFor,
-			Deadline: spec.DefaultUpdateDeadline, AutoRevert: true,
+			Deadline: spec.DefaultUpdateDeadline, AutoPromote: true, AutoRevert: true,
 		}
 	},
 	args: []argument[spec.Update]{
@@ -142,13 +145,13 @@ var updateTable = &table[spec.Update]{
 		arg("surge", part, func(u *spec.Update) *spec.Milli { return &u.Surge }, "The part of count that may be started on top, such as \"25%\""),
 	},
 	check: func(d *decoder, b *block, u *spec.Update) {
-		if u.Strategy == spec.StrategyCanary && u.Canary == 0 {
+		if u.Strategy == spec.StrategyCanary && u.Canary == 0 && b.sound("canary") {
 			if b.has("canary") {
 				d.at(b.placeOf("canary"), b.env.context, "Wrong value for canary", "The strategy canary needs at least one canary. Write canary = 1, or take another strategy.")
 			}
 			u.Canary = 1
 		}
-		if u.Deadline <= u.HealthyFor {
+		if u.Deadline <= u.HealthyFor && b.sound("deadline", "healthy_for") {
 			d.at(b.placeOf("deadline"), b.env.context, "Wrong value for deadline", fmt.Sprintf("The deadline of %s is over before an allocation can have been healthy for %s. Make it longer than healthy_for.", u.Deadline, u.HealthyFor))
 		}
 	},

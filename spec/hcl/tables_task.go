@@ -86,7 +86,7 @@ var logsTable = &table[spec.Logs]{
 		arg("max_files", whole(1, 1000), func(l *spec.Logs) *int { return &l.MaxFiles }, "How many files, the newest included"),
 	},
 	check: func(d *decoder, b *block, l *spec.Logs) {
-		if l.MaxSize < 64*spec.KiB {
+		if l.MaxSize < 64*spec.KiB && b.sound("max_size") {
 			d.at(b.placeOf("max_size"), b.env.context, "Wrong value for max_size", fmt.Sprintf("A log file of %s would be turned over all the time. Give it at least 64KiB.", l.MaxSize))
 		}
 	},
