@@ -5,7 +5,8 @@ import "time"
 // Limits bound what an image may cost the node. Each is checked while unpacking, before the cost arises.
 type Limits struct {
 	LayerBytes   int64         // bytes of one layer after decompression, tar headers included
-	LayerEntries int           // tar entries of one layer
+	LayerEntries int           // tar entries of one layer, and folders made on the way to them
+	LayerSteps   int           // folders looked into, to find the place of all entries of a layer
 	Layers       int           // layers of one image
 	Ratio        int64         // decompressed bytes for each compressed byte, counted once a layer exceeds RatioFloor
 	RatioFloor   int64         // bytes of a layer that are never held against it as a bomb
@@ -21,11 +22,12 @@ type Limits struct {
 var DefaultLimits = Limits{
 	LayerBytes:   32 << 30,
 	LayerEntries: 1_000_000,
-	Layers:       120, // of 27 bytes each in an overlay mount option, which the kernel cuts off at 4,096
-	Ratio:        200, // text and zeros of real layers stay below 100; gzip reaches 1,032, zstd far more
+	LayerSteps:   20_000_000, // twenty an entry; honest archives come folder by folder and need one or two
+	Layers:       120,        // of 27 bytes each in an overlay mount option, which the kernel cuts off at 4,096
+	Ratio:        200,        // text and zeros of real layers stay below 100; gzip reaches 1,032, zstd far more
 	RatioFloor:   256 << 20,
 	NameBytes:    4095, // PATH_MAX less its final zero
-	NameDepth:    512,
+	NameDepth:    256,  // folders on the way to one entry are open while it is unpacked
 	FolderNames:  64 << 20,
 	ArchiveBytes: 64 << 30,
 	Document:     4 << 20, // what registries accept

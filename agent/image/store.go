@@ -47,6 +47,8 @@ type Store struct {
 	limits Limits
 	lock   *os.File
 
+	slots chan struct{} // held while unpacking
+
 	mu   sync.Mutex
 	busy map[string]chan struct{} // what is being made, by key; closed when done
 	pins map[string]int           // layers that a running Prepare counts on
@@ -54,6 +56,10 @@ type Store struct {
 
 // ErrInUse is returned by Open when another process has the store open.
 var ErrInUse = errors.New("another process uses this image store")
+
+// maxUnpacks is how many layers are unpacked at the same time: more would only compete for the disk, and decoding one may take as much as
+// zstdWindow of memory.
+const maxUnpacks = 2
 
 // format is the version of the store on disk.
 const format = "1"
@@ -68,7 +74,7 @@ func OpenWith(dir string, limits Limits) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open image store: %w", err)
 	}
-	s := &Store{dir: dir, limits: limits, busy: map[string]chan struct{}{}, pins: map[string]int{}}
+	s := &Store{dir: dir, limits: limits, busy: map[string]chan struct{}{}, pins: map[string]int{}, slots: make(chan struct{}, maxUnpacks)}
 	if err := s.open(); err != nil {
 		if s.lock != nil {
 			s.lock.Close()
@@ -280,6 +286,12 @@ func (s *Store) unpackLayer(ctx context.Context, b blob, diffID string, keys []s
 	key := keys[len(keys)-1]
 	if _, err := os.Lstat(s.layer(key)); err == nil {
 		return nil
+	}
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 	var lowers []string
 	for _, k := range slices.Backward(keys[:len(keys)-1]) {

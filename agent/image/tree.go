@@ -25,6 +25,10 @@ type tree struct {
 	root   bool     // owners can be set
 	opaque string   // attribute that marks a folder as opaque
 
+	limits  Limits
+	entries int // made by the archive, or on the way to one that it has
+	steps   int // folders looked into
+
 	// stack holds the open folders from the root to where the walk stands. Entries of a tar archive come folder by
 	// folder, so most walks open nothing.
 	stack []folder
@@ -36,14 +40,14 @@ type folder struct {
 	at   *os.Root
 }
 
-func newTree(dir string, lowers []string, form overlayForm) (*tree, error) {
+func newTree(dir string, lowers []string, form overlayForm, limits Limits) (*tree, error) {
 	at, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
 	}
 	t := &tree{
 		dir: dir, lowers: lowers, root: form.owners, opaque: form.xattr,
-		stack: []folder{{path: ".", at: at}},
+		limits: limits, stack: []folder{{path: ".", at: at}},
 	}
 	var lower fs.FileInfo
 	if len(lowers) > 0 {
@@ -73,6 +77,9 @@ func (t *tree) cut(n int) {
 
 // errNotThere is returned by walk without create for a folder that this layer does not have.
 var errNotThere = errors.New("no such folder in this layer")
+
+// errNotFolder is returned where a name leads through something else.
+var errNotFolder = errors.New("not a folder")
 
 // walk goes to the folder called name, and returns its depth in the stack. With create, missing folders are made.
 func (t *tree) walk(name string, create bool) (int, error) {
@@ -118,6 +125,12 @@ func (t *tree) step(depth int, part string, create bool) (target string, err err
 	if len(part) > maxComponent {
 		return "", fmt.Errorf("the name %.20q… is longer than %d bytes", part, maxComponent)
 	}
+	if depth >= t.limits.NameDepth { // links lead deeper than names do; each folder is held open
+		return "", fmt.Errorf("more than %d folders deep", t.limits.NameDepth)
+	}
+	if err := t.count(1); err != nil {
+		return "", err
+	}
 	here := t.stack[depth]
 	full := path.Join(here.path, part)
 	info, err := here.at.Lstat(part)
@@ -131,7 +144,7 @@ func (t *tree) step(depth int, part string, create bool) (target string, err err
 	case err == nil && info.Mode()&fs.ModeSymlink != 0:
 		return here.at.Readlink(part)
 	case err == nil && !hidden:
-		return "", fmt.Errorf("%q is not a folder", full)
+		return "", fmt.Errorf("%q: %w", shorten(full), errNotFolder)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return "", err
 	}
@@ -150,6 +163,22 @@ func (t *tree) step(depth int, part string, create bool) (target string, err err
 	return "", t.push(here, part)
 }
 
+// count adds to the steps: names that wander about make each entry cost many.
+func (t *tree) count(n int) error {
+	if t.steps += n; t.steps > t.limits.LayerSteps {
+		return fmt.Errorf("looked into more than %d folders: the names of this layer lead around too much", t.limits.LayerSteps)
+	}
+	return nil
+}
+
+// another counts an entry.
+func (t *tree) another() error {
+	if t.entries++; t.entries > t.limits.LayerEntries {
+		return fmt.Errorf("more than %d entries", t.limits.LayerEntries)
+	}
+	return nil
+}
+
 func (t *tree) push(here folder, part string) error {
 	at, err := here.at.OpenRoot(part)
 	if err != nil {
@@ -161,6 +190,9 @@ func (t *tree) push(here folder, part string) error {
 
 // makeParent makes a folder that the archive has no entry for: like the one below, if there is one.
 func (t *tree) makeParent(here folder, part, full string, lower fs.FileInfo, hidden bool) error {
+	if err := t.another(); err != nil {
+		return err
+	}
 	if hidden {
 		if err := here.at.Remove(part); err != nil {
 			return err
@@ -248,7 +280,7 @@ func (t *tree) below(full string) (info fs.FileInfo, target string, err error) {
 			target, err := os.Readlink(filepath.Join(layer, full))
 			return nil, target, err
 		default:
-			return nil, "", fmt.Errorf("%q is not a folder", full)
+			return nil, "", fmt.Errorf("%q: %w", shorten(full), errNotFolder)
 		}
 	}
 	return nil, "", nil
@@ -258,6 +290,9 @@ func (t *tree) below(full string) (info fs.FileInfo, target string, err error) {
 func (t *tree) lookup(layer, full string) (info fs.FileInfo, last bool, err error) {
 	last = t.sealedAt(layer)
 	parts := strings.Split(full, "/")
+	if err := t.count(len(parts)); err != nil {
+		return nil, false, err
+	}
 	for i := range parts {
 		name := filepath.Join(layer, filepath.Join(parts[:i+1]...))
 		info, err := os.Lstat(name)

@@ -33,8 +33,6 @@ const (
 // unpacker applies the tar stream of one layer to a tree.
 type unpacker struct {
 	*tree
-	limits  Limits
-	entries int
 	bytes   int64 // of file contents
 	folders []folderTimes
 	names   int64 // of bytes of names held in folders
@@ -58,7 +56,7 @@ func unpack(ctx context.Context, blob io.Reader, dir string, lowers []string, fo
 		return "", err
 	}
 	defer closer()
-	t, err := newTree(dir, lowers, form)
+	t, err := newTree(dir, lowers, form, limits)
 	if err != nil {
 		return "", err
 	}
@@ -67,7 +65,7 @@ func unpack(ctx context.Context, blob io.Reader, dir string, lowers []string, fo
 	sum := sha256.New()
 	guarded := &ratioGuard{reader: plain, in: in, limits: limits}
 	stream := io.TeeReader(guarded, sum)
-	u := &unpacker{tree: t, limits: limits, guard: guarded, buffer: make([]byte, 128<<10)}
+	u := &unpacker{tree: t, guard: guarded, buffer: make([]byte, 128<<10)}
 	if err := u.archive(tar.NewReader(stream)); err != nil {
 		return "", err
 	}
@@ -87,8 +85,8 @@ func (u *unpacker) archive(r *tar.Reader) error {
 		if err != nil && !errors.Is(err, tar.ErrInsecurePath) { // names are judged here
 			return fmt.Errorf("read layer: %w", err)
 		}
-		if u.entries++; u.entries > u.limits.LayerEntries {
-			return fmt.Errorf("unpack layer: more than %d entries", u.limits.LayerEntries)
+		if err := u.another(); err != nil {
+			return fmt.Errorf("unpack layer: %w", err)
 		}
 		if err := u.entry(header, r); err != nil {
 			return fmt.Errorf("unpack layer entry %q: %w", shorten(header.Name), err)
@@ -433,8 +431,11 @@ func (u *unpacker) finish() error {
 	for _, f := range u.folders {
 		dir, base := path.Split(f.path)
 		depth, err := u.walk(dir, false)
-		if err != nil {
+		if errors.Is(err, errNotThere) || errors.Is(err, errNotFolder) || err == nil && u.stack[depth].path != path.Clean(dir) {
 			continue // replaced by a later entry
+		}
+		if err != nil {
+			return fmt.Errorf("find folder %q again: %w", shorten(f.path), err)
 		}
 		if f.path == "." {
 			base = "."

@@ -18,7 +18,7 @@ import (
 
 // testLimits are small, so that tests reach them.
 var testLimits = Limits{
-	LayerBytes: 1 << 20, LayerEntries: 100, Layers: 10, Ratio: 20, RatioFloor: 64 << 10, NameBytes: 1000, NameDepth: 50,
+	LayerBytes: 1 << 20, LayerEntries: 100, LayerSteps: 2000, Layers: 10, Ratio: 20, RatioFloor: 64 << 10, NameBytes: 1000, NameDepth: 50,
 	FolderNames: 4000, ArchiveBytes: 1 << 20, Document: 1 << 20,
 }
 
@@ -143,6 +143,7 @@ func TestUnpack(t *testing.T) {
 		"… or everything is":                     {merged, []entry{{name: ".wh..wh..opq"}, {name: "bin/sh", body: "sh"}}, "opaque .\ndir bin\nfile bin/sh = sh"},
 		"links cannot leave the image":           {nil, []entry{{name: "out", kind: tar.TypeSymlink, link: "../../../../tmp"}, {name: "out/x", body: "1"}, {name: "in", kind: tar.TypeSymlink, link: "/"}, {name: "in/y", body: "2"}}, "link in > /\nlink out > ../../../../tmp\ndir tmp\nfile tmp/x = 1\nfile y = 2"},
 		"a hard link through links stays inside": {nil, []entry{{name: "tmp/x", body: "1"}, {name: "out", kind: tar.TypeSymlink, link: "../../tmp"}, {name: "y", kind: tar.TypeLink, link: "out/x"}}, "link out > ../../tmp\ndir tmp\nfile tmp/x = 1\nfile y = 1"},
+		"a folder that becomes a link":           {nil, []entry{{name: "a/"}, {name: "a/s/", mode: 0o700}, {name: "b/s/", mode: 0o755}, {name: "a", kind: tar.TypeSymlink, link: "b"}}, "link a > b\ndir b\ndir b/s"},
 		"a global header":                        {nil, []entry{{kind: tar.TypeXGlobalHeader, pax: map[string]string{"comment": "x"}}, {name: "a", body: "1"}}, "file a = 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -195,27 +196,30 @@ func TestUnpackRefusesHostileLayers(t *testing.T) {
 		"links that multiply": {entries: append(many(45, func(i int) entry {
 			return entry{name: fmt.Sprint("l", i), kind: tar.TypeSymlink, link: fmt.Sprintf("l%d/../l%d", i+1, i+1)}
 		}), entry{name: "l0/x"}), wrong: "symbolic links on the way"},
-		"an empty target":            {entries: []entry{{name: "a", kind: tar.TypeSymlink}}, wrong: "target of the link"},
-		"a huge target":              {entries: []entry{{name: "a", kind: tar.TypeSymlink, link: strings.Repeat("y/", 600)}}, wrong: "target of the link"},
-		"a long component":           {entries: []entry{{name: long}}, wrong: "longer than 255"},
-		"a long component of a link": {entries: []entry{{name: "a", kind: tar.TypeSymlink, link: long}, {name: "a/b"}}, wrong: "longer than 255"},
-		"a long name":                {entries: []entry{{name: strings.Repeat("y/", 600)}}, wrong: "longer than 1000"},
-		"a deep name":                {entries: []entry{{name: deep}}, wrong: "more than 50 components"},
-		"too many entries":           {entries: many(101, func(i int) entry { return entry{name: fmt.Sprint(i)} }), wrong: "more than 100 entries"},
-		"too many long folders":      {entries: many(90, func(i int) entry { return entry{name: fmt.Sprintf("%0100d/", i)} }), wrong: "names of folders"},
-		"a whiteout of nothing":      {entries: []entry{{name: ".wh."}}, wrong: "whiteout of nothing"},
-		"a whiteout of the parent":   {entries: []entry{{name: "a/.wh..."}}, wrong: "whiteout of nothing"},
-		"a whiteout of the folder":   {entries: []entry{{name: "a/.wh.."}}, wrong: "whiteout of nothing"},
-		"an entry below a whiteout":  {entries: []entry{{name: ".wh.a/b"}}, wrong: "below a whiteout"},
-		"too many bytes":             {raw: tarOf(t, entry{name: "a", body: strings.Repeat("x", 1<<20)}), wrong: "larger than"},
-		"a gzip bomb":                {raw: gzipped(t, tarOf(t, entry{name: "a", body: strings.Repeat("x", 1<<19)})), wrong: "bomb"},
-		"a zstd bomb":                {raw: zstded(t, tarOf(t, entry{name: "a", body: strings.Repeat("x", 1<<19)})), wrong: "bomb"},
-		"a bomb behind the end":      {raw: gzipped(t, append(tarOf(t, entry{name: "a"}), make([]byte, 1<<19)...)), wrong: "bomb"},
-		"a size that is a lie":       {raw: tarOf(t, entry{name: "a", body: strings.Repeat("x", 4096)})[:2048], wrong: "unexpected EOF"},
-		"rubbish":                    {raw: bytes.Repeat([]byte("rubbish"), 400), wrong: "read layer"},
-		"gzip rubbish":               {raw: append([]byte{0x1f, 0x8b}, bytes.Repeat([]byte("x"), 100)...), wrong: "gzip"},
-		"a sparse bomb":              {raw: sparseBomb(), wrong: "larger than"},
-		"an owner out of range":      {raw: oddOwner(t), wrong: "owner"},
+		"an empty target":             {entries: []entry{{name: "a", kind: tar.TypeSymlink}}, wrong: "target of the link"},
+		"a huge target":               {entries: []entry{{name: "a", kind: tar.TypeSymlink, link: strings.Repeat("y/", 600)}}, wrong: "target of the link"},
+		"a long component":            {entries: []entry{{name: long}}, wrong: "longer than 255"},
+		"a long component of a link":  {entries: []entry{{name: "a", kind: tar.TypeSymlink, link: long}, {name: "a/b"}}, wrong: "longer than 255"},
+		"a long name":                 {entries: []entry{{name: strings.Repeat("y/", 600)}}, wrong: "longer than 1000"},
+		"a deep name":                 {entries: []entry{{name: deep}}, wrong: "more than 50 components"},
+		"too many entries":            {entries: many(101, func(i int) entry { return entry{name: fmt.Sprint(i)} }), wrong: "more than 100 entries"},
+		"too many long folders":       {entries: many(90, func(i int) entry { return entry{name: fmt.Sprintf("%0100d/", i)} }), wrong: "names of folders"},
+		"too many folders on the way": {entries: many(10, func(i int) entry { return entry{name: fmt.Sprint(i, "/", strings.Repeat("d/", 20), "x")} }), wrong: "more than 100 entries"},
+		"a link that leads too deep":  {entries: []entry{{name: "a", kind: tar.TypeSymlink, link: strings.Repeat("d/", 45)}, {name: "b", kind: tar.TypeSymlink, link: "a/" + strings.Repeat("d/", 10)}, {name: "b/x"}}, wrong: "50 folders deep"},
+		"links that lead around":      {entries: wander(), wrong: "lead around"},
+		"a whiteout of nothing":       {entries: []entry{{name: ".wh."}}, wrong: "whiteout of nothing"},
+		"a whiteout of the parent":    {entries: []entry{{name: "a/.wh..."}}, wrong: "whiteout of nothing"},
+		"a whiteout of the folder":    {entries: []entry{{name: "a/.wh.."}}, wrong: "whiteout of nothing"},
+		"an entry below a whiteout":   {entries: []entry{{name: ".wh.a/b"}}, wrong: "below a whiteout"},
+		"too many bytes":              {raw: tarOf(t, entry{name: "a", body: strings.Repeat("x", 1<<20)}), wrong: "larger than"},
+		"a gzip bomb":                 {raw: gzipped(t, tarOf(t, entry{name: "a", body: strings.Repeat("x", 1<<19)})), wrong: "bomb"},
+		"a zstd bomb":                 {raw: zstded(t, tarOf(t, entry{name: "a", body: strings.Repeat("x", 1<<19)})), wrong: "bomb"},
+		"a bomb behind the end":       {raw: gzipped(t, append(tarOf(t, entry{name: "a"}), make([]byte, 1<<19)...)), wrong: "bomb"},
+		"a size that is a lie":        {raw: tarOf(t, entry{name: "a", body: strings.Repeat("x", 4096)})[:2048], wrong: "unexpected EOF"},
+		"rubbish":                     {raw: bytes.Repeat([]byte("rubbish"), 400), wrong: "read layer"},
+		"gzip rubbish":                {raw: append([]byte{0x1f, 0x8b}, bytes.Repeat([]byte("x"), 100)...), wrong: "gzip"},
+		"a sparse bomb":               {raw: sparseBomb(), wrong: "larger than"},
+		"an owner out of range":       {raw: oddOwner(t), wrong: "owner"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			raw := c.raw
@@ -232,6 +236,15 @@ func TestUnpackRefusesHostileLayers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// wander is a link that goes through many folders, and entries that follow it.
+func wander() []entry {
+	list := []entry{{name: "l", kind: tar.TypeSymlink, link: strings.Repeat("a/../b/../", 50)}}
+	for i := range 80 {
+		list = append(list, entry{name: fmt.Sprint("l/", i)})
+	}
+	return list
 }
 
 // sparseBomb is an archive of two blocks whose only file claims to have 1 TiB, by a PAX sparse map without data.
