@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -20,6 +21,8 @@ const (
 	executorStart = 10 * time.Second
 	// executorRetry is between two attempts to start one that does not come up.
 	executorRetry = time.Second
+	// maxExecutorLog bounds what executors leave in their log, in bytes; it is checked when one starts.
+	maxExecutorLog = 1 << 20
 	// maxSocketPath is the kernel's limit on the path of a socket, in bytes, without the closing zero.
 	maxSocketPath = 107
 )
@@ -51,17 +54,20 @@ func newKeeper(cfg *Config) (*keeper, error) {
 
 // run calls tell with an Inventory each time the executor is reached, with every exit, and with ExecutorLost when it goes.
 func (k *keeper) run(ctx context.Context, tell func(node.Event)) error {
-	for {
+	for failures := 0; ; {
 		if err := k.reach(ctx); err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
-			k.log.Error("the executor does not come up; tasks run on, trying again", "error", err)
+			if failures++; failures&(failures-1) == 0 { // the 1st, 2nd, 4th, 8th … time
+				k.log.Error("the executor does not come up; tasks run on, trying again", "error", err, "attempts", failures)
+			}
 			if !pause(ctx, executorRetry) {
 				return nil
 			}
 			continue
 		}
+		failures = 0
 		err := k.follow(ctx, tell)
 		if ctx.Err() != nil {
 			return nil
@@ -111,7 +117,7 @@ func (k *keeper) start(ctx context.Context) error {
 		return fmt.Errorf("start executor: %w", err)
 	}
 	defer output.Close()
-	if info, err := output.Stat(); err == nil && info.Size() > 1<<20 {
+	if info, err := output.Stat(); err == nil && info.Size() > maxExecutorLog {
 		_ = output.Truncate(0)
 	}
 	cmd := exec.Command(k.binary, "--state-dir", k.stateDir, "--socket", k.socket, "--cgroup-parent", k.cgroupParent)
@@ -131,10 +137,10 @@ func (k *keeper) start(ctx context.Context) error {
 		}
 		select {
 		case err := <-ended:
-			return fmt.Errorf("start executor: it ended at once (%v): %s", err, lastLines(k.stateDir+".log"))
+			return fmt.Errorf("start executor: it ended at once (%v): %s", err, lastLine(k.stateDir+".log"))
 		case <-deadline.C:
 			_ = cmd.Process.Kill()
-			return fmt.Errorf("start executor: no answer within %s: %s", executorStart, lastLines(k.stateDir+".log"))
+			return fmt.Errorf("start executor: no answer within %s: %s", executorStart, lastLine(k.stateDir+".log"))
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(2 * time.Millisecond):
@@ -142,8 +148,8 @@ func (k *keeper) start(ctx context.Context) error {
 	}
 }
 
-// lastLines returns the end of a log, for an error.
-func lastLines(path string) string {
+// lastLine returns the end of a log, for an error.
+func lastLine(path string) string {
 	f, err := os.Open(path)
 	if err != nil {
 		return err.Error()
@@ -153,7 +159,8 @@ func lastLines(path string) string {
 		_, _ = f.Seek(-500, io.SeekEnd)
 	}
 	text, _ := io.ReadAll(f)
-	return string(text)
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return lines[len(lines)-1]
 }
 
 // pause waits and reports whether the context still stands.

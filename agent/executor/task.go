@@ -269,6 +269,12 @@ func (s *Server) delete(id string) error {
 	}
 	t.step.Lock()
 	defer t.step.Unlock()
+	s.mu.Lock()
+	deleted := t.deleted
+	s.mu.Unlock()
+	if deleted { // by another call, while this one waited
+		return ErrNotFound
+	}
 	if s.state(t) != StateExited && t.proc != nil {
 		if err := t.proc.signal(unix.SIGKILL); err != nil {
 			return err

@@ -1,0 +1,405 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stowage/stowage/agent/facts"
+	"github.com/stowage/stowage/reconcile/node"
+	"github.com/stowage/stowage/spec"
+	"github.com/stowage/stowage/spec/wire"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+)
+
+// patience bounds every wait of these tests; the machine may be busy.
+const patience = 30 * time.Second
+
+// fakeMaster signs certificates and takes one agent's stream at a time.
+type fakeMaster struct {
+	t       *testing.T
+	ca      *x509.Certificate
+	caKey   *ecdsa.PrivateKey
+	api     *httptest.Server
+	link    net.Listener
+	secret  string
+	ups     chan *wire.Up
+	streams chan wire.Master
+}
+
+func newFakeMaster(t *testing.T) *fakeMaster {
+	m := &fakeMaster{t: t, secret: "hush", ups: make(chan *wire.Up, 1000), streams: make(chan wire.Master, 10)}
+	m.caKey = newKey(t)
+	m.ca = m.sign(&x509.Certificate{Subject: pkix.Name{CommonName: "test CA"}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign}, &m.caKey.PublicKey)
+	key := newKey(t)
+	leaf := m.sign(&x509.Certificate{Subject: pkix.Name{CommonName: "master"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}, &key.PublicKey)
+	pool := x509.NewCertPool()
+	pool.AddCert(m.ca)
+	server := &tls.Config{MinVersion: tls.VersionTLS13, ClientCAs: pool, ClientAuth: tls.VerifyClientCertIfGiven,
+		Certificates: []tls.Certificate{{Certificate: [][]byte{leaf.Raw, m.ca.Raw}, PrivateKey: key}}}
+	m.api = httptest.NewUnstartedServer(http.HandlerFunc(m.join))
+	m.api.TLS = server.Clone()
+	m.api.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	m.api.StartTLS()
+	t.Cleanup(m.api.Close)
+	var err error
+	if m.link, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	g := grpc.NewServer(append(wire.ServerOptions(), grpc.Creds(credentials.NewTLS(server)))...)
+	wire.Register(g, m)
+	done := make(chan struct{})
+	go func() { defer close(done); _ = g.Serve(m.link) }()
+	t.Cleanup(func() { g.Stop(); <-done })
+	return m
+}
+
+func newKey(t *testing.T) *ecdsa.PrivateKey {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func (m *fakeMaster) sign(c *x509.Certificate, public any) *x509.Certificate {
+	c.SerialNumber, _ = rand.Int(rand.Reader, big.NewInt(1<<62))
+	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	parent := m.ca
+	if parent == nil {
+		parent = c
+	}
+	raw, err := x509.CreateCertificate(rand.Reader, c, parent, public, m.caKey)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	out, err := x509.ParseCertificate(raw)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return out
+}
+
+func (m *fakeMaster) token() string {
+	sum := sha256.Sum256(m.ca.Raw)
+	return "stwjoin." + base64.RawURLEncoding.EncodeToString(sum[:]) + "." + m.secret
+}
+
+func (m *fakeMaster) join(w http.ResponseWriter, r *http.Request) {
+	var q struct{ Node, CSR string }
+	if r.Header.Get("Authorization") != "Bearer "+m.secret || json.NewDecoder(r.Body).Decode(&q) != nil {
+		http.Error(w, "no", http.StatusUnauthorized)
+		return
+	}
+	block, _ := pem.Decode([]byte(q.CSR))
+	request, err := x509.ParseCertificateRequest(block.Bytes)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	c := m.sign(&x509.Certificate{Subject: pkix.Name{CommonName: q.Node}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, request.PublicKey)
+	encode := func(b []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: b}))
+	}
+	_ = json.NewEncoder(w).Encode(joinAnswer{Certificate: encode(c.Raw), CA: encode(m.ca.Raw), Link: m.link.Addr().String()})
+}
+
+// Attach takes an agent's stream.
+func (m *fakeMaster) Attach(stream wire.Master) error {
+	hello, err := stream.Recv()
+	if err != nil || hello.Hello == nil {
+		return fmt.Errorf("no hello: %w", err)
+	}
+	if err := stream.Send(&wire.Down{Welcome: &wire.Welcome{FormatVersion: wire.FormatVersion}}); err != nil {
+		return err
+	}
+	m.streams <- stream
+	for {
+		up, err := stream.Recv()
+		if err != nil {
+			return nil
+		}
+		m.ups <- up
+	}
+}
+
+// connected waits for an agent's stream.
+func (m *fakeMaster) connected() wire.Master {
+	m.t.Helper()
+	select {
+	case s := <-m.streams:
+		return s
+	case <-time.After(patience):
+		m.t.Fatal("no agent connects")
+		return nil
+	}
+}
+
+// status waits until the agent reports an allocation in a way that satisfies the condition.
+func (m *fakeMaster) status(id spec.AllocationID, what string, ok func(*spec.AllocationStatus) bool) *spec.AllocationStatus {
+	m.t.Helper()
+	deadline := time.After(patience)
+	var last *spec.AllocationStatus
+	for {
+		select {
+		case up := <-m.ups:
+			if up.Report == nil {
+				continue
+			}
+			for i := range up.Report.Allocations {
+				if a := &up.Report.Allocations[i]; a.ID == id {
+					last = &a.Status
+					if ok(last) {
+						return last
+					}
+				}
+			}
+		case <-deadline:
+			m.t.Fatalf("%s: not reported; last %+v", what, last)
+		}
+	}
+}
+
+var executorBinary string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "stowage-agent-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	executorBinary = filepath.Join(dir, "stowage-executor")
+	cmd := exec.Command("go", "build", "-tags", "netgo osusergo", "-ldflags", "-s -w -extldflags=-static", "-o", executorBinary, "github.com/stowage/stowage/cmd/stowage-executor")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
+	out, err := cmd.CombinedOutput()
+	code := 1
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "build executor: %v\n%s", err, out)
+	} else {
+		code = m.Run()
+	}
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+func needRoot(t *testing.T) {
+	if os.Getuid() == 0 {
+		return
+	}
+	if os.Getenv("STOWAGE_REQUIRE_ROOT") != "" {
+		t.Fatal("this test starts containers and needs root")
+	}
+	t.Skip("this test starts containers and needs root")
+}
+
+// run starts an agent and returns how to end it.
+func run(t *testing.T, m *fakeMaster, dir string) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	var log bytes.Buffer
+	cfg := Config{Node: "n1", DataDir: dir, Master: m.api.URL, JoinToken: m.token(), Executor: executorBinary,
+		CgroupParent: "stowage-test-" + filepath.Base(dir), Facts: facts.Options{Address: "127.0.0.1"}, Log: slog.New(slog.NewTextHandler(&log, nil))}
+	go func() { done <- Run(ctx, cfg) }()
+	ended := false
+	stop = func() {
+		if ended {
+			return
+		}
+		ended = true
+		cancel()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("agent: %v", err)
+			}
+		case <-time.After(patience):
+			t.Error("the agent does not end")
+		}
+		if t.Failed() {
+			t.Logf("agent's log:\n%s", log.String())
+		}
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
+// dataDir is short, as the path of a socket has to be, and taken down at the end.
+func dataDir(t *testing.T) string {
+	dir, err := os.MkdirTemp("", "stwa")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := TakeDown(ctx, dir); err != nil {
+			t.Errorf("take down: %v", err)
+		}
+	})
+	return dir
+}
+
+func app(command ...string) *spec.App {
+	return &spec.App{Name: "web", Kind: spec.KindService, Count: 1,
+		Network: spec.Network{Mode: spec.NetworkHost, Ports: []spec.PortSpec{{Name: "http", Protocol: spec.TCP}}},
+		Restart: spec.Restart{Attempts: 3, Interval: spec.DefaultRestartInterval, Delay: spec.Millisecond, MaxDelay: spec.Millisecond},
+		Tasks: []spec.Task{{Name: "server", Lifecycle: spec.LifecycleMain, Rootfs: spec.RootfsHost, Command: command, CPU: 50, Memory: 32 * spec.MiB,
+			Stop: spec.Stop{Signal: "SIGTERM", Timeout: spec.Second}, Logs: spec.Logs{MaxSize: spec.MiB, MaxFiles: 2}}}}
+}
+
+func assignment(g spec.Generation, a *spec.App, want spec.Want) *wire.Down {
+	slot := spec.Slot{App: a.Name, Index: 0}
+	return &wire.Down{Assignment: &spec.Assignment{FormatVersion: 1, Node: "n1", Generation: g,
+		Allocations: []spec.Allocation{{ID: spec.NewAllocationID(slot, 1), Slot: slot, Node: "n1", Generation: 1, Version: a.Hash(), Runtime: a.RuntimeHash(),
+			Want: want, Ports: []spec.Port{{Name: "http", Number: 20123, Protocol: spec.TCP}}}},
+		Versions: map[spec.Hash]*spec.App{a.Hash(): a}}}
+}
+
+func TestTasksOutliveTheAgent(t *testing.T) {
+	needRoot(t)
+	m := newFakeMaster(t)
+	dir := dataDir(t)
+	stop := run(t, m, dir)
+	stream := m.connected()
+	a := app("sh", "-c", "echo port ${port.http} slot $STOWAGE_SLOT; exec sleep 100000")
+	if err := stream.Send(assignment(2, a, spec.WantRun)); err != nil {
+		t.Fatal(err)
+	}
+	first := m.status("web-0-1", "it runs", func(s *spec.AllocationStatus) bool { return s.State == spec.StateRunning && s.Tasks[0].Pid > 0 })
+	stop()
+	run(t, m, dir)
+	stream = m.connected()
+	again := m.status("web-0-1", "it is adopted", func(s *spec.AllocationStatus) bool { return s.State == spec.StateRunning && s.Tasks[0].Pid > 0 })
+	if first.Tasks[0].Pid != again.Tasks[0].Pid || again.Restarts != 0 {
+		t.Errorf("pid %d became %d after %d restarts", first.Tasks[0].Pid, again.Tasks[0].Pid, again.Restarts)
+	}
+	if err := stream.Send(&wire.Down{Open: &wire.Open{Stream: 7, ID: "web-0-1", Logs: &wire.Logs{Tail: -1}}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := m.window(7); got != "port 20123 slot 0\n" {
+		t.Errorf("logs are %q", got)
+	}
+	if err := stream.Send(&wire.Down{Open: &wire.Open{Stream: 8, ID: "web-0-1", Exec: &wire.Exec{Command: []string{"hostname"}}}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := m.window(8); strings.TrimSpace(got) != "web-0" {
+		t.Errorf("hostname is %q", got)
+	}
+	if err := stream.Send(assignment(3, a, spec.WantStop)); err != nil {
+		t.Fatal(err)
+	}
+	m.status("web-0-1", "it stops", func(s *spec.AllocationStatus) bool { return s.State == spec.StateComplete })
+}
+
+// window collects what a window prints until it ends.
+func (m *fakeMaster) window(stream uint64) string {
+	m.t.Helper()
+	var text []byte
+	deadline := time.After(patience)
+	for {
+		select {
+		case up := <-m.ups:
+			if up.Data == nil || up.Data.Stream != stream {
+				continue
+			}
+			text = append(text, up.Data.Bytes...)
+			if up.Data.End {
+				if up.Data.Err != "" {
+					m.t.Errorf("window: %s", up.Data.Err)
+				}
+				return string(text)
+			}
+		case <-deadline:
+			m.t.Fatal("a window does not end")
+		}
+	}
+}
+
+func TestACrashedTaskIsRestartedThenFails(t *testing.T) {
+	needRoot(t)
+	m := newFakeMaster(t)
+	run(t, m, dataDir(t))
+	a := app("sh", "-c", "exit 3")
+	if err := m.connected().Send(assignment(2, a, spec.WantRun)); err != nil {
+		t.Fatal(err)
+	}
+	s := m.status("web-0-1", "it fails", func(s *spec.AllocationStatus) bool { return s.State == spec.StateFailed })
+	if s.Restarts != 3 || s.Tasks[0].Exit == nil || s.Tasks[0].Exit.Code != 3 {
+		t.Errorf("after %d restarts, exit %+v: %s", s.Restarts, s.Tasks[0].Exit, s.Reason)
+	}
+}
+
+func TestAnAgentJoinsOnlyTheClusterOfItsToken(t *testing.T) {
+	m, other := newFakeMaster(t), newFakeMaster(t)
+	_, err := ensureIdentity(context.Background(), t.TempDir(), "n1", other.api.URL, m.token())
+	if err == nil || !strings.Contains(err.Error(), "does not belong to the cluster of this join token") {
+		t.Errorf("joining another cluster: %v", err)
+	}
+	dir := t.TempDir()
+	if _, err = ensureIdentity(context.Background(), dir, "n1", m.api.URL, m.token()); err != nil {
+		t.Fatal(err)
+	}
+	id, err := ensureIdentity(context.Background(), dir, "n1", "", "")
+	if err != nil || id.link != m.link.Addr().String() {
+		t.Errorf("the identity is not found again: %+v %v", id, err)
+	}
+}
+
+func TestMemoryKeepsWholeRecordsOnly(t *testing.T) {
+	m := memory{t.TempDir()}
+	log := slog.New(slog.DiscardHandler)
+	if _, err := m.load(log); err != nil {
+		t.Fatal(err)
+	}
+	record := node.Record{Decided: spec.Allocation{ID: "web-0-1"}, App: app("true")}
+	if err := m.save(node.Save{Header: &node.Header{FormatVersion: 1, Generation: 9}, Put: []node.Record{record}}); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"web-1-1.json.tmp": "{", "web-2-1.json": "{"} {
+		if err := os.WriteFile(filepath.Join(m.dir, "allocations", name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := m.load(log)
+	if err != nil || got.Header.Generation != 9 || len(got.Records) != 1 || got.Records[0].Decided.ID != "web-0-1" {
+		t.Errorf("loaded %+v, %v", got, err)
+	}
+	if err := m.save(node.Save{Drop: []spec.AllocationID{"web-0-1", "never-0-1"}}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err = m.load(log); err != nil || len(got.Records) != 0 {
+		t.Errorf("after the drop: %+v, %v", got, err)
+	}
+	if err := os.WriteFile(m.header(), []byte(`{"format_version":99}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = m.load(log); err == nil || errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a newer format is read: %v", err)
+	}
+}

@@ -1,0 +1,133 @@
+package cli
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/stowage/stowage/agent"
+	"github.com/stowage/stowage/agent/facts"
+	"github.com/stowage/stowage/spec"
+)
+
+// logFlags are the flags of daemons that say how they log.
+type logFlags struct{ level string }
+
+func (l *logFlags) add(c *cobra.Command, level string) {
+	c.Flags().StringVar(&l.level, "log-level", level, "debug, info, warn or error")
+}
+
+// logger writes to standard error: text on a terminal, JSON elsewhere with --json.
+func (s *shell) logger(l logFlags) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(l.level)); err != nil {
+		return nil, fmt.Errorf("--log-level %s: use debug, info, warn or error", l.level)
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if s.json {
+		return slog.New(slog.NewJSONHandler(s.Stderr, o)), nil
+	}
+	return slog.New(slog.NewTextHandler(s.Stderr, o)), nil
+}
+
+func (s *shell) agentCommand() *cobra.Command {
+	var cfg agent.Config
+	var log logFlags
+	var ports, reserveCPU, reserveMemory string
+	var attributes, resources []string
+	c := &cobra.Command{Use: "agent", Short: "Run the agent: the daemon on each machine of the cluster", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		var err error
+		if cfg.Log, err = s.logger(log); err != nil {
+			return err
+		}
+		cfg.Version = s.Version
+		if cfg.Executor == "" {
+			cfg.Executor = besideUs("stowage-executor")
+		}
+		if cfg.PortFirst, cfg.PortLast, err = parsePorts(ports); err != nil {
+			return err
+		}
+		if err := parseFacts(&cfg.Facts, attributes, resources, reserveCPU, reserveMemory); err != nil {
+			return err
+		}
+		return agent.Run(cmd.Context(), cfg)
+	}}
+	f := c.Flags()
+	f.StringVar(&cfg.DataDir, "data", "/var/lib/stowage/agent", "where the agent keeps its data")
+	f.StringVar((*string)(&cfg.Node), "node", "", "name of the node (default: the host name)")
+	f.StringVar(&cfg.Master, "master", "", "the master's API, such as https://10.0.0.1:7470; needed to join")
+	f.StringVar(&cfg.JoinToken, "join", "", "join token, needed once: stowage token create --kind agent")
+	f.StringVar(&cfg.Executor, "executor", "", "the stowage-executor binary (default: beside this one)")
+	f.StringVar(&cfg.CgroupParent, "cgroup-parent", "stowage", "cgroup below which tasks live")
+	f.StringVar(&cfg.Facts.Address, "address", "", "address at which others reach this node (default: that of the default route)")
+	f.StringArrayVar(&attributes, "attribute", nil, "attribute of the node, such as rack=r1; may be repeated")
+	f.StringArrayVar(&resources, "resource", nil, "named resource of the node, such as gpu=2; may be repeated")
+	f.StringVar(&reserveCPU, "reserve-cpu", "", "cores kept for the machine itself")
+	f.StringVar(&reserveMemory, "reserve-memory", "", "memory kept for the machine itself, such as 512MiB")
+	f.StringVar(&ports, "ports", "", "range for ports without a number, such as 20000-32000")
+	log.add(c, "info")
+	return c
+}
+
+// besideUs is a program in the folder of this one, or else one that the PATH knows.
+func besideUs(name string) string {
+	if self, err := os.Executable(); err == nil {
+		path := filepath.Join(filepath.Dir(self), name)
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	return name
+}
+
+func parsePorts(text string) (first, last int, err error) {
+	if text == "" {
+		return 0, 0, nil
+	}
+	a, b, ok := strings.Cut(text, "-")
+	first, err1 := strconv.Atoi(a)
+	last, err2 := strconv.Atoi(b)
+	if !ok || err1 != nil || err2 != nil || first < 1 || last < first || last > 65535 {
+		return 0, 0, fmt.Errorf("--ports %s: write it as 20000-32000", text)
+	}
+	return first, last, nil
+}
+
+func parseFacts(o *facts.Options, attributes, resources []string, reserveCPU, reserveMemory string) error {
+	o.Attributes = map[string]string{}
+	for _, a := range attributes {
+		name, value, ok := strings.Cut(a, "=")
+		if !ok || name == "" {
+			return fmt.Errorf("--attribute %s: write it as rack=r1", a)
+		}
+		o.Attributes[name] = value
+	}
+	o.Named = map[string]spec.Milli{}
+	for _, r := range resources {
+		name, value, ok := strings.Cut(r, "=")
+		amount, err := strconv.ParseFloat(value, 64)
+		if !ok || name == "" || err != nil || amount < 0 || amount > 1e9 {
+			return fmt.Errorf("--resource %s: write it as gpu=2", r)
+		}
+		o.Named[name] = spec.Milli(amount*1000 + 0.5)
+	}
+	if reserveCPU != "" {
+		cores, err := strconv.ParseFloat(reserveCPU, 64)
+		if err != nil || cores < 0 || cores > 1e6 {
+			return fmt.Errorf("--reserve-cpu %s: write it as a number of cores, such as 0.5", reserveCPU)
+		}
+		o.Reserved.CPU = spec.MilliCPU(cores*1000 + 0.5)
+	}
+	if reserveMemory != "" {
+		b, err := spec.ParseBytes(reserveMemory)
+		if err != nil {
+			return fmt.Errorf("--reserve-memory: %w", err)
+		}
+		o.Reserved.Memory = b
+	}
+	return nil
+}

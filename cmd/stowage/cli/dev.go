@@ -1,0 +1,310 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/stowage/stowage/agent"
+	"github.com/stowage/stowage/agent/facts"
+	"github.com/stowage/stowage/cmd/stowage/view"
+	"github.com/stowage/stowage/master"
+	"github.com/stowage/stowage/master/api"
+	"github.com/stowage/stowage/master/api/client"
+	"github.com/stowage/stowage/spec"
+)
+
+// dev is a whole cluster on this machine, in one process but for the executors: a master and a few agents that divide
+// the machine among them.
+type dev struct {
+	*shell
+	agents  int
+	repo    string
+	demo    string
+	dataDir string
+	apiAddr string
+	log     *slog.Logger
+}
+
+func (s *shell) devCommand() *cobra.Command {
+	d := &dev{shell: s}
+	log := logFlags{}
+	c := &cobra.Command{Use: "dev", Short: "Run a whole cluster on this machine, for trying and developing", Args: cobra.NoArgs,
+		Long: "Starts a master that follows a local Git repository, and a few agents that divide this machine among them.\nCtrl-C takes everything down without a trace.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var err error
+			if d.log, err = s.logger(log); err != nil {
+				return err
+			}
+			return d.run(cmd.Context())
+		}}
+	c.Flags().IntVar(&d.agents, "agents", 3, "how many agents")
+	c.Flags().StringVar(&d.repo, "repo", ".", "repository to follow")
+	c.Flags().StringVar(&d.demo, "demo", "", "commit this folder to a new repository and show what happens")
+	c.Flags().StringVar(&d.apiAddr, "api", "127.0.0.1:7470", "address of the API; another port is taken when this one is in use")
+	log.add(c, "error")
+	return c
+}
+
+const (
+	// devReady bounds how long the cluster may take to be ready for work.
+	devReady = 30 * time.Second
+	// devDown bounds how long taking it down may take.
+	devDown = 30 * time.Second
+)
+
+func (d *dev) run(ctx context.Context) (err error) {
+	began := time.Now()
+	if d.agents < 1 || d.agents > 20 {
+		return fmt.Errorf("--agents %d: from 1 to 20", d.agents)
+	}
+	if d.dataDir, err = os.MkdirTemp("", "stowage-dev-"); err != nil {
+		return fmt.Errorf("make data directory: %w", err)
+	}
+	if d.demo != "" {
+		if d.repo, err = d.demoRepository(ctx); err != nil {
+			return errors.Join(err, os.RemoveAll(d.dataDir))
+		}
+	}
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var parts sync.WaitGroup
+	failed := make(chan error, d.agents+1)
+	part := func(f func() error) {
+		parts.Go(func() {
+			if err := f(); err != nil {
+				failed <- err
+			}
+		})
+	}
+	defer func() {
+		stop()
+		parts.Wait()
+		err = errors.Join(err, d.takeDown())
+	}()
+	linkAddr, err := d.addresses()
+	if err != nil {
+		return err
+	}
+	masterDir := filepath.Join(d.dataDir, "master")
+	part(func() error {
+		return master.Run(run, master.Config{DataDir: masterDir, Repo: d.repo, API: d.apiAddr, Link: linkAddr, Version: d.Version, Log: d.log})
+	})
+	c, err := d.connect(ctx, masterDir, failed)
+	if err != nil {
+		return err
+	}
+	if err := d.startAgents(run, c, part); err != nil {
+		return err
+	}
+	if err := d.waitForNodes(ctx, c, failed); err != nil {
+		return err
+	}
+	d.say("Ready after %d ms: a master and %d agents on this machine, following %s", time.Since(began).Milliseconds(), d.agents, d.repo)
+	d.sayMissing()
+	return d.play(ctx, c, failed)
+}
+
+func (d *dev) say(format string, args ...any) { fmt.Fprintf(d.Stdout, format+"\n", args...) }
+
+// addresses picks the ports: the usual ones when they are free.
+func (d *dev) addresses() (link string, err error) {
+	if d.apiAddr, err = freeAddress(d.apiAddr); err != nil {
+		return "", err
+	}
+	return freeAddress("127.0.0.1:7471")
+}
+
+// play shows the demo, or waits, until the person or the world says stop.
+func (d *dev) play(ctx context.Context, c *client.Client, failed <-chan error) error {
+	interactive := make(chan struct{}) // closed when standard input ends
+	go func() {
+		_, _ = io.Copy(io.Discard, d.Stdin)
+		close(interactive)
+	}()
+	if d.demo != "" {
+		if err := d.showDemo(ctx, c); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+	} else {
+		d.say("In another terminal:\n  stowage status    stowage plan %s    stowage ps\nCtrl-C takes everything down.", d.repo)
+	}
+	select {
+	case err := <-failed:
+		return err
+	case <-interactive:
+		d.say("\nStandard input is closed: taking everything down.")
+	case <-ctx.Done():
+		d.say("\nTaking everything down.")
+	}
+	return nil
+}
+
+// connect waits until the master answers and leaves credentials where the command line looks for them.
+func (d *dev) connect(ctx context.Context, masterDir string, failed <-chan error) (*client.Client, error) {
+	deadline := time.Now().Add(devReady)
+	for {
+		c, err := client.Load(filepath.Join(masterDir, "credentials.json"))
+		if err == nil {
+			if _, err = c.Status(ctx); err == nil {
+				return c, copyFile(filepath.Join(masterDir, "credentials.json"), filepath.Join(d.home(), "dev.json"))
+			}
+		}
+		select {
+		case err := <-failed:
+			return nil, err
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(5 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("the master does not answer within %s: %w", devReady, err)
+		}
+	}
+}
+
+func (d *dev) agentDir(i int) string { return filepath.Join(d.dataDir, fmt.Sprintf("n%d", i+1)) }
+
+// devPorts is how many dynamic ports each agent may give.
+const devPorts = 500
+
+func (d *dev) startAgents(ctx context.Context, c *client.Client, part func(func() error)) error {
+	token, err := c.CreateToken(ctx, api.TokenRequest{Kind: "agent", Name: "stowage dev", TTL: "1h"})
+	if err != nil {
+		return err
+	}
+	whole, err := facts.Read(facts.Options{DataDir: d.dataDir})
+	if err != nil {
+		return err
+	}
+	others := spec.Resources{
+		CPU:    whole.Capacity.CPU - whole.Capacity.CPU/spec.MilliCPU(d.agents),
+		Memory: whole.Capacity.Memory - whole.Capacity.Memory/spec.Bytes(d.agents),
+		Disk:   whole.Capacity.Disk - whole.Capacity.Disk/spec.Bytes(d.agents),
+	}
+	for i := range d.agents {
+		cfg := agent.Config{
+			Node: spec.NodeID(fmt.Sprintf("n%d", i+1)), DataDir: d.agentDir(i), Master: c.Address(), JoinToken: token.Join,
+			Executor: besideUs("stowage-executor"), CgroupParent: filepath.Base(d.dataDir) + fmt.Sprintf("-n%d", i+1), Version: d.Version, Log: d.log,
+			Facts:     facts.Options{Address: "127.0.0.1", Reserved: others, Attributes: map[string]string{"rack": fmt.Sprintf("r%d", i%2+1)}},
+			PortFirst: spec.DynamicPortFirst + i*devPorts, PortLast: spec.DynamicPortFirst + (i+1)*devPorts - 1,
+		}
+		part(func() error { return agent.Run(ctx, cfg) })
+	}
+	return nil
+}
+
+func (d *dev) waitForNodes(ctx context.Context, c *client.Client, failed <-chan error) error {
+	deadline := time.Now().Add(devReady)
+	for {
+		st, err := c.Status(ctx)
+		if err == nil && st.Nodes.Ready == d.agents {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the agents are not ready within %s (%v): --log-level info tells more", devReady, err)
+		}
+		select {
+		case err := <-failed:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// takeDown removes everything: tasks, executors, data and credentials.
+func (d *dev) takeDown() error {
+	ctx, cancel := context.WithTimeout(context.Background(), devDown)
+	defer cancel()
+	errs := make([]error, d.agents)
+	var each sync.WaitGroup
+	for i := range d.agents {
+		each.Go(func() { errs[i] = agent.TakeDown(ctx, d.agentDir(i)) })
+	}
+	each.Wait()
+	if err := os.Remove(filepath.Join(d.home(), "dev.json")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		errs = append(errs, err)
+	}
+	errs = append(errs, os.RemoveAll(d.dataDir))
+	return errors.Join(errs...)
+}
+
+// sayMissing tells what this machine or this user cannot do.
+func (d *dev) sayMissing() {
+	if os.Getuid() != 0 {
+		d.say("Without root, tasks run in user namespaces: limits on cpu, memory and processes are not enforced.")
+	}
+}
+
+// demoRepository makes a repository with the cluster file of the demo; its apps are committed later, before the eyes of
+// whoever watches.
+func (d *dev) demoRepository(ctx context.Context) (string, error) {
+	repo := filepath.Join(d.dataDir, "repo")
+	if err := os.MkdirAll(repo, 0o755); err != nil {
+		return "", fmt.Errorf("make demo repository: %w", err)
+	}
+	if err := copyFile(filepath.Join(d.demo, "cluster.hcl"), filepath.Join(repo, "cluster.hcl")); err != nil {
+		return "", fmt.Errorf("copy demo: %w", err)
+	}
+	return repo, errors.Join(
+		d.git(ctx, repo, "init", "-q", "-b", "main"),
+		d.git(ctx, repo, "config", "user.name", "Demo"), d.git(ctx, repo, "config", "user.email", "demo@example.com"),
+		d.git(ctx, repo, "add", "-A"), d.git(ctx, repo, "commit", "-q", "-m", "an empty cluster"))
+}
+
+func (d *dev) git(ctx context.Context, repo string, args ...string) error {
+	cmd := exec.CommandContext(ctx, "git", append([]string{"-C", repo}, args...)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("git %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+// showDemo plans the working tree, commits it, and follows until everything runs.
+func (d *dev) showDemo(ctx context.Context, c *client.Client) error {
+	if err := os.CopyFS(d.repo, onlyNew{os.DirFS(d.demo), d.repo}); err != nil {
+		return fmt.Errorf("copy demo: %w", err)
+	}
+	d.say("\n$ stowage plan ./        # what would these files do?\n")
+	plan, err := c.PlanTree(ctx, os.DirFS(d.repo))
+	if err != nil {
+		return err
+	}
+	p := d.page()
+	p.Plan(plan, view.PlanOptions{})
+	d.say("\n$ git commit -am 'the quickstart'        # approval = \"auto\": a good commit is applied\n")
+	if err := errors.Join(d.git(ctx, d.repo, "add", "-A"), d.git(ctx, d.repo, "commit", "-q", "-m", "the quickstart")); err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := d.follow(ctx, c, nil); err != nil {
+		return err
+	}
+	d.say("\nEverything runs, %d ms after the commit.\n\n$ stowage ps\n", time.Since(began).Milliseconds())
+	list, err := c.Allocations(ctx, client.AllocationFilter{})
+	if err != nil {
+		return err
+	}
+	d.page().Allocations(list)
+	d.say("\nNow, in another terminal:\n"+
+		"  cd %[1]s\n"+
+		"  edit shop/web.hcl, say count = 5; then  stowage plan ./  and  git commit -am 'more web'\n"+
+		"  stowage status · stowage ps · stowage logs -f shop/web · stowage exec -it shop/web[0] -- sh\n"+
+		"  stowage explain shop/web[0]        # why it is where it is, and its story\n"+
+		"  kill -9 any of it, and look again\n"+
+		"Ctrl-C here takes everything down without a trace.", d.repo)
+	return nil
+}

@@ -1,0 +1,218 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/stowage/stowage/cmd/stowage/view"
+	"github.com/stowage/stowage/master/api"
+	"github.com/stowage/stowage/master/api/client"
+	"github.com/stowage/stowage/spec"
+)
+
+// look makes a command that asks the master for one value and prints it.
+func look[T any](s *shell, use, short string, args cobra.PositionalArgs, ask func(*cobra.Command, *client.Client, []string) (T, error), text func(*view.Page, T)) *cobra.Command {
+	return &cobra.Command{Use: use, Short: short, Args: args, RunE: func(cmd *cobra.Command, args []string) error {
+		c, err := s.client()
+		if err != nil {
+			return err
+		}
+		v, err := ask(cmd, c, args)
+		if err != nil {
+			return err
+		}
+		return s.print(v, func(p *view.Page) { text(p, v) })
+	}}
+}
+
+func (s *shell) statusCommand() *cobra.Command {
+	return look(s, "status", "How the cluster is, on one page", cobra.NoArgs,
+		func(cmd *cobra.Command, c *client.Client, _ []string) (*api.Status, error) {
+			return c.Status(cmd.Context())
+		},
+		func(p *view.Page, st *api.Status) {
+			p.Status(st)
+			if st.Refused != nil {
+				s.diagnostics(p.Out, st.Refused.Diagnostics)
+			}
+		})
+}
+
+func (s *shell) psCommand() *cobra.Command {
+	var filter client.AllocationFilter
+	c := look(s, "ps [APP]", "List allocations", cobra.MaximumNArgs(1),
+		func(cmd *cobra.Command, c *client.Client, args []string) ([]spec.AllocationView, error) {
+			if len(args) == 1 {
+				filter.App = spec.AppName(args[0])
+			}
+			return c.Allocations(cmd.Context(), filter)
+		}, func(p *view.Page, list []spec.AllocationView) { p.Allocations(list) })
+	c.Flags().StringVar((*string)(&filter.Node), "node", "", "only on this node")
+	c.Flags().BoolVar(&filter.Ended, "ended", false, "also those that have ended and are remembered")
+	return c
+}
+
+func (s *shell) appsCommand() *cobra.Command {
+	return look(s, "apps", "List apps and how they are doing", cobra.NoArgs,
+		func(cmd *cobra.Command, c *client.Client, _ []string) ([]api.App, error) {
+			return c.Apps(cmd.Context())
+		},
+		func(p *view.Page, list []api.App) { p.Apps(list) })
+}
+
+func (s *shell) rolesCommand() *cobra.Command {
+	return look(s, "roles", "Who has which share of the cluster", cobra.NoArgs,
+		func(cmd *cobra.Command, c *client.Client, _ []string) ([]api.Role, error) {
+			return c.Roles(cmd.Context())
+		},
+		func(p *view.Page, list []api.Role) { p.Roles(list) })
+}
+
+func (s *shell) nodeCommand() *cobra.Command {
+	c := &cobra.Command{Use: "node", Short: "Look at nodes, or forget one"}
+	c.AddCommand(look(s, "ls", "List nodes", cobra.NoArgs,
+		func(cmd *cobra.Command, c *client.Client, _ []string) ([]api.Node, error) {
+			return c.Nodes(cmd.Context())
+		},
+		func(p *view.Page, list []api.Node) { p.Nodes(list) }))
+	type detail struct {
+		*api.Node
+		On []spec.AllocationView `json:"on"`
+	}
+	c.AddCommand(look(s, "show NODE", "One node, its attributes and what runs on it", cobra.ExactArgs(1),
+		func(cmd *cobra.Command, c *client.Client, args []string) (detail, error) {
+			n, err := c.Node(cmd.Context(), spec.NodeID(args[0]))
+			if err != nil {
+				return detail{}, err
+			}
+			on, err := c.Allocations(cmd.Context(), client.AllocationFilter{Node: n.ID})
+			return detail{n, on}, err
+		}, func(p *view.Page, d detail) { p.Node(d.Node, d.On) }))
+	c.AddCommand(look(s, "remove NODE", "Forget a node; its allocations count as lost", cobra.ExactArgs(1),
+		func(cmd *cobra.Command, c *client.Client, args []string) (*api.Applied, error) {
+			return c.RemoveNode(cmd.Context(), spec.NodeID(args[0]))
+		}, func(p *view.Page, _ *api.Applied) { p.Line("Removed.") }))
+	return c
+}
+
+func (s *shell) explainCommand() *cobra.Command {
+	return look(s, "explain WHAT", "Why a slot, allocation, app or node is as it is, and its story", cobra.ExactArgs(1),
+		func(cmd *cobra.Command, c *client.Client, args []string) (*api.Explanation, error) {
+			return c.Explain(cmd.Context(), args[0])
+		}, func(p *view.Page, e *api.Explanation) { p.Explanation(e) })
+}
+
+func (s *shell) whyCommand() *cobra.Command {
+	return look(s, "why [APP]", "What has no place, or is held, and what would change that", cobra.MaximumNArgs(1),
+		func(cmd *cobra.Command, c *client.Client, args []string) ([]api.BlockedApp, error) {
+			list, err := c.Blocked(cmd.Context())
+			if err != nil || len(args) == 0 {
+				return list, err
+			}
+			var one []api.BlockedApp
+			for _, b := range list {
+				if string(b.App) == args[0] {
+					one = append(one, b)
+				}
+			}
+			return one, nil
+		}, func(p *view.Page, list []api.BlockedApp) { p.BlockedApps(list) })
+}
+
+func (s *shell) eventsCommand() *cobra.Command {
+	var follow bool
+	var tail int
+	c := &cobra.Command{Use: "events [SUBJECT]", Short: "The story as it happened", Args: cobra.MaximumNArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		c, err := s.client()
+		if err != nil {
+			return err
+		}
+		filter := client.EventFilter{Follow: follow, Tail: tail}
+		if len(args) == 1 {
+			filter.Subject = args[0]
+		}
+		p := s.page()
+		return c.Events(cmd.Context(), filter, func(e api.Event) error {
+			if s.json {
+				return s.printLine(e)
+			}
+			p.Event(&e.Event)
+			return nil
+		})
+	}}
+	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on as it happens")
+	c.Flags().IntVar(&tail, "tail", 50, "past events to begin with")
+	return c
+}
+
+func (s *shell) pluginCommand() *cobra.Command {
+	c := &cobra.Command{Use: "plugin", Short: "Look at plugins"}
+	c.AddCommand(look(s, "list", "List the plugins of the followed revision and how they are", cobra.NoArgs,
+		func(cmd *cobra.Command, c *client.Client, _ []string) ([]api.Plugin, error) {
+			return c.Plugins(cmd.Context())
+		},
+		func(p *view.Page, list []api.Plugin) { p.Plugins(list) }))
+	return c
+}
+
+// target finds the allocation that a person means: by its ID, its slot, or the only (or first healthy) one of an app.
+func (s *shell) target(cmd *cobra.Command, c *client.Client, what string) (spec.AllocationID, error) {
+	id := spec.AllocationID(what)
+	if _, _, err := id.Parse(); err == nil && !strings.Contains(what, "/") {
+		if _, err := c.Allocation(cmd.Context(), id); err == nil {
+			return id, nil
+		}
+	}
+	app := what
+	slot, err := spec.ParseSlot(what)
+	if err == nil {
+		app = string(slot.App)
+	}
+	list, listErr := c.Allocations(cmd.Context(), client.AllocationFilter{App: spec.AppName(app), Ended: true})
+	if listErr != nil {
+		return "", listErr
+	}
+	best := -1
+	for i := range list {
+		if string(list[i].App) != app || err == nil && list[i].Slot != slot {
+			continue
+		}
+		if best < 0 || better(&list[i], &list[best]) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return "", fmt.Errorf("nothing is called %q: name an allocation, a slot such as shop/web[3], or an app; stowage ps lists them", what)
+	}
+	return list[best].ID, nil
+}
+
+// better prefers what has not ended, then what is newer.
+func better(a, b *spec.AllocationView) bool {
+	if a.State.Terminal() != b.State.Terminal() {
+		return b.State.Terminal()
+	}
+	return a.Generation > b.Generation
+}
+
+func (s *shell) logsCommand() *cobra.Command {
+	var filter client.LogFilter
+	c := &cobra.Command{Use: "logs WHAT", Short: "Output of a task: of an allocation, a slot such as shop/web[3], or an app", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := s.client()
+			if err != nil {
+				return err
+			}
+			id, err := s.target(cmd, c, args[0])
+			if err != nil {
+				return err
+			}
+			return c.Logs(cmd.Context(), id, filter, s.Stdout, s.Stderr)
+		}}
+	c.Flags().BoolVarP(&filter.Follow, "follow", "f", false, "go on as it comes")
+	c.Flags().IntVar(&filter.Tail, "tail", 100, "last lines to begin with; -1: all there is")
+	c.Flags().StringVar((*string)(&filter.Task), "task", "", "whose output; without it, the only main task's")
+	c.Flags().StringVar(&filter.Stream, "stream", "", "stdout or stderr; without it, both")
+	return c
+}

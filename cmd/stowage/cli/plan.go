@@ -1,0 +1,246 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/stowage/stowage/cmd/stowage/view"
+	"github.com/stowage/stowage/master/api"
+	"github.com/stowage/stowage/spec"
+)
+
+func (s *shell) planCommand() *cobra.Command {
+	var ref, out string
+	var detailed, all bool
+	c := &cobra.Command{Use: "plan [FOLDER]", Short: "Show what a commit, or the files before you, would do", Args: cobra.MaximumNArgs(1),
+		Long: "Without an argument: what the commit at the head of the followed branch would do now.\nWith a folder: the same for the files in it, committed or not. Such a plan is never applied, only shown.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			plan, err := s.makePlan(cmd.Context(), ref, args)
+			if err != nil {
+				return err
+			}
+			if out != "" {
+				if err := savePlan(out, plan); err != nil {
+					return err
+				}
+			}
+			apply := ""
+			if len(args) == 0 && ref == "" && plan.Summary.Changes() > 0 {
+				apply = s.applyHint(cmd.Context(), plan)
+			}
+			if err := s.print(plan, func(p *view.Page) { p.Plan(plan, view.PlanOptions{All: all, Apply: apply}) }); err != nil {
+				return err
+			}
+			if detailed && plan.Summary != (spec.Summary{}) {
+				return exitCode(exitChanges)
+			}
+			return nil
+		}}
+	c.Flags().StringVar(&ref, "ref", "", "plan this branch, tag or commit")
+	c.Flags().StringVar(&out, "out", "", "also write the plan to this file, for stowage apply FILE")
+	c.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit with 0 for no changes, 2 for changes, 1 for an error")
+	c.Flags().BoolVar(&all, "all", false, "long lists in full")
+	return c
+}
+
+func (s *shell) makePlan(ctx context.Context, ref string, args []string) (*spec.Plan, error) {
+	client, err := s.client()
+	if err != nil {
+		return nil, err
+	}
+	if len(args) == 0 {
+		if ref == "" {
+			return client.PendingPlan(ctx)
+		}
+		return client.PlanRef(ctx, ref)
+	}
+	if ref != "" {
+		return nil, errors.New("plan either a folder or a --ref, not both")
+	}
+	if err := mustBeFolder(args[0]); err != nil {
+		return nil, err
+	}
+	return client.PlanTree(ctx, os.DirFS(args[0]))
+}
+
+// applyHint is the command that approves the plan, if it is one that waits.
+func (s *shell) applyHint(ctx context.Context, plan *spec.Plan) string {
+	client, err := s.client()
+	if err != nil {
+		return ""
+	}
+	if st, err := client.Status(ctx); err == nil && st.Pending != nil && st.Pending.Plan == plan.ID {
+		return "stowage apply " + string(plan.ID)
+	}
+	return ""
+}
+
+func savePlan(path string, plan *spec.Plan) error {
+	data, err := json.MarshalIndent(plan, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, append(data, '\n'), 0o644); err != nil {
+		return fmt.Errorf("save plan: %w", err)
+	}
+	return nil
+}
+
+func (s *shell) applyCommand() *cobra.Command {
+	var exact, wait bool
+	c := &cobra.Command{Use: "apply [PLAN | FILE]", Short: "Approve the plan that waits", Args: cobra.MaximumNArgs(1),
+		Long: "Approves a plan: the one that waits, one by its ID, or one from a file of stowage plan --out.\nThe same changes or fewer may then go to other nodes than planned. With --exact nothing may differ.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			request := api.ApplyRequest{Mode: "bounded"}
+			if exact {
+				request.Mode = "exact"
+			}
+			if len(args) == 1 {
+				if err := applyArgument(args[0], &request); err != nil {
+					return err
+				}
+			}
+			client, err := s.client()
+			if err != nil {
+				return err
+			}
+			if len(args) == 0 {
+				st, err := client.Status(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if st.Pending == nil {
+					return s.print(api.Applied{NoOp: true}, func(p *view.Page) { p.Line("No plan waits for approval.") })
+				}
+				request.ID = st.Pending.Plan
+			}
+			applied, err := client.Apply(cmd.Context(), request)
+			if err != nil {
+				return err
+			}
+			if err := s.print(applied, func(p *view.Page) { applyWords(p, applied) }); err != nil || !wait || applied.NoOp {
+				return err
+			}
+			return s.follow(cmd.Context(), client, applied.Plan)
+		}}
+	c.Flags().BoolVar(&exact, "exact", false, "refuse if anything that the plan rests on has moved")
+	c.Flags().BoolVar(&wait, "wait", false, "show progress until everything runs as planned")
+	return c
+}
+
+func applyArgument(arg string, request *api.ApplyRequest) error {
+	if strings.HasPrefix(arg, "p-") {
+		request.ID = spec.PlanID(arg)
+		return nil
+	}
+	data, err := os.ReadFile(arg)
+	if err != nil {
+		return fmt.Errorf("read plan: %w: name a plan by its ID (p-…) or a file of stowage plan --out", err)
+	}
+	request.Plan = new(spec.Plan)
+	if err := json.Unmarshal(data, request.Plan); err != nil || request.Plan.ID == "" {
+		return fmt.Errorf("read plan: %s is no plan as stowage plan --out writes it", arg)
+	}
+	return nil
+}
+
+func applyWords(p *view.Page, applied *api.Applied) {
+	switch {
+	case applied.NoOp:
+		p.Line("That plan was applied already: nothing to do.")
+	case applied.Plan != nil:
+		p.Line("Plan %s applied: commit %s is followed.", applied.Plan.ID, applied.Plan.Commit.Short())
+	default:
+		p.Line("Applied.")
+	}
+}
+
+func (s *shell) showCommand() *cobra.Command {
+	var all bool
+	c := &cobra.Command{Use: "show PLAN", Short: "Show a plan that waits or was applied", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		client, err := s.client()
+		if err != nil {
+			return err
+		}
+		plan, err := client.Plan(cmd.Context(), spec.PlanID(args[0]))
+		if err != nil {
+			return err
+		}
+		return s.print(plan, func(p *view.Page) { p.Plan(plan, view.PlanOptions{All: all}) })
+	}}
+	c.Flags().BoolVar(&all, "all", false, "long lists in full")
+	return c
+}
+
+func (s *shell) historyCommand() *cobra.Command {
+	return &cobra.Command{Use: "history", Short: "Revisions that were followed, newest first", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		client, err := s.client()
+		if err != nil {
+			return err
+		}
+		list, err := client.History(cmd.Context())
+		if err != nil {
+			return err
+		}
+		return s.print(list, func(p *view.Page) { p.History(list) })
+	}}
+}
+
+func (s *shell) diffCommand() *cobra.Command {
+	return &cobra.Command{Use: "diff PLAN PLAN", Short: "What differs between two plans", Args: cobra.ExactArgs(2), RunE: func(cmd *cobra.Command, args []string) error {
+		client, err := s.client()
+		if err != nil {
+			return err
+		}
+		d, err := client.Diff(cmd.Context(), spec.PlanID(args[0]), spec.PlanID(args[1]))
+		if err != nil {
+			return err
+		}
+		return s.print(d, func(p *view.Page) { p.Diff(d) })
+	}}
+}
+
+func (s *shell) rollbackCommand() *cobra.Command {
+	return &cobra.Command{Use: "rollback COMMIT", Short: "Follow an older commit until a newer one arrives", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		client, err := s.client()
+		if err != nil {
+			return err
+		}
+		applied, err := client.Rollback(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		return s.print(applied, func(p *view.Page) {
+			if applied.NoOp {
+				p.Line("That commit is followed already.")
+				return
+			}
+			p.Line("Following %s until a newer commit arrives; stowage resume goes back to the head of the branch.", args[0])
+		})
+	}}
+}
+
+func (s *shell) resumeCommand() *cobra.Command {
+	return &cobra.Command{Use: "resume", Short: "Follow the head of the branch again after a rollback", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		client, err := s.client()
+		if err != nil {
+			return err
+		}
+		applied, err := client.Resume(cmd.Context())
+		if err != nil {
+			return err
+		}
+		return s.print(applied, func(p *view.Page) {
+			if applied.NoOp {
+				p.Line("The head of the branch is followed already.")
+				return
+			}
+			p.Line("Following the branch again.")
+		})
+	}}
+}

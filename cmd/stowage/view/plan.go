@@ -1,0 +1,316 @@
+package view
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/stowage/stowage/spec"
+)
+
+// foldAfter is how many changes of one app are printed before the rest is counted.
+const foldAfter = 12
+
+// symbols of the kinds of change, in the order of the legend.
+var symbols = []struct {
+	kind         spec.ChangeKind
+	symbol, word string
+	colour       string
+}{
+	{spec.ChangeStart, "+", "start", green},
+	{spec.ChangeUpdate, "~", "update in place", yellow},
+	{spec.ChangeReplace, "±", "replace", yellow},
+	{spec.ChangeStop, "-", "stop", red},
+	{spec.ChangeMove, ">", "move", blue},
+	{spec.ChangeBlocked, "!", "blocked", red},
+}
+
+func (p *Page) symbol(kind spec.ChangeKind) string {
+	for _, s := range symbols {
+		if s.kind == kind {
+			return p.paint(s.colour, s.symbol)
+		}
+	}
+	return " "
+}
+
+// PlanOptions say how a plan is printed.
+type PlanOptions struct {
+	All   bool   // long lists in full
+	Apply string // the command that would approve it, as the last line; "" for none
+}
+
+// Plan prints a plan as a person wants to see it. One without changes is one line.
+func (p *Page) Plan(plan *spec.Plan, o PlanOptions) {
+	if plan.Summary == (spec.Summary{}) && len(plan.Apps) == 0 && len(plan.Guards) == 0 {
+		p.Line("No changes. %s is what runs.", commitWords(plan))
+		return
+	}
+	p.planHead(plan)
+	for i := range plan.Apps {
+		p.appPlan(&plan.Apps[i], o)
+	}
+	p.planFoot(plan)
+	for _, g := range plan.Guards {
+		p.Line("")
+		p.Line("%s %s: %s", p.paint(red, "!"), g.Rule, g.Detail)
+	}
+	p.Line("")
+	p.Line("%s", p.paint(bold, "Plan: "+summary(plan.Summary)))
+	if o.Apply != "" {
+		p.Line("  %s", o.Apply)
+	}
+}
+
+func commitWords(plan *spec.Plan) string {
+	if plan.Commit == "" {
+		return "The working tree"
+	}
+	return "Commit " + plan.Commit.Short()
+}
+
+func (p *Page) planHead(plan *spec.Plan) {
+	head := p.paint(bold, "Plan "+string(plan.ID))
+	if plan.Commit == "" {
+		head += "   working tree"
+	} else {
+		head += "   commit " + plan.Commit.Short()
+	}
+	if plan.Subject != "" {
+		head += fmt.Sprintf(" %q", plan.Subject)
+	}
+	if plan.Signed {
+		head += " (signed)"
+	}
+	if plan.Base.Commit != "" && plan.Base.Commit != plan.Commit {
+		head += "   following " + plan.Base.Commit.Short()
+		if plan.Base.Behind > 0 {
+			head += ", " + plural(plan.Base.Behind, "commit") + " behind"
+		}
+	}
+	p.Line("%s", head)
+	used := map[spec.ChangeKind]bool{}
+	for i := range plan.Apps {
+		used[plan.Apps[i].Action] = true
+		for _, c := range plan.Apps[i].Changes {
+			used[c.Kind] = true
+		}
+		if plan.Apps[i].Blocked != nil {
+			used[spec.ChangeBlocked] = true
+		}
+	}
+	var legend []string
+	for _, s := range symbols {
+		if used[s.kind] {
+			legend = append(legend, p.paint(s.colour, s.symbol)+" "+s.word)
+		}
+	}
+	if len(legend) > 0 {
+		p.Line("")
+		p.Line("  %s", strings.Join(legend, "   "))
+	}
+}
+
+func summary(s spec.Summary) string {
+	parts := []string{strconv.Itoa(s.Start) + " to start"}
+	if s.Update > 0 {
+		parts = append(parts, strconv.Itoa(s.Update)+" to update in place")
+	}
+	parts = append(parts, strconv.Itoa(s.Replace)+" to replace", strconv.Itoa(s.Stop)+" to stop")
+	if s.Move > 0 {
+		parts = append(parts, strconv.Itoa(s.Move)+" to move")
+	}
+	parts = append(parts, strconv.Itoa(s.Blocked)+" blocked")
+	return strings.Join(parts, ", ") + "."
+}
+
+func (p *Page) appPlan(a *spec.AppPlan, o PlanOptions) {
+	p.Line("")
+	head := fmt.Sprintf("  %s app %q", p.symbol(a.Action), a.App)
+	for _, f := range a.Fields {
+		if f.Path == "count" && f.From != "" {
+			head += fmt.Sprintf("   count %s → %s", f.From, f.To)
+		}
+	}
+	p.placed(head, position(a.Pos))
+	if a.Held != "" {
+		p.Line("      %s %s", p.paint(yellow, "held:"), a.Held)
+	}
+	for _, f := range a.Fields {
+		p.field(&f)
+	}
+	for _, s := range a.Steps {
+		p.Line("      %s", s)
+	}
+	for _, s := range a.Stay {
+		p.Line("        %s", stay(a.App, &s, o.All))
+	}
+	p.changes(a.Changes, o)
+	if a.Blocked != nil {
+		p.blocked(a.Blocked, "      ")
+	}
+}
+
+// placed prints a line with a position at its right edge.
+func (p *Page) placed(text, place string) {
+	right := 76
+	if p.Width > 0 {
+		right = min(right, p.Width)
+	}
+	space := max(2, right-width(text)-width(place))
+	p.Line("%s%s%s", text, strings.Repeat(" ", space), p.paint(dim, place))
+}
+
+func position(at spec.Pos) string {
+	if at.File == "" {
+		return ""
+	}
+	return at.File + ":" + strconv.Itoa(at.Line)
+}
+
+func (p *Page) field(f *spec.FieldChange) {
+	var change string
+	switch {
+	case f.From == "":
+		change = fmt.Sprintf("%s %s   %s", p.paint(green, "+"), f.Path, f.To)
+	case f.To == "":
+		change = fmt.Sprintf("%s %s   %s", p.paint(red, "-"), f.Path, f.From)
+	default:
+		change = fmt.Sprintf("%s %s   %s → %s", p.paint(yellow, "~"), f.Path, f.From, f.To)
+	}
+	text := "      " + change
+	if f.Effect != "" {
+		text = pad(text, 51) + "  " + p.paint(dim, "# "+f.Effect)
+	}
+	p.Line("%s", text)
+}
+
+func stay(app spec.AppName, s *spec.SlotRange, all bool) string {
+	slots := fmt.Sprintf("%s[%d]", app, s.First)
+	verb := "stays on"
+	if s.Last > s.First {
+		slots = fmt.Sprintf("%s[%d..%d]", app, s.First, s.Last)
+		verb = "stay on"
+	}
+	names := make([]string, 0, len(s.Nodes))
+	for i, n := range s.Nodes {
+		if i == foldAfter && !all {
+			names = append(names, fmt.Sprintf("… %d more", len(s.Nodes)-i))
+			break
+		}
+		names = append(names, string(n))
+	}
+	return pad(slots, 16) + "  " + verb + "  " + strings.Join(names, " ")
+}
+
+func (p *Page) changes(changes []spec.Change, o PlanOptions) {
+	shown, last := 0, ""
+	for i := range changes {
+		c := &changes[i]
+		if c.Kind == spec.ChangeStay || c.Kind == spec.ChangeBlocked {
+			continue
+		}
+		if shown == foldAfter && !o.All {
+			p.Line("        … and %d more (--all shows them)", len(changes)-i)
+			return
+		}
+		shown++
+		p.Line("      %s %s  %s", p.symbol(c.Kind), pad(c.Slot.String(), 16), p.change(c))
+		if reason := p.why(c); reason != last && reason != "" {
+			p.Line("          %s", p.paint(dim, "# "+reason))
+			last = reason
+		}
+		for _, v := range c.Victims {
+			p.Line("          %s preempts %s (priority %d)", p.paint(red, "-"), v.ID, v.Priority)
+		}
+	}
+}
+
+// change says where a slot goes, how good that place is and when.
+func (p *Page) change(c *spec.Change) string {
+	var where string
+	switch {
+	case c.Kind == spec.ChangeStop:
+		where = "on " + string(c.From)
+	case c.From == "" || c.From == c.Node && c.Kind != spec.ChangeMove:
+		where = "→ " + string(c.Node)
+	default:
+		where = string(c.From) + " → " + string(c.Node)
+	}
+	if c.Kind == spec.ChangeUpdate {
+		where = "on " + string(c.Node)
+	}
+	text := pad(where, 10)
+	if s := c.Score; s != nil {
+		text += "  " + hundredths(s.Total)
+		if s.Next != "" {
+			text += fmt.Sprintf(" (next %s %s", s.Next, hundredths(s.NextAt))
+			if s.NextWhy != "" {
+				text += ": " + s.NextWhy
+			}
+			text += ")"
+		}
+	}
+	for _, port := range c.Ports {
+		text += fmt.Sprintf("  %s :%d", port.Name, port.Number)
+	}
+	if c.Canary {
+		text += "  canary"
+	}
+	return text
+}
+
+func hundredths(m spec.Milli) string { return fmt.Sprintf("%.2f", float64(m)/1000) }
+
+// why gives the reason of a change, and what it waits for.
+func (p *Page) why(c *spec.Change) string {
+	reason := c.Reason
+	if !c.Now && c.After != "" {
+		if reason != "" {
+			reason += "; "
+		}
+		reason += c.After
+	}
+	return reason
+}
+
+// blocked prints what stands in the way of slots and how to get it out of it.
+func (p *Page) blocked(b *spec.Blocked, indent string) {
+	p.Line("%s%s %d of %d %s", indent, p.paint(red, "!"), len(b.Slots), b.Of, map[bool]string{true: "does not fit", false: "do not fit"}[len(b.Slots) == 1])
+	for _, r := range b.Reasons {
+		text := r.Rule
+		if r.Nodes > 0 {
+			text = plural(r.Nodes, "node") + ": " + r.Rule
+		}
+		if r.Detail != "" {
+			text += " (" + r.Detail + ")"
+		}
+		p.Line("%s    %s", indent, text)
+	}
+	if len(b.Fix) > 0 {
+		p.Line("%s    would fit with %s", indent, strings.Join(b.Fix, ", or "))
+	}
+	if b.After != 0 {
+		p.Line("%s    tried again at %s", indent, b.After.Std().Format("15:04:05"))
+	}
+}
+
+func (p *Page) planFoot(plan *spec.Plan) {
+	c := &plan.Capacity
+	if c.Total.CPU > 0 && c.Total.Memory > 0 {
+		p.Line("")
+		p.Line("  capacity   cpu %s → %s   memory %s → %s   largest task that still fits: %s cpu / %s",
+			percent(int64(c.Before.CPU), int64(c.Total.CPU)), percent(int64(c.After.CPU), int64(c.Total.CPU)),
+			percent(int64(c.Before.Memory), int64(c.Total.Memory)), percent(int64(c.After.Memory), int64(c.Total.Memory)),
+			c.Largest.CPU, c.Largest.Memory)
+	}
+	if f := plan.Failure; f != nil && f.Displaced > 0 {
+		rest := "all fit elsewhere"
+		if f.Homeless > 0 {
+			rest = fmt.Sprintf("%d of them fit nowhere else", f.Homeless)
+		}
+		p.Line("  if a node fails   worst %s: %s displaced, %s", f.Node, plural(f.Displaced, "allocation"), rest)
+	}
+}
+
+func percent(part, whole int64) string { return fmt.Sprintf("%d %%", (part*100+whole/2)/whole) }

@@ -1,0 +1,167 @@
+package view
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/stowage/stowage/master/api"
+	"github.com/stowage/stowage/spec"
+)
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// Status prints how the cluster is, on one page. Diagnostics of a refused revision are printed by the caller.
+func (p *Page) Status(s *api.Status) {
+	name := s.Cluster
+	if name == "" {
+		name = "(no revision yet)"
+	}
+	p.Line("%s   master %s, %s", p.paint(bold, "Cluster "+name), s.Version, phaseWords(s))
+	if f := s.Follows; f != nil {
+		p.pairs([][2]string{{"follows", fmt.Sprintf("%s %q, %s ago", f.Commit.Short(), f.Subject, p.Age(f.Time))}})
+		if f.Left != "" {
+			p.pairs([][2]string{{"rolled back", "from " + f.Left.Short() + "; stowage resume follows the branch again"}})
+		}
+	}
+	source := s.Source.URL
+	if s.Source.Branch != "" {
+		source += " branch " + s.Source.Branch
+	}
+	source += ", reached " + p.Age(s.Source.Contact)
+	if p.Age(s.Source.Contact) != "now" && s.Source.Contact != 0 {
+		source += " ago"
+	}
+	p.pairs([][2]string{{"source", source}})
+	if s.Source.Error != "" {
+		p.Line("  %s %s", p.paint(red, "source:"), s.Source.Error)
+	}
+	n := s.Nodes
+	p.pairs([][2]string{{"nodes", fmt.Sprintf("%d ready, %d draining, %d drained, %d unknown, %d down", n.Ready, n.Draining, n.Drained, n.Unknown, n.Down)}})
+	w := s.Work
+	p.pairs([][2]string{{"work", fmt.Sprintf("%s, %s: %d running, %d healthy, %d blocked", plural(w.Apps, "app"), plural(w.Allocations, "allocation"), w.Running, w.Healthy, w.Blocked)}})
+	if s.Plan != nil && *s.Plan != (spec.Summary{}) {
+		p.pairs([][2]string{{"to do", summary(*s.Plan)}})
+	}
+	if s.Pending != nil {
+		p.Line("")
+		p.Line("%s %s waits for approval (%s): %s", p.paint(yellow, "Plan"), s.Pending.Plan, s.Pending.Why, summary(s.Pending.Summary))
+		p.Line("  stowage show %s    stowage apply %s", s.Pending.Plan, s.Pending.Plan)
+	}
+	for i, problem := range s.Problems {
+		if i == 0 {
+			p.Line("")
+		}
+		p.Line("%s %s: %s", p.paint(red, "!"), problem.Subject, problem.What)
+		if problem.Remedy != "" {
+			p.Line("    %s", problem.Remedy)
+		}
+	}
+	if s.Refused != nil {
+		p.Line("")
+		p.Line("%s commit %s %q is not used; the last good revision stays", p.paint(red, "!"), s.Refused.Commit.Short(), s.Refused.Subject)
+	}
+}
+
+func phaseWords(s *api.Status) string {
+	if s.Waiting != "" {
+		return string(s.Phase) + ": " + s.Waiting
+	}
+	return string(s.Phase)
+}
+
+// Explanation prints why something is as it is.
+func (p *Page) Explanation(e *api.Explanation) {
+	p.Line("%s", p.paint(bold, e.Subject))
+	if a := e.Allocation; a != nil {
+		p.pairs([][2]string{{"allocation", string(a.ID)}, {"node", string(a.Node)}, {"state", p.stateWord(a)}, {"since", p.Age(a.Since)},
+			{"reason", a.Reason}, {"placed", a.Why}, {"stopped", a.StopReason}, {"commit", a.Commit.Short()}, {"ports", portWords(a.Ports)}})
+		for i := range a.Tasks {
+			p.task(&a.Tasks[i])
+		}
+	}
+	if c := e.Change; c != nil && c.Score != nil {
+		p.Line("  %s  %s of %s by plan %s", pad("score", 10), hundredths(c.Score.Total), plural(c.Score.Feasible, "feasible node"), e.Plan)
+		for _, part := range c.Score.Parts {
+			p.Line("    %s  %s", pad(part.Name, 20), hundredths(part.Value))
+		}
+		if c.Score.Next != "" {
+			p.Line("    next best %s with %s: %s", c.Score.Next, hundredths(c.Score.NextAt), c.Score.NextWhy)
+		}
+	}
+	if e.Held != "" {
+		p.Line("  held: %s", e.Held)
+	}
+	if r := e.Rollout; r != nil {
+		p.pairs([][2]string{{"rollout", string(r.State) + " to " + string(r.Target)}, {"", r.Reason}})
+	}
+	if e.Next != nil {
+		p.pairs([][2]string{{"next", string(e.Next.Kind) + ": " + p.why(e.Next)}})
+	}
+	if e.Blocked != nil {
+		p.blocked(e.Blocked, "  ")
+	}
+	if len(e.Story) > 0 {
+		p.Line("")
+		p.Line("%s", p.paint(bold, "Story"))
+		for i := range e.Story {
+			p.Event(&e.Story[i])
+		}
+	}
+}
+
+func (p *Page) task(t *spec.TaskStatus) {
+	text := fmt.Sprintf("  %s  %s", pad("task", 10), t.Name)
+	if t.Pid != 0 {
+		text += fmt.Sprintf(", pid %d", t.Pid)
+	}
+	text += ", " + string(t.State)
+	if t.Restarts > 0 {
+		text += ", " + plural(t.Restarts, "restart")
+	}
+	if t.Reason != "" {
+		text += ": " + t.Reason
+	}
+	p.Line("%s", text)
+	for _, c := range t.Checks {
+		word := p.paint(green, "passes")
+		if !c.Passing {
+			word = p.paint(red, "fails")
+		}
+		p.Line("    check %s %s  %s", c.Check, word, c.Output)
+	}
+}
+
+// Diff prints what differs between two plans.
+func (p *Page) Diff(d *api.Diff) {
+	if len(d.Only)+len(d.New)+len(d.Changed) == 0 {
+		p.Line("%s and %s do the same.", d.From, d.To)
+		return
+	}
+	for _, line := range d.Only {
+		p.Line("%s %s", p.paint(red, "-"), line)
+	}
+	for _, line := range d.New {
+		p.Line("%s %s", p.paint(green, "+"), line)
+	}
+	for _, line := range d.Changed {
+		p.Line("%s %s", p.paint(yellow, "~"), line)
+	}
+}
+
+// BlockedApps prints what has no place, or is held, and why.
+func (p *Page) BlockedApps(list []api.BlockedApp) {
+	if len(list) == 0 {
+		p.Line("Nothing is blocked and nothing is held.")
+	}
+	for i := range list {
+		b := &list[i]
+		p.placed(fmt.Sprintf("%s app %q", p.paint(red, "!"), b.App), position(b.Pos))
+		if b.Held != "" {
+			p.Line("    held: %s", b.Held)
+		}
+		if b.Blocked != nil {
+			p.blocked(b.Blocked, "    ")
+		}
+	}
+}
