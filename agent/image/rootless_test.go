@@ -37,6 +37,9 @@ func TestWithoutRoot(t *testing.T) {
 	if err := os.WriteFile(binary, data, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Chmod(binary, 0o755); err != nil { // whatever the umask
+		t.Fatal(err)
+	}
 	if err := os.Mkdir(home, 0o700); err != nil {
 		t.Fatal(err)
 	}
