@@ -45,6 +45,7 @@ func (s settings) server(name spec.AppName, count int, more []string) *spec.App 
 		"--bind", "${node.address}", "--port", "${port." + portName + "}", "--protected-mode", "no",
 		"--maxmemory", strconv.FormatInt(int64(s.memory), 10), "--maxmemory-policy", s.eviction,
 		"--dir", dataFolder, "--save", "", "--appendonly", appendonly,
+		"--repl-diskless-sync-delay", "0", // Redis would wait five seconds for more replicas before it sends the first its data
 	}, more...)
 	return &spec.App{
 		Name:    name,
