@@ -53,5 +53,8 @@ func (j *Journal) Snapshot() error {
 	case errors.Is(err, raft.ErrRaftShutdown):
 		return fmt.Errorf("take snapshot: %w", ErrClosed)
 	}
+	if failed := j.snaps.whyFailed(); failed != nil {
+		err = failed
+	}
 	return fmt.Errorf("take snapshot: %w", diskError(err))
 }

@@ -351,6 +351,37 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// A snapshot that finds no room is told, leaves nothing behind, and succeeds once there is room.
+func TestSnapshotOnFullDisk(t *testing.T) {
+	dir, limit := fullDisk(t, 8<<20)
+	m := &list{}
+	j := open(t, Config{Dir: dir + "/journal", ID: "a", Machine: m, SegmentBytes: 1 << 20, MinFree: -1})
+	lead(t, j)
+	for i := range 10 {
+		if err := j.Append(t.Context(), fmt.Appendf(nil, "%d %s", i, strings.Repeat("s", 50_000))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := limit(true); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Snapshot(); !errors.Is(err, ErrFull) {
+		t.Errorf("snapshot: %v", err)
+	}
+	if left, err := os.ReadDir(dir + "/journal/snapshots"); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	if err := limit(false); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Snapshot(); err != nil {
+		t.Errorf("snapshot with room again: %v", err)
+	}
+	if n, err := os.ReadDir(dir + "/journal/snapshots"); err != nil || len(n) != 1 {
+		t.Errorf("snapshots: %v, %v", n, err)
+	}
+}
+
 // A full disk at Open is told as such, and is no damage.
 func TestOpenOnFullDisk(t *testing.T) {
 	dir, limit := fullDisk(t, 2<<20)

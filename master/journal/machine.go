@@ -149,7 +149,8 @@ func (c *capture) Persist(sink raft.SnapshotSink) error {
 		err = w.Flush()
 	}
 	if err != nil {
-		return errors.Join(diskError(err), sink.Cancel())
+		sink.Cancel() // the error that counts is the one before
+		return diskError(err)
 	}
 	if err := sink.Close(); err != nil {
 		return diskError(err)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
@@ -21,10 +22,26 @@ const startAnew = "put back a backup of the directory, or move it away: the mast
 // the log cannot continue.
 type snapshots struct {
 	*raft.FileSnapshotStore
-	dir     string
-	log     *segments
+	dir string
+	log *segments
+
+	mu      sync.Mutex
 	damaged error // of the last snapshot that could not be read
+	failed  error // of the last snapshot that could not be written; the library passes on its text only
 }
+
+// note keeps the error of a snapshot that could not be written, and returns it.
+func (s *snapshots) note(err error) error {
+	err = diskError(err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed = err
+	return err
+}
+
+// whyDamaged returns why a snapshot could not be read, whyFailed why one could not be written.
+func (s *snapshots) whyDamaged() error { s.mu.Lock(); defer s.mu.Unlock(); return s.damaged }
+func (s *snapshots) whyFailed() error  { s.mu.Lock(); defer s.mu.Unlock(); return s.failed }
 
 func openSnapshots(dir string, log *segments, logger hclog.Logger) (*snapshots, error) {
 	if err := removeHalfSnapshots(dir); err != nil {
@@ -54,8 +71,11 @@ func (s *snapshots) spare() (uint64, error) {
 func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	m, r, err := s.FileSnapshotStore.Open(id)
 	if err != nil {
-		s.damaged = fmt.Errorf("%w: snapshot %s: %w", ErrDamaged, filepath.Join(s.dir, id), err)
-		return nil, nil, s.damaged
+		err = fmt.Errorf("%w: snapshot %s: %w", ErrDamaged, filepath.Join(s.dir, id), err)
+		s.mu.Lock()
+		s.damaged = err
+		s.mu.Unlock()
+		return nil, nil, err
 	}
 	return m, r, nil
 }
@@ -101,9 +121,10 @@ func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, con
 	k, err := s.FileSnapshotStore.Create(version, index, term, conf, confIndex, trans)
 	if err != nil {
 		s.sweep(term, index)
-		return nil, diskError(err)
+		return nil, s.note(err)
 	}
-	return &sink{k, filepath.Join(s.dir, k.ID()+".tmp")}, nil
+	s.note(nil)
+	return &sink{k, s, filepath.Join(s.dir, k.ID()+".tmp")}, nil
 }
 
 // sweep removes what a Create that failed left behind.
@@ -117,13 +138,24 @@ func (s *snapshots) sweep(term, index uint64) {
 // sink removes its directory whenever it does not end well; the library's own leaves it on a full disk.
 type sink struct {
 	raft.SnapshotSink
-	tmp string
+	store *snapshots
+	tmp   string
+}
+
+// Write adds to the snapshot.
+func (k *sink) Write(p []byte) (int, error) {
+	n, err := k.SnapshotSink.Write(p)
+	if err != nil {
+		err = k.store.note(err)
+	}
+	return n, err
 }
 
 // Close makes the snapshot count.
 func (k *sink) Close() error {
 	err := k.SnapshotSink.Close()
 	if err != nil {
+		err = k.store.note(err)
 		os.RemoveAll(k.tmp)
 	}
 	return err
