@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 
 	_ "github.com/opencontainers/cgroups/devices" // device rules fail without it
 	"github.com/opencontainers/runc/libcontainer"
@@ -76,8 +77,14 @@ func Seal() error {
 	return fmt.Errorf("execute sealed program: %w", err)
 }
 
-// ownMounts moves this thread into a mount namespace that still sees what the node mounts later, and shows the node nothing.
+// ownMounts moves this thread into a mount namespace that still sees what the node mounts later (volumes), and shows the node nothing.
+// For that the node's mounts have to be shared. Under systemd they are; elsewhere they are made so.
 func ownMounts() error {
+	if data, err := os.ReadFile("/proc/self/mountinfo"); err == nil && !rootShared(string(data)) {
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
+			return fmt.Errorf("share mounts of the node: %w", err)
+		}
+	}
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("make mount namespace: %w", err)
 	}
@@ -85,6 +92,18 @@ func ownMounts() error {
 		return fmt.Errorf("detach mount namespace: %w", err)
 	}
 	return nil
+}
+
+// rootShared reports whether mountinfo, as proc_pid_mountinfo(5) describes it, shows a root whose new mounts others see.
+func rootShared(mountinfo string) bool {
+	shared := false
+	for line := range strings.Lines(mountinfo) {
+		fields := strings.Fields(line)
+		if len(fields) > 6 && fields[4] == "/" {
+			shared = strings.HasPrefix(fields[6], "shared:") // the last one is on top
+		}
+	}
+	return shared
 }
 
 // checkStatic refuses a program that needs a dynamic linker: it is executed inside containers, whose roots have another one or none.

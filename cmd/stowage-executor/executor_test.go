@@ -84,10 +84,21 @@ func newNode(t testing.TB) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Errorf("remove test folder: %v", err)
+		}
+	})
 	// The mapped root of a user namespace has to get through it.
 	if err := os.Chmod(dir, 0o711); err != nil {
 		t.Fatal(err)
 	}
+	return startNode(t, dir)
+}
+
+// startNode is newNode in a folder that exists.
+func startNode(t testing.TB, dir string) *node {
+	t.Helper()
 	n := &node{t: t, dir: dir, parent: "stowage-test-" + filepath.Base(dir)}
 	n.client = executor.NewClient(n.socket())
 	n.start()
@@ -142,9 +153,6 @@ func (n *node) cleanup() {
 		n.t.Logf("executor said: %s", n.stderr)
 	}
 	n.sweep()
-	if err := os.RemoveAll(n.dir); err != nil {
-		n.t.Errorf("remove test folder: %v", err)
-	}
 }
 
 // sweep removes cgroups that are left, with the processes in them, and complains.
