@@ -258,8 +258,16 @@ func (j *Journal) Append(ctx context.Context, entries ...[]byte) error {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
-		return &AppendError{Unknown, ctx.Err()}
 	}
+	select {
+	case err := <-done:
+		return err
+	default:
+	}
+	if err := j.state.err(); err != nil {
+		return &AppendError{Unknown, err} // which is also what ended a leader's context
+	}
+	return &AppendError{Unknown, context.Cause(ctx)}
 }
 
 // ready tells whether an append can be tried.
