@@ -32,7 +32,7 @@ type Config struct {
 	Seed  uint64
 	Fresh bool // the cluster is new: an empty journal is not a lost one
 	// Audit, when set, sees every plan with its input, and what of it is carried out (nil: nothing). It changes nothing.
-	Audit func(in reconcile.Input, p spec.Plan, d *reconcile.Decision)
+	Audit func(in reconcile.Input, p spec.Plan, r reconcile.Report, d *reconcile.Decision)
 }
 
 // Core is the state machine of the leading master. It is not safe for use by several goroutines: one owns it.

@@ -32,7 +32,7 @@ func (c *Core) settle() {
 	c.nextPlan = c.report.Next
 	d := reconcile.Decide(in, c.plan, c.report, c.state.Generation+1)
 	if c.config.Audit != nil {
-		c.config.Audit(in, c.plan, &d)
+		c.config.Audit(in, c.plan, c.report, &d)
 	}
 	if !d.Empty() {
 		c.carryOut(d)
@@ -41,9 +41,9 @@ func (c *Core) settle() {
 
 // shadow plans without carrying anything out.
 func (c *Core) shadow(in reconcile.Input) spec.Plan {
-	plan, _ := reconcile.Plan(in)
+	plan, report := reconcile.Plan(in)
 	if c.config.Audit != nil {
-		c.config.Audit(in, plan, nil)
+		c.config.Audit(in, plan, report, nil)
 	}
 	return plan
 }

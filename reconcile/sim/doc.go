@@ -1,0 +1,49 @@
+// Package sim runs the real cores of master and agents in one process, in virtual time, under a script. It is how most
+// behaviour is tested, and how users rehearse a commit.
+//
+// # Scenarios
+//
+// A scenario is a txtar archive. Its comment is the script: one command a line (several with " · " between), "#" starts
+// a remark. The files under NAME/ are the repository at `commit NAME`.
+//
+//	nodes n[1-5] cpu=4 memory=8GiB disk=100GiB rack=r1    five nodes; n[01-80] counts with zeros; a number is a resource
+//	                                                      and an attribute, other values are attributes
+//	commit v1                      the next commit; the master follows as it would: auto applies, manual waits
+//	approve [exact]                the plan that waits, as it was first shown
+//	settle                         run until nothing changes any more (an error after 24 virtual hours)
+//	advance 30s                    run for so long
+//	crash n3, return n3            power off (tasks end, disks stay), and on again
+//	partition n3, heal n3          the link is cut; tasks run on
+//	agent-restart n3               the agent is killed and comes back; tasks run on
+//	freeze n3, thaw n3             the agent stands still
+//	reset n3                       the link breaks once, with all that is under way on it
+//	drain n3, undrain n3, remove n3
+//	exit shop/web[2] 1             whatever runs in that slot exits with 1, from now on
+//	unhealthy shop/web[2]          … fails its checks; healthy shop/web[2] takes either back
+//	start shop/web 5s              how long its tasks take to become healthy (1s); never: they do not
+//	run nightly 10m                how long the tasks of a batch app work (10s)
+//	restart shop/web, promote shop/web, rollback v1, resume
+//	leader-change                  another master leads, from the journal
+//	leader-freeze 20s              the master stands still
+//	lose-journal                   all masters and their disks are gone; a new one begins with nothing
+//	show allocations | nodes | apps | roles | blocked | plan | events
+//	expect allocations APP N       running and healthy ones
+//	expect completed APP N         of a batch app
+//	expect blocked APP N [TEXT]    slots without a place; TEXT is part of a rule that is named
+//	expect node NODE N             allocations on it that have not ended
+//	expect changes N, expect no-changes      of the plan of the newest commit, now
+//	expect rollout APP STATE, expect following NAME, expect waiting NAME, expect not-used NAME
+//	expect event TEXT [N]          N (at least one) lines of the story hold the text
+//	expect starts SLOT N           containers were started in that slot since the beginning, restarts included
+//	expect refused [TEXT]          the last request was, with this in its reason
+//
+// # What is simulated
+//
+// The cores are real; the rest is the shortest thing that behaves like it: links deliver in order, late, or break with what
+// is under way; journals take a millisecond, and lose what was not yet durable when their leader goes; executors keep exit
+// codes; disks keep what was saved. All delays come from the seed, and so do faults in random scenarios. An app of
+// kind service or system without a check that gates gets one here, so that it takes time to become healthy.
+//
+// After every event the invariants (invariant.go) are checked; a violation ends the run. The trace hash covers every
+// event and every journal entry: the same scenario and seed give the same hash on every machine.
+package sim

@@ -1,0 +1,247 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/stowage/stowage/reconcile/control"
+	"github.com/stowage/stowage/spec"
+)
+
+// expect compares the world with what a script says of it.
+func (p *player) expect(args []string) error {
+	if len(args) == 0 {
+		return errors.New("expect needs to know what")
+	}
+	what, args := args[0], args[1:]
+	if what == "refused" {
+		return p.expectRefused(args)
+	}
+	if p.refused != "" {
+		return fmt.Errorf("refused before: %s", p.refused)
+	}
+	core := p.world.master.core
+	switch what {
+	case "no-changes":
+		return p.expectChanges("0")
+	case "changes":
+		if len(args) == 1 {
+			return p.expectChanges(args[0])
+		}
+	case "allocations":
+		return number(args, func(app string) int { return count(core, app, func(v *control.AppView) int { return v.Healthy }) })
+	case "completed":
+		return number(args, p.completed)
+	case "blocked":
+		return p.expectBlocked(args)
+	case "node":
+		return number(args, p.onNode)
+	case "starts":
+		return p.expectStarts(args)
+	case "rollout":
+		return p.expectRollout(args)
+	case "following", "waiting", "not-used":
+		return p.expectCommit(what, args)
+	case "event":
+		return p.expectEvent(args)
+	}
+	return fmt.Errorf("nothing can be expected that is called %q with %d words; see the package's documentation", what, len(args))
+}
+
+// number compares a count of something named with the second word.
+func number(args []string, found func(name string) int) error {
+	if len(args) != 2 {
+		return errors.New("expected are a name and a number")
+	}
+	n, err := strconv.Atoi(args[1])
+	if err != nil {
+		return fmt.Errorf("%q is no number", args[1])
+	}
+	if got := found(args[0]); got != n {
+		return fmt.Errorf("found %d", got)
+	}
+	return nil
+}
+
+func count(core *control.Core, app string, f func(*control.AppView) int) int {
+	for _, v := range core.Apps() {
+		if string(v.App) == app {
+			return f(&v)
+		}
+	}
+	return 0
+}
+
+func (p *player) completed(app string) int {
+	n, last := 0, -1
+	for _, v := range p.world.master.core.Allocations() {
+		if string(v.App) == app && v.State == spec.StateComplete && v.Want == spec.WantRun && v.Index != last {
+			n, last = n+1, v.Index
+		}
+	}
+	return n
+}
+
+func (p *player) onNode(node string) int {
+	n := 0
+	for _, v := range p.world.master.core.Allocations() {
+		if string(v.Node) == node && !v.State.Terminal() {
+			n++
+		}
+	}
+	return n
+}
+
+// plan is that of the newest commit, now.
+func (p *player) plan() spec.Plan {
+	core := p.world.master.core
+	if w := core.Pending(); w != nil {
+		return w.Plan
+	}
+	status := core.Status()
+	if p.newest != nil && p.newest.Cluster != nil && status.Left != p.newest.Commit {
+		plan, _ := core.Preview(*p.newest, nil, false, 0)
+		return plan
+	}
+	if f := core.State().Following; f != nil {
+		plan, _ := core.Preview(f.Revision, nil, f.Signed, 0)
+		return plan
+	}
+	return spec.Plan{}
+}
+
+func (p *player) expectChanges(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return fmt.Errorf("%q is no number", text)
+	}
+	plan := p.plan()
+	if got := plan.Summary.Changes(); got != n {
+		var lines []string
+		for _, app := range plan.Apps {
+			for _, ch := range app.Changes {
+				lines = append(lines, fmt.Sprintf("%s %s: %s", ch.Kind, ch.Slot, ch.Reason))
+			}
+		}
+		return fmt.Errorf("found %d changes:\n  %s", got, strings.Join(lines, "\n  "))
+	}
+	return nil
+}
+
+func (p *player) expectBlocked(args []string) error {
+	if len(args) < 2 {
+		return errors.New("expected are an app, a number and perhaps a rule")
+	}
+	var found *control.BlockedView
+	for _, b := range p.world.master.core.Blocked() {
+		if string(b.App) == args[0] {
+			found = &b
+		}
+	}
+	err := number(args[:2], func(string) int {
+		if found == nil {
+			return 0
+		}
+		return len(found.Slots)
+	})
+	if err != nil || len(args) == 2 || found == nil {
+		return err
+	}
+	rule := strings.Join(args[2:], " ")
+	var rules []string
+	for _, r := range found.Reasons {
+		if strings.Contains(r.Rule, rule) || strings.Contains(r.Detail, rule) {
+			return nil
+		}
+		rules = append(rules, r.Rule+" ("+r.Detail+")")
+	}
+	return fmt.Errorf("found the rules %s", strings.Join(rules, ", "))
+}
+
+func (p *player) expectStarts(args []string) error {
+	return number(args, func(text string) int {
+		s, err := spec.ParseSlot(text)
+		if err != nil {
+			return -1
+		}
+		return p.world.starts[s]
+	})
+}
+
+func (p *player) expectRollout(args []string) error {
+	if len(args) != 2 {
+		return errors.New("expected are an app and a state")
+	}
+	state := "none"
+	for _, v := range p.world.master.core.Apps() {
+		if string(v.App) == args[0] && v.Rollout != nil {
+			state = string(v.Rollout.State)
+		}
+	}
+	if state != args[1] {
+		return fmt.Errorf("found %s", state)
+	}
+	return nil
+}
+
+func (p *player) expectCommit(what string, args []string) error {
+	if len(args) != 1 || p.scenario.revisions[args[0]] == nil {
+		return errors.New("expected is a commit of this scenario")
+	}
+	want := p.scenario.revisions[args[0]].Commit
+	var got spec.Commit
+	core := p.world.master.core
+	switch status := core.Status(); what {
+	case "following":
+		got = status.Commit
+	case "waiting":
+		if w := core.Pending(); w != nil {
+			got = w.Revision.Commit
+		}
+	case "not-used":
+		if status.Failure != nil {
+			got = status.Failure.Commit
+		}
+	}
+	if got != want {
+		for _, name := range sortedKeys(p.scenario.revisions) {
+			if p.scenario.revisions[name].Commit == got {
+				return fmt.Errorf("found %s", name)
+			}
+		}
+		return errors.New("found none")
+	}
+	return nil
+}
+
+func (p *player) expectEvent(args []string) error {
+	least, exact := 1, false
+	if n, err := strconv.Atoi(args[max(0, len(args)-1)]); len(args) > 1 && err == nil {
+		least, exact, args = n, true, args[:len(args)-1]
+	}
+	text := strings.Join(args, " ")
+	found := 0
+	for _, e := range p.world.master.events {
+		if strings.Contains(e.Subject+" "+e.What+" "+e.Why, text) {
+			found++
+		}
+	}
+	if found < least || (exact && found != least) {
+		return fmt.Errorf("found %d such lines", found)
+	}
+	return nil
+}
+
+func (p *player) expectRefused(args []string) error {
+	text := strings.Join(args, " ")
+	switch {
+	case p.refused == "":
+		return errors.New("nothing was refused")
+	case !strings.Contains(p.refused, text):
+		return fmt.Errorf("refused for another reason: %s", p.refused)
+	}
+	p.refused, p.refusedAt = "", 0
+	return nil
+}

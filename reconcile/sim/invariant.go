@@ -1,0 +1,240 @@
+package sim
+
+import (
+	"fmt"
+
+	"github.com/stowage/stowage/reconcile"
+	"github.com/stowage/stowage/reconcile/check"
+	"github.com/stowage/stowage/reconcile/control"
+	"github.com/stowage/stowage/reconcile/node"
+	"github.com/stowage/stowage/spec"
+)
+
+// The invariants, by the names that a violation is told with.
+const (
+	invariantCapacity   = "capacity: a node never runs more than it has"
+	invariantPorts      = "ports: no two allocations of a node share one"
+	invariantSlots      = "slots: nothing runs twice without a reason"
+	invariantGeneration = "generations: they only grow"
+	invariantForward    = "states: they only move forward"
+	invariantStop       = "stops: only what should stop is stopped"
+	invariantEnded      = "ends: what has ended is never begun again"
+	invariantIdentity   = "identity: an allocation lives on one node"
+	invariantReplay     = "replay: the journal gives the state"
+	invariantFixpoint   = "fixpoint: when nothing happens, nothing is left to do"
+	invariantPlan       = "plan: every plan passes the checks"
+)
+
+// violated ends the run.
+func (w *world) violated(format string, args ...any) {
+	if w.violates == "" {
+		w.violates = fmt.Sprintf("at %s: ", w.clock()) + fmt.Sprintf(format, args...)
+	}
+}
+
+// usage is what runs on a machine, by what the kernel would see.
+type usage struct {
+	running map[spec.AllocationID]*activity
+	used    spec.Resources
+}
+
+// activity is an allocation with running containers.
+type activity struct {
+	alloc      spec.Allocation
+	app        *spec.App
+	machine    *machine
+	boot       int
+	containers int
+}
+
+func (a *activity) alive() bool { return a.machine.on && a.machine.boot == a.boot && a.containers > 0 }
+
+// started checks what a new container means.
+func (w *world) started(m *machine, k *container) {
+	w.starts[k.alloc.Slot]++
+	if home, ok := w.homes[k.alloc.ID]; ok && home != m.index {
+		w.violated("%s: %s was on %s, and is started on %s", invariantIdentity, k.alloc.ID, w.machines[home].desc.ID, m.desc.ID)
+	}
+	w.homes[k.alloc.ID] = m.index
+	if h := w.master.core.State().Allocations[k.alloc.ID]; h != nil && h.Ended != nil && h.Ended.State != spec.StateLost {
+		w.violated("%s: %s is %s, and is started on %s", invariantEnded, k.alloc.ID, h.Ended.State, m.desc.ID)
+	}
+	if m.usage.running == nil {
+		m.usage.running = map[spec.AllocationID]*activity{}
+	}
+	if a := m.usage.running[k.alloc.ID]; a != nil {
+		a.containers++
+		return
+	}
+	a := &activity{alloc: k.alloc, app: k.app, machine: m, boot: m.boot, containers: 1}
+	w.checkSlot(a)
+	w.checkPorts(m, a)
+	m.usage.running[k.alloc.ID] = a
+	m.usage.used = m.usage.used.Plus(k.app.Needs())
+	if over := exceeds(m.usage.used, m.desc.Capacity); over != "" {
+		w.violated("%s: %s has too little %s for %s", invariantCapacity, m.desc.ID, over, k.alloc.ID)
+	}
+}
+
+// stopped takes a container away.
+func (w *world) stopped(m *machine, k *container) {
+	a := m.usage.running[k.alloc.ID]
+	if a == nil {
+		return
+	}
+	if a.containers--; a.containers == 0 {
+		delete(m.usage.running, k.alloc.ID)
+		m.usage.used = m.usage.used.Minus(a.app.Needs())
+	}
+}
+
+func exceeds(used, has spec.Resources) string {
+	switch {
+	case used.CPU > has.CPU:
+		return "cpu"
+	case used.Memory > has.Memory:
+		return "memory"
+	case used.Disk > has.Disk:
+		return "disk"
+	}
+	for _, name := range used.Names() {
+		if used.Named[name] > has.Named[name] {
+			return name
+		}
+	}
+	return ""
+}
+
+func (w *world) checkPorts(m *machine, a *activity) {
+	if len(a.alloc.Ports) == 0 {
+		return
+	}
+	for _, id := range sortedKeys(m.usage.running) {
+		for _, p := range m.usage.running[id].alloc.Ports {
+			for _, q := range a.alloc.Ports {
+				if p.Number == q.Number && p.Protocol == q.Protocol {
+					w.violated("%s: %s and %s on %s have %s port %d", invariantPorts, id, a.alloc.ID, m.desc.ID, p.Protocol, p.Number)
+				}
+			}
+		}
+	}
+}
+
+// checkSlot allows two of a service (a replacement) and one of a batch app among those that the master still wants and
+// whose nodes it reaches.
+func (w *world) checkSlot(a *activity) {
+	slot := a.alloc.Slot
+	others := w.active[slot]
+	kept := others[:0]
+	wanted := 0
+	for _, o := range others {
+		if !o.alive() {
+			continue
+		}
+		kept = append(kept, o)
+		h := w.master.core.State().Allocations[o.alloc.ID]
+		if h != nil && h.Allocation.Want == spec.WantRun && h.Ended == nil && o.machine.session != 0 && !o.alloc.Canary {
+			wanted++
+		}
+	}
+	w.active[slot] = append(kept, a)
+	limit := 1
+	if a.app.Kind == spec.KindBatch {
+		limit = 0
+	}
+	if wanted > limit && w.master.up && a.machine.session != 0 {
+		w.violated("%s: %s is started beside %d others of its slot", invariantSlots, a.alloc.ID, wanted)
+	}
+}
+
+// checkForward looks at every status that a master hears of.
+func (w *world) checkForward(m *machine, ra *spec.ReportAllocation) {
+	rank := ra.Status.State.Rank()
+	if old, ok := w.ranks[ra.ID]; ok && rank < old {
+		w.violated("%s: %s on %s went back to %s", invariantForward, ra.ID, m.desc.ID, ra.Status.State)
+	}
+	w.ranks[ra.ID] = rank
+	if ra.Gone {
+		delete(w.ranks, ra.ID)
+	}
+}
+
+// checkStop looks at every signal that an agent sends.
+func (w *world) checkStop(m *machine, r node.Run, what string) {
+	rec, ok := m.disk[r.ID]
+	if !ok || rec.Failing != "" || rec.Decided.Want == spec.WantStop || done(&rec) {
+		if h := w.master.core.State().Allocations[r.ID]; rec.Decided.Want == spec.WantStop && w.master.up && h != nil && h.Allocation.Want == spec.WantRun && h.Ended == nil {
+			w.violated("%s: %s gets %s though the master wants it to run", invariantStop, r, what)
+		}
+		return
+	}
+	for i := range rec.Tasks {
+		if rec.Tasks[i].Again != "" && rec.App.Tasks[i].Name == r.Task {
+			return
+		}
+	}
+	w.violated("%s: %s on %s gets %s", invariantStop, r, m.desc.ID, what)
+}
+
+// done reports whether a task of a batch allocation has finished: then its sidecars are stopped.
+func done(r *node.Record) bool {
+	for i := range r.Tasks {
+		if r.Tasks[i].Finished {
+			return true
+		}
+	}
+	return false
+}
+
+// checkEntry looks at everything that is decided.
+func (w *world) checkEntry(e *control.Entry) {
+	if e.Decided == nil {
+		return
+	}
+	for i := range e.Decided.Start {
+		a := &e.Decided.Start[i]
+		if a.Generation <= w.newest {
+			w.violated("%s: %s is placed after generation %d", invariantGeneration, a.ID, w.newest)
+		}
+	}
+	if len(e.Decided.Start) > 0 {
+		w.newest = e.Decided.Generation
+	}
+}
+
+// audit looks at every plan.
+func (w *world) audit(in reconcile.Input, p spec.Plan, r reconcile.Report, _ *reconcile.Decision) {
+	for _, complaint := range check.Plan(in, p, r) {
+		w.violated("%s: %v", invariantPlan, complaint)
+	}
+}
+
+// checkSettled looks at the world when nothing happens any more.
+func (w *world) checkSettled() {
+	core := w.master.core
+	live, err := core.State().Encode()
+	if err != nil {
+		w.violated("%s: %v", invariantReplay, err)
+		return
+	}
+	if w.master.durable == len(w.master.journal) {
+		w.master.checkReplay(live)
+	}
+	f := core.State().Following
+	if f == nil {
+		return
+	}
+	plan, _ := core.Preview(f.Revision, nil, f.Signed, 0)
+	if n := plan.Summary.Changes(); n > 0 && core.Idle() {
+		w.violated("%s: %d changes are left, and nothing does them", invariantFixpoint, n)
+	}
+	for _, m := range w.machines {
+		for _, id := range sortedKeys(m.usage.running) {
+			a := m.usage.running[id]
+			h := core.State().Allocations[id]
+			if m.session != 0 && (h == nil || h.Ended != nil || h.Allocation.Want == spec.WantStop) && !w.appBehaviour(a.alloc.App).stubborn {
+				w.violated("%s: %s still runs on %s", invariantSlots, id, m.desc.ID)
+			}
+		}
+	}
+}

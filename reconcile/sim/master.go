@@ -1,0 +1,296 @@
+package sim
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/stowage/stowage/reconcile/control"
+	"github.com/stowage/stowage/spec"
+)
+
+// Delays of the masters.
+const (
+	journalFor  = 1 * spec.Millisecond // until an entry is durable
+	electionMin = 200 * spec.Millisecond
+	electionMax = 1500 * spec.Millisecond
+	pluginFor   = 20 * spec.Millisecond
+)
+
+// master is the leading master, its journal, and the repository that it follows.
+type master struct {
+	w      *world
+	core   *control.Core
+	up     bool
+	term   int
+	fresh  bool
+	held   []control.Event // while frozen
+	frozen bool
+
+	base    *control.State  // the journal up to here
+	journal []control.Entry // after base
+	durable int             // of journal
+	doneAt  spec.Time       // when the last effects are carried out: order is kept
+	wake    spec.Time
+
+	head     *spec.Revision
+	events   []spec.Event
+	requests control.Request
+	answers  map[control.Request]control.Answer
+}
+
+func newMaster(w *world) *master {
+	m := &master{w: w, base: control.NewState(), fresh: true, answers: map[control.Request]control.Answer{}}
+	m.lead()
+	return m
+}
+
+// lead makes a core from the journal.
+func (m *master) lead() {
+	state, err := m.replay()
+	if err != nil {
+		m.w.violated("%s: %v", invariantReplay, err)
+		return
+	}
+	m.term++
+	m.up, m.frozen, m.held = true, false, nil
+	m.doneAt, m.wake = m.w.now, 0
+	config := control.Config{Seed: m.w.seed, Fresh: m.fresh, Audit: m.w.audit}
+	m.core = control.New(config, state, m.w.now)
+	m.step(control.SourceContact{})
+	if m.head != nil {
+		m.step(control.RevisionSeen{Revision: *m.head})
+	}
+	for _, machine := range m.w.machines {
+		machine.connectSoon()
+	}
+}
+
+// replay builds a state from what is durable, by way of the bytes that a journal would hold.
+func (m *master) replay() (*control.State, error) {
+	b, err := m.base.Encode()
+	if err != nil {
+		return nil, err
+	}
+	state, err := control.DecodeState(b)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range m.journal {
+		b, err := e.Encode()
+		if err != nil {
+			return nil, err
+		}
+		if e, err = control.DecodeEntry(b); err != nil {
+			return nil, err
+		}
+		state.Apply(e)
+	}
+	m.base, m.journal, m.durable = state.Clone(), nil, 0
+	return state, nil
+}
+
+// depose ends the leadership. What was not yet durable is lost, or not: both happen.
+func (m *master) depose() {
+	live, _ := m.core.State().Encode()
+	whole := m.durable == len(m.journal)
+	if !whole && m.w.random.below(2) == 0 {
+		m.journal = m.journal[:m.durable]
+	} else {
+		whole = true
+	}
+	m.up = false
+	m.term++
+	for _, machine := range m.w.machines {
+		machine.breakLink()
+	}
+	m.w.after(m.w.random.between(electionMin, electionMax), -1, m.lead)
+	if whole {
+		m.checkReplay(live)
+	}
+}
+
+// checkReplay compares a live state with what the journal gives.
+func (m *master) checkReplay(live []byte) {
+	state, err := m.replay()
+	if err != nil {
+		m.w.violated("%s: %v", invariantReplay, err)
+		return
+	}
+	if again, _ := state.Encode(); !bytes.Equal(live, again) {
+		m.w.violated("%s, but:\n%s\nis not\n%s", invariantReplay, again, live)
+	}
+}
+
+// lose forgets everything that the masters had.
+func (m *master) lose() {
+	m.up = false
+	m.term++
+	for _, machine := range m.w.machines {
+		machine.breakLink()
+	}
+	m.base, m.journal, m.durable, m.fresh = control.NewState(), nil, 0, false
+	m.w.newest = 0
+	for _, machine := range m.w.machines {
+		for _, id := range sortedKeys(machine.disk) {
+			m.w.newest = max(m.w.newest, machine.disk[id].Decided.Generation)
+		}
+	}
+	m.w.after(m.w.random.between(electionMin, electionMax), -1, m.lead)
+}
+
+// step gives events to the core, and has its effects carried out once they may be.
+func (m *master) step(events ...control.Event) {
+	if !m.up || m.w.violates != "" {
+		return
+	}
+	if m.frozen {
+		m.held = append(m.held, events...)
+		return
+	}
+	effects := m.core.Step(m.w.now, events...)
+	if len(effects) == 0 {
+		return
+	}
+	if r, ok := effects[0].(control.Record); ok {
+		m.write(r.Entries)
+		effects = effects[1:]
+	}
+	var later []control.Effect
+	for _, e := range effects {
+		if w, ok := e.(control.Wake); ok {
+			m.wakeAt(w.At)
+		} else {
+			later = append(later, e)
+		}
+	}
+	if len(later) == 0 {
+		return
+	}
+	if m.doneAt <= m.w.now {
+		m.carryOut(later)
+		return
+	}
+	term := m.term
+	m.w.at(m.doneAt, -1, func() {
+		if m.term == term {
+			m.carryOut(later)
+		}
+	})
+}
+
+func (m *master) wakeAt(t spec.Time) {
+	m.wake = t
+	term := m.term
+	m.w.atIdle(t, func() {
+		if m.term == term && m.wake == t {
+			m.step(control.Tick{})
+		}
+	})
+}
+
+// write puts entries into the journal.
+func (m *master) write(entries []control.Entry) {
+	m.journal = append(m.journal, entries...)
+	m.w.changed = m.w.now
+	for i := range entries {
+		b, err := entries[i].Encode()
+		if err != nil {
+			m.w.violated("an entry does not encode: %v", err)
+		}
+		m.w.trace.Write(b)
+		m.w.checkEntry(&entries[i])
+	}
+	m.doneAt = max(m.doneAt, m.w.now.Add(journalFor))
+	term, upTo := m.term, len(m.journal)
+	m.w.at(m.doneAt, -1, func() {
+		if m.term == term {
+			m.durable = max(m.durable, upTo)
+		}
+	})
+}
+
+func (m *master) carryOut(effects []control.Effect) {
+	for _, e := range effects {
+		switch e := e.(type) {
+		case control.Send:
+			if machine := m.w.named[e.Node]; machine != nil {
+				machine.receive(e.Session, e.Assignment)
+			}
+		case control.Disconnect:
+			if machine := m.w.named[e.Node]; machine != nil && machine.session == e.Session {
+				machine.breakLink()
+			}
+		case control.Publish:
+			m.events = append(m.events, e.Events...)
+			for _, ev := range e.Events {
+				fmt.Fprintf(m.w.trace, "%s %s %s\n", ev.Subject, ev.What, ev.Why)
+			}
+		case control.Answer:
+			m.answers[e.Request] = e
+		case control.Policies:
+			m.policies(e.Plugins)
+		case control.Expand:
+			m.expand(e)
+		}
+	}
+}
+
+func (m *master) policies(plugins []spec.Plugin) {
+	for _, p := range plugins {
+		var ev control.Event = control.PolicyDown{Name: p.Name, Reason: "the simulator has no such policy"}
+		if up := m.w.options.Policies[p.Name]; up != nil {
+			ev = control.PolicyUp{Name: p.Name, Version: p.SHA256, Policy: up}
+		}
+		m.later(ev)
+	}
+}
+
+func (m *master) expand(e control.Expand) {
+	x := spec.Expansion{Driver: e.Block.Driver, Name: e.Block.Name, Held: "the simulator runs no framework drivers"}
+	if m.w.options.Expand != nil {
+		x = m.w.options.Expand(e.Block, e.Owned)
+		withChecks(x.Apps)
+	}
+	m.later(control.Expanded{Commit: e.Commit, Expansion: x})
+}
+
+// later gives an event to the same leader after the time that a plugin takes.
+func (m *master) later(ev control.Event) {
+	term := m.term
+	m.w.after(pluginFor, -1, func() {
+		if m.term == term {
+			m.step(ev)
+		}
+	})
+}
+
+// ask has a request carried out, and waits for its answer.
+func (m *master) ask(make func(control.Request) control.Event) (control.Answer, error) {
+	m.requests++
+	id := m.requests
+	m.step(make(id))
+	limit := m.w.now.Add(spec.Minute)
+	for m.w.violates == "" {
+		if a, ok := m.answers[id]; ok {
+			delete(m.answers, id)
+			return a, nil
+		}
+		if !m.w.next(limit) {
+			return control.Answer{}, fmt.Errorf("the master does not answer")
+		}
+	}
+	return control.Answer{}, nil
+}
+
+// freeze has the master stand still for a while. What is said to it meanwhile waits.
+func (m *master) freeze(d spec.Duration) {
+	m.frozen = true
+	term := m.term
+	m.w.after(d, -1, func() {
+		if m.term == term && m.frozen {
+			held := m.held
+			m.frozen, m.held = false, nil
+			m.step(append(held, control.Tick{})...)
+		}
+	})
+}

@@ -1,0 +1,177 @@
+package sim
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"testing/fstest"
+
+	"crypto/sha256"
+
+	"github.com/stowage/stowage/reconcile/place"
+	"github.com/stowage/stowage/spec"
+	"golang.org/x/tools/txtar"
+)
+
+// Options are what a run depends on beside its scenario.
+type Options struct {
+	Seed uint64
+	JSON bool
+	// Out gets each line of output, without its newline.
+	Out func(line string)
+	// Load reads the repository of a commit. The language lives above this package's layer, so it is passed in.
+	Load func(fs.FS) (*spec.Cluster, []spec.Diagnostic)
+	// Policies are those beside the built-in ones, by plugin name.
+	Policies map[string]place.Policy
+	// Expand answers for framework drivers; nil: their blocks are held.
+	Expand func(block spec.Framework, owned []spec.AllocationView) spec.Expansion
+}
+
+// Result is how a run ended.
+type Result struct {
+	Err    error  // a bad script, an expectation that was not met, or an invariant that was violated
+	Events int    // that were handled
+	Trace  string // hash of everything that happened
+	Seed   uint64
+}
+
+// command is one line of a script.
+type command struct {
+	line int
+	text string
+	args []string
+}
+
+// scenario is a script and the revisions that it commits.
+type scenario struct {
+	commands  []command
+	revisions map[string]*spec.Revision
+}
+
+// maxScenario bounds the bytes of a scenario.
+const maxScenario = 16 << 20
+
+// parse reads a scenario.
+func parse(data []byte, o *Options) (*scenario, error) {
+	if len(data) > maxScenario {
+		return nil, fmt.Errorf("read scenario: it has %d bytes, at most %d are allowed", len(data), maxScenario)
+	}
+	if bytes.HasPrefix(data, []byte("-- ")) {
+		return nil, fmt.Errorf("read scenario: the script is missing before the first file")
+	}
+	archive := txtar.Parse(data)
+	s := &scenario{revisions: map[string]*spec.Revision{}}
+	for n, line := range strings.Split(string(archive.Comment), "\n") {
+		line, _, _ = strings.Cut(line, "#")
+		for _, text := range strings.Split(line, "·") {
+			if args := strings.Fields(text); len(args) > 0 {
+				s.commands = append(s.commands, command{n + 1, strings.TrimSpace(text), args})
+			}
+		}
+	}
+	folders := map[string]fstest.MapFS{}
+	for _, f := range archive.Files {
+		name, path, ok := strings.Cut(f.Name, "/")
+		if !ok || !fs.ValidPath(path) {
+			return nil, fmt.Errorf("read scenario: file %q belongs to no commit: write it as NAME/%s", f.Name, f.Name)
+		}
+		if folders[name] == nil {
+			folders[name] = fstest.MapFS{}
+		}
+		folders[name][path] = &fstest.MapFile{Data: f.Data, Mode: 0o644}
+	}
+	for _, name := range sortedKeys(folders) {
+		cluster, diagnostics := o.Load(folders[name])
+		r := revision(name, cluster, diagnostics)
+		for _, path := range sortedKeys(folders[name]) {
+			r.Commit = commitHash(string(r.Commit) + path + string(folders[name][path].Data))
+		}
+		s.revisions[name] = r
+	}
+	return s, nil
+}
+
+// revision makes a commit of a cluster.
+func revision(name string, cluster *spec.Cluster, ds []spec.Diagnostic) *spec.Revision {
+	r := &spec.Revision{Commit: commitHash(name), Subject: name, Author: "sim", Time: epoch, Diagnostics: ds}
+	if cluster != nil && !spec.HasErrors(ds) {
+		c := *cluster
+		c.Apps = slices.Clone(cluster.Apps)
+		withChecks(c.Apps)
+		r.Cluster = &c
+	}
+	return r
+}
+
+func commitHash(text string) spec.Commit {
+	sum := sha256.Sum256([]byte(text))
+	return spec.Commit(hex.EncodeToString(sum[:20]))
+}
+
+// checkName is the check that apps get which have none that gates.
+const checkName = "sim"
+
+// withChecks replaces apps that nothing could keep from being healthy by copies with a check.
+func withChecks(apps []*spec.App) {
+	for i, app := range apps {
+		if app.Kind == spec.KindBatch || gated(app) {
+			continue
+		}
+		c := *app
+		c.Tasks = slices.Clone(app.Tasks)
+		for k := range c.Tasks {
+			if c.Tasks[k].Lifecycle != spec.LifecycleSidecar {
+				c.Tasks[k].Checks = append(slices.Clone(c.Tasks[k].Checks), spec.Check{
+					Name: checkName, Type: spec.CheckExec, Command: []string{"true"}, Gate: true,
+					Interval: spec.DefaultCheckInterval, Timeout: spec.DefaultCheckTimeout, Failures: 1,
+				})
+				break
+			}
+		}
+		apps[i] = &c
+	}
+}
+
+func gated(app *spec.App) bool {
+	for i := range app.Tasks {
+		for _, c := range app.Tasks[i].Checks {
+			if c.Gate {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Run plays a scenario.
+func Run(data []byte, o Options) Result {
+	s, err := parse(data, &o)
+	if err != nil {
+		return Result{Err: err, Seed: o.Seed}
+	}
+	return s.play(&o)
+}
+
+// play runs the script to its end, or to its first failure.
+func (s *scenario) play(o *Options) Result {
+	if o.Out == nil {
+		o.Out = func(string) {}
+	}
+	w := newWorld(o)
+	p := &player{world: w, scenario: s, out: printer{w: w, json: o.JSON, out: o.Out}}
+	var err error
+	for i := range s.commands {
+		if err = p.play(&s.commands[i]); err != nil {
+			break
+		}
+	}
+	if err == nil && p.refused != "" {
+		err = fmt.Errorf("line %d: refused: %s", p.refusedAt, p.refused)
+	}
+	r := Result{Err: err, Events: w.handled, Trace: w.hash(), Seed: o.Seed}
+	p.out.result(&r)
+	return r
+}

@@ -1,0 +1,206 @@
+package sim
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/stowage/stowage/reconcile/control"
+	"github.com/stowage/stowage/spec"
+)
+
+// epoch is when every scenario begins.
+var epoch = spec.TimeOf(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+
+// world is everything that is simulated.
+type world struct {
+	now      spec.Time
+	queue    queue
+	seed     uint64
+	random   random
+	machines []*machine // in the order of their making
+	named    map[spec.NodeID]*machine
+	master   *master
+	sessions uint64
+	pid      int
+	handled  int // events
+	violates string
+
+	slots  map[spec.Slot]*behaviour
+	apps   map[spec.AppName]*appBehaviour
+	active map[spec.Slot][]*activity
+	ranks  map[spec.AllocationID]int
+	homes  map[spec.AllocationID]int
+	starts map[spec.Slot]int
+	newest spec.Generation // of all allocations ever placed
+
+	trace   hash.Hash
+	line    []byte
+	changed spec.Time // when the journal grew last
+	options *Options
+}
+
+// behaviour is what somebody said of whatever runs in a slot.
+type behaviour struct {
+	exits     bool
+	code      int
+	unhealthy bool
+}
+
+// appBehaviour is how an app's tasks behave.
+type appBehaviour struct {
+	start    spec.Duration // to become healthy
+	run      spec.Duration // of batch
+	never    bool          // becomes healthy
+	stubborn bool          // does not end when asked
+}
+
+// How tasks behave of which nothing is said.
+const (
+	defaultStart = 1 * spec.Second
+	defaultRun   = 10 * spec.Second
+)
+
+func newWorld(o *Options) *world {
+	w := &world{
+		now: epoch, seed: o.Seed, random: random{o.Seed}, named: map[spec.NodeID]*machine{},
+		slots: map[spec.Slot]*behaviour{}, apps: map[spec.AppName]*appBehaviour{},
+		active: map[spec.Slot][]*activity{}, ranks: map[spec.AllocationID]int{}, homes: map[spec.AllocationID]int{},
+		starts: map[spec.Slot]int{}, trace: sha256.New(), options: o,
+	}
+	w.master = newMaster(w)
+	w.beat()
+	return w
+}
+
+func (w *world) behaviour(s spec.Slot) behaviour {
+	if b := w.slots[s]; b != nil {
+		return *b
+	}
+	return behaviour{}
+}
+
+func (w *world) appBehaviour(name spec.AppName) appBehaviour {
+	if b := w.apps[name]; b != nil {
+		return *b
+	}
+	return appBehaviour{start: defaultStart, run: defaultRun}
+}
+
+// change lets f say something of an app's tasks.
+func (w *world) change(name spec.AppName, f func(*appBehaviour)) {
+	b := w.appBehaviour(name)
+	f(&b)
+	w.apps[name] = &b
+}
+
+// at has something happen at a time; group is the machine it is about, or -1.
+func (w *world) at(t spec.Time, group int, do func()) {
+	w.queue.push(item{at: max(t, w.now), group: group, do: do})
+}
+
+func (w *world) after(d spec.Duration, group int, do func()) { w.at(w.now.Add(d), group, do) }
+
+// atIdle is at for what happens for ever.
+func (w *world) atIdle(t spec.Time, do func()) {
+	w.queue.push(item{at: max(t, w.now), idle: true, group: -1, do: do})
+}
+
+// jitter spreads a delay by a half to both sides.
+func (w *world) jitter(d spec.Duration) spec.Duration { return w.random.between(d/2, d+d/2) }
+
+func (w *world) latency() spec.Duration { return w.random.between(latencyMin, latencyMax) }
+
+// beat carries the heartbeats of all agents, together: there are too many to be events of their own.
+func (w *world) beat() {
+	var seen []control.Event
+	for _, m := range w.machines {
+		if m.session != 0 && !m.frozen && !m.cut {
+			seen = append(seen, m.seen)
+		}
+	}
+	if len(seen) > 0 {
+		w.master.step(seen...)
+	}
+	w.atIdle(w.now.Add(heartbeat), w.beat)
+}
+
+// next lets the next thing happen. It reports false when that is later than until, and leaves time there.
+func (w *world) next(until spec.Time) bool {
+	if len(w.queue.items) == 0 || w.queue.items[0].at > until {
+		w.now = max(w.now, until)
+		return false
+	}
+	it := w.queue.pop()
+	w.now = it.at
+	w.handled++
+	if !it.idle {
+		w.line = strconv.AppendInt(w.line[:0], int64(w.now-epoch), 36)
+		w.line = append(w.line, ' ')
+		w.line = strconv.AppendInt(w.line, int64(it.group), 36)
+		w.line = append(w.line, '\n')
+		w.trace.Write(w.line)
+	}
+	it.do()
+	return true
+}
+
+// run lets everything happen up to a time.
+func (w *world) run(until spec.Time) {
+	for w.violates == "" && w.next(until) {
+	}
+}
+
+// Limits of settle.
+const (
+	settleLimit = 24 * spec.Hour
+	quietFor    = 1 * spec.Hour // of a plan that waits for times that never change anything
+)
+
+// settle runs until nothing changes any more.
+func (w *world) settle() error {
+	limit := w.now.Add(settleLimit)
+	begun := w.now
+	for w.violates == "" {
+		quiet := w.master.up && w.queue.busy == 0
+		if quiet && (w.master.core.Idle() || w.now > max(w.changed, begun).Add(quietFor)) {
+			w.checkSettled()
+			return nil
+		}
+		if !w.next(limit) {
+			return fmt.Errorf("nothing has settled after %s", settleLimit)
+		}
+	}
+	return nil
+}
+
+// hash is that of everything that happened so far.
+func (w *world) hash() string { return hex.EncodeToString(w.trace.Sum(nil)[:16]) }
+
+func (w *world) clock() string { return w.now.Sub(epoch).String() }
+
+func (w *world) traceReport(m *machine, r *spec.Report) {
+	for i := range r.Allocations {
+		ra := &r.Allocations[i]
+		w.line = append(w.line[:0], ra.ID...)
+		w.line = append(w.line, ra.Status.State...)
+		w.line = strconv.AppendBool(w.line, ra.Status.Healthy)
+		w.line = strconv.AppendInt(w.line, int64(ra.Status.Restarts), 10)
+		w.trace.Write(w.line)
+		w.checkForward(m, ra)
+	}
+}
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
+	keys := make([]K, 0, len(m))
+	for k := range m { //stowage:unordered sorted below
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
