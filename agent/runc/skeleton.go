@@ -104,7 +104,7 @@ func makeEtc(etc string) error {
 		}
 	}
 	made := map[string][]byte{
-		"passwd": systemEntries("/etc/passwd", func(f []string) string { return strings.Join(append(f[:4:4], "", homeOf(f[0]), "/bin/sh"), ":") }),
+		"passwd": passwd("/etc/passwd"),
 		"group":  systemEntries("/etc/group", func(f []string) string { return strings.Join(f[:3], ":") + ":" }),
 		"hosts":  hosts(),
 	}
@@ -134,6 +134,12 @@ func (r *Runtime) refresh() error {
 		r.seen[i] = info.ModTime()
 	}
 	return nil
+}
+
+func passwd(file string) []byte {
+	return systemEntries(file, func(f []string) string {
+		return strings.Join(append(f[:4:4], "", homeOf(f[0]), "/bin/sh"), ":")
+	})
 }
 
 func homeOf(user string) string {

@@ -1,0 +1,111 @@
+package executor
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+func readAll(t *testing.T, dir, base string) (whole []byte, sizes []int) {
+	t.Helper()
+	for i := 20; i >= 0; i-- {
+		data, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf("%s.%d", base, i)))
+		if os.IsNotExist(err) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole = append(whole, data...)
+		sizes = append(sizes, len(data))
+	}
+	return whole, sizes
+}
+
+// Whatever the pieces it comes in, the end of the output is in the files, and never more than allowed.
+func TestLogKeepsTheEnd(t *testing.T) {
+	for seed := range uint64(50) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		dir := t.TempDir()
+		var dropped atomic.Int64
+		max, files := int64(20+random.IntN(200)), 1+random.IntN(4)
+		w := newLogWriter(Log{Dir: dir, Task: "t", MaxBytes: max, MaxFiles: files}, "stdout", &dropped)
+		var all bytes.Buffer
+		for range random.IntN(200) {
+			piece := strings.Repeat("x", random.IntN(30))
+			if random.IntN(3) > 0 {
+				piece += "\n"
+			}
+			all.WriteString(piece)
+			if n, err := w.Write([]byte(piece)); n != len(piece) || err != nil {
+				t.Fatalf("write: %d, %v", n, err)
+			}
+		}
+		got, sizes := readAll(t, dir, "t.stdout")
+		if !bytes.HasSuffix(all.Bytes(), got) {
+			t.Fatalf("seed %d: the log is not the end of the output", seed)
+		}
+		if len(sizes) > files || dropped.Load() != 0 {
+			t.Fatalf("seed %d: %d files of %d, %d dropped", seed, len(sizes), files, dropped.Load())
+		}
+		for _, size := range sizes {
+			if int64(size) > max {
+				t.Fatalf("seed %d: a file of %d bytes, allowed %d", seed, size, max)
+			}
+		}
+	}
+}
+
+func TestLogContinuesAfterRestart(t *testing.T) {
+	dir := t.TempDir()
+	var dropped atomic.Int64
+	for i := range 3 {
+		w := newLogWriter(Log{Dir: dir, Task: "t", MaxBytes: 8, MaxFiles: 9}, "stdout", &dropped)
+		fmt.Fprintf(w, "%d\n", i)
+		if err := w.(*logWriter).Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, sizes := readAll(t, dir, "t.stdout"); string(got) != "0\n1\n2\n" || len(sizes) != 1 {
+		t.Errorf("%q in %v", got, sizes)
+	}
+}
+
+func TestLogCountsWhatItCannotWrite(t *testing.T) {
+	var dropped atomic.Int64
+	w := newLogWriter(Log{Dir: filepath.Join(t.TempDir(), "missing"), Task: "t"}, "stdout", &dropped)
+	if n, err := w.Write([]byte("12345")); n != 5 || err != nil || dropped.Load() != 5 {
+		t.Errorf("%d, %v, dropped %d", n, err, dropped.Load())
+	}
+}
+
+func TestParseStat(t *testing.T) {
+	line := "42 (a) b (c)) Z 1 42 42 0 -1 4228364 158 0 0 0 0 0 0 0 20 0 1 0 123456 0 0 18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 1792"
+	got, err := parseStat([]byte(line))
+	if err != nil || got.state != 'Z' || got.start != 123456 || !got.exitKnown || got.exit != 1792 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, bad := range []string{"", "1 (x", "1 (x) S 1", "1 (x) S 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 x 1"} {
+		if got, err := parseStat([]byte(bad)); err == nil {
+			t.Errorf("%q: %+v", bad, got)
+		}
+	}
+}
+
+func TestExitInWords(t *testing.T) {
+	for want, exit := range map[string]Exit{
+		"killed for memory at 64 MiB": {Code: 137, Signal: 9, OOM: true, MemoryLimit: 64 << 20},
+		"killed for memory":           {Code: 137, OOM: true},
+		"killed by signal 15":         {Code: 143, Signal: 15},
+		"exited with code 2":          {Code: 2},
+	} {
+		if got := exit.String(); got != want {
+			t.Errorf("%+v: %q, want %q", exit, got, want)
+		}
+	}
+}
