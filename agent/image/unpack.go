@@ -300,11 +300,24 @@ func (u *unpacker) symlink(depth int, base string, h *tar.Header) error {
 	return u.owner(depth, base, h)
 }
 
+// owner sets owner and time of what cannot be opened for it: a symbolic link or a fifo.
 func (u *unpacker) owner(depth int, base string, h *tar.Header) error {
-	if !u.root {
-		return nil
+	here := u.stack[depth]
+	if u.root {
+		if err := here.at.Lchown(base, h.Uid, h.Gid); err != nil {
+			return err
+		}
 	}
-	return u.stack[depth].at.Lchown(base, h.Uid, h.Gid)
+	at, err := unix.TimeToTimespec(h.ModTime)
+	if err != nil {
+		return fmt.Errorf("set time: %w", err)
+	}
+	return inFolder(here, func(fd int) error {
+		if err := unix.UtimesNanoAt(fd, base, []unix.Timespec{at, at}, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return fmt.Errorf("set time: %w", err)
+		}
+		return nil
+	})
 }
 
 // hardLink links to a file of this layer. Builders put all links to a file into one layer, as a layer that only has the

@@ -292,7 +292,8 @@ func TestUnpackKeepsMetadata(t *testing.T) {
 		tarOf(t, entry{name: "srv/ping", body: "x", mode: 0o4755, uid: 33, pax: map[string]string{
 			paxXattr + "user.note": "kept", paxXattr + "user.overlay.redirect": "/x", paxXattr + "trusted.overlay.redirect": "/x", paxXattr + "security.evil": "x",
 		}}, entry{name: "srv/twice/", mode: 0o700}, entry{name: "srv/twice/a"}, entry{name: "srv/twice/", mode: 0o751},
-			entry{name: "srv/read-only/", mode: 0o555}, entry{name: "srv/read-only/a"}))
+			entry{name: "srv/read-only/", mode: 0o555}, entry{name: "srv/read-only/a"},
+			entry{name: "srv/link", kind: tar.TypeSymlink, link: "ping", uid: 33}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,6 +303,7 @@ func TestUnpackKeepsMetadata(t *testing.T) {
 		"srv/ping":      fs.ModeSetuid | 0o755,
 		"srv/twice":     fs.ModeDir | 0o751,
 		"srv/read-only": fs.ModeDir | 0o555,
+		"srv/link":      fs.ModeSymlink | 0o777,
 	} {
 		info, err := os.Lstat(filepath.Join(dir, name))
 		if err != nil {
