@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/cgi"
@@ -51,12 +52,13 @@ func serveHTTPS(t testing.TB, root string) *web {
 	if err != nil {
 		t.Fatal(err)
 	}
-	backend := &cgi.Handler{Path: path, Args: []string{"http-backend"}, Dir: root, Stderr: io.Discard,
+	quiet := log.New(io.Discard, "", 0) // clients that go away in the middle are what these tests are about
+	backend := &cgi.Handler{Path: path, Args: []string{"http-backend"}, Dir: root, Stderr: io.Discard, Logger: quiet,
 		Env: []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null",
 			"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"}}
 	w := &web{}
 	w.token.Store("secret")
-	w.Server = httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+	w.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		if user, password, ok := req.BasicAuth(); !ok || user != "git" || password != w.token.Load() {
 			rw.Header().Set("WWW-Authenticate", `Basic realm="git"`)
 			rw.WriteHeader(http.StatusUnauthorized)
@@ -74,6 +76,8 @@ func serveHTTPS(t testing.TB, root string) *web {
 		}
 		backend.ServeHTTP(rw, req)
 	}))
+	w.Config.ErrorLog = quiet
+	w.StartTLS()
 	t.Cleanup(func() { w.CloseClientConnections(); w.Close() })
 	w.ca = filepath.Join(t.TempDir(), "ca.pem")
 	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.Certificate().Raw})
