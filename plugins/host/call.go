@@ -50,8 +50,14 @@ type framework struct {
 	plugin spec.Plugin
 }
 
+// MaxSchemas bounds how many drivers' schemas are remembered.
+const MaxSchemas = 100
+
 // Schema implements plugins.Framework.
 func (f framework) Schema(ctx context.Context) (spec.Schema, error) {
+	if schema, known := f.host.knownSchema(f.plugin); known {
+		return schema, nil
+	}
 	var schema spec.Schema
 	err := f.host.call(ctx, f.plugin, "Schema", f.host.options.CallTimeout, func(ctx context.Context, conn grpc.ClientConnInterface) error {
 		r, err := wire.NewFrameworkClient(conn).Schema(ctx, &wire.SchemaRequest{})
@@ -67,7 +73,29 @@ func (f framework) Schema(ctx context.Context) (spec.Schema, error) {
 	if err != nil {
 		return spec.Schema{}, fmt.Errorf("framework driver %q: %w", f.plugin.Name, err)
 	}
+	f.host.learnSchema(f.plugin, schema)
 	return schema, nil
+}
+
+// knownSchema returns what the program answered before: a program that was checked has one schema for ever, so a
+// commit can be read while its driver is down.
+func (h *Host) knownSchema(p spec.Plugin) (spec.Schema, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s, known := h.schemas[key(p)]
+	return s, known
+}
+
+func (h *Host) learnSchema(p spec.Plugin, s spec.Schema) {
+	if h.options.Overrides[p.Name] != "" {
+		return // the file may be another one next time
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.schemas) == MaxSchemas {
+		clear(h.schemas)
+	}
+	h.schemas[key(p)] = s
 }
 
 // Expand implements plugins.Framework.
@@ -91,43 +119,20 @@ func (f framework) Expand(ctx context.Context, q *plugins.Question) (*plugins.An
 	return answer, nil
 }
 
-// Expand asks the plugin what the block means now. It always answers: when the plugin is down, or what it says breaks
-// a rule, the expansion is held, with the reason and with the last good answer to this block, if there was one.
+// Expand asks the plugin what the block means now, and takes the answer as an expansion. It always answers: when the
+// plugin is down, or what it says breaks a rule, the expansion is held, with the reason and without apps; whoever keeps
+// the last good one goes on with that. The reason is the same as long as the trouble is.
 func (h *Host) Expand(ctx context.Context, p spec.Plugin, q *plugins.Question) spec.Expansion {
-	var e spec.Expansion
-	var complaints []spec.Diagnostic
 	answer, err := h.Framework(p).Expand(ctx, q)
-	if err == nil {
-		if e, err = plugins.Expansion(q.Block, answer); err != nil {
-			complaints = e.Diagnostics
-			err = fmt.Errorf("framework driver %q: its answer is refused: %w", p.Name, err)
-		}
+	if err != nil {
+		return spec.Expansion{Driver: q.Block.Driver, Name: q.Block.Name, Held: err.Error()}
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	id := q.Block.Driver + " " + string(q.Block.Name)
-	if err == nil {
-		h.answers[id] = e
-		return e
+	e, err := plugins.Expansion(q.Block, answer)
+	if err != nil {
+		e.Apps, e.Steps = nil, nil
+		e.Held = fmt.Sprintf("framework driver %q: its answer is refused: %v", p.Name, err)
 	}
-	e = h.answers[id]
-	e.Driver, e.Name, e.Held, e.Diagnostics = q.Block.Driver, q.Block.Name, err.Error(), complaints
 	return e
-}
-
-// Forget drops the last good answers of all blocks but these.
-func (h *Host) Forget(but []spec.Framework) {
-	keep := map[string]bool{}
-	for _, b := range but {
-		keep[b.Driver+" "+string(b.Name)] = true
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for id := range h.answers {
-		if !keep[id] {
-			delete(h.answers, id)
-		}
-	}
 }
 
 // call asks a running plugin. One that is just being started is waited for; one that is down is not. A plugin that
@@ -137,7 +142,7 @@ func (h *Host) call(ctx context.Context, p spec.Plugin, what string, limit time.
 	if err != nil {
 		return err
 	}
-	conn, process, err := i.ready(ctx)
+	conn, process, err := i.ready(ctx, limit)
 	if err != nil {
 		return err
 	}
@@ -157,8 +162,10 @@ func (h *Host) call(ctx context.Context, p spec.Plugin, what string, limit time.
 	return i.explainCall(ctx, process, what, err)
 }
 
-// ready returns the connection, waiting for a start that is under way.
-func (i *instance) ready(ctx context.Context) (grpc.ClientConnInterface, *process, error) {
+// ready returns the connection, waiting up to limit for a start that is under way.
+func (i *instance) ready(ctx context.Context, limit time.Duration) (grpc.ClientConnInterface, *process, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	for {
 		i.mu.Lock()
 		state, changed, conn, process := i.state, i.changed, i.conn, i.process
@@ -167,8 +174,7 @@ func (i *instance) ready(ctx context.Context) (grpc.ClientConnInterface, *proces
 		case conn != nil:
 			return conn, process, nil
 		case state.Phase == Waiting:
-			wait := time.Until(state.Next.Std()).Round(time.Second)
-			return nil, nil, fmt.Errorf("the plugin is down: %s; it is started again in %v", state.LastError, max(wait, 0))
+			return nil, nil, fmt.Errorf("the plugin is down, and started again from time to time: %s", state.LastError)
 		case state.Phase == Stopped:
 			return nil, nil, errors.New("the plugin was stopped: no commit that is followed names it")
 		}

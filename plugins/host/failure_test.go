@@ -194,8 +194,8 @@ func TestTroubleWithADriverHoldsItsAppsOnly(t *testing.T) {
 					t.Errorf("%q is missing in: %s", want, held.Held)
 				}
 			}
-			if len(held.Apps) != 1 || held.Apps[0].Name != "north/ship" {
-				t.Errorf("the last good answer is lost: %+v", held)
+			if len(held.Apps) != 0 || held.Driver != "fleet" || held.Name != "north" {
+				t.Errorf("the expansion is %+v", held)
 			}
 			// Another plugin of the same host does not notice.
 			if _, err := h.Policy(self(t, spec.PluginPolicy, "pack")).Place(smallBatch()); err != nil {
@@ -234,6 +234,31 @@ func TestACallersEndIsNoFaultOfThePlugin(t *testing.T) {
 	}
 	if _, err := f.Expand(context.Background(), ask("calm")); err != nil || h.List()[0].Restarts != 0 {
 		t.Errorf("error %v, state %+v", err, h.List()[0])
+	}
+}
+
+func TestASchemaIsKnownWhileItsDriverIsDown(t *testing.T) {
+	h := newHost(t, Options{MinBackoff: time.Hour, MaxBackoff: time.Hour})
+	p := self(t, spec.PluginFramework, "fleet")
+	want, err := h.Framework(p).Schema(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(h.List()[0].Pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "it is down", func() bool { return h.List()[0].Phase == Waiting })
+	first, second := h.Expand(t.Context(), p, ask("calm")).Held, h.Expand(t.Context(), p, ask("calm")).Held
+	if first == "" || first != second || !strings.Contains(first, "killed by SIGKILL") {
+		t.Errorf("held because %q, then because %q", first, second)
+	}
+	if got, err := h.Framework(p).Schema(t.Context()); err != nil || got.Description != want.Description {
+		t.Errorf("%+v, %v", got, err)
+	}
+	other := p
+	other.SHA256 = strings.Repeat("0", 64)
+	if _, err := h.Framework(other).Schema(t.Context()); err == nil {
+		t.Error("another program has the same schema")
 	}
 }
 

@@ -62,8 +62,8 @@ type Host struct {
 
 	mu        sync.Mutex
 	closed    bool
-	instances map[string]*instance // by key
-	answers   map[string]spec.Expansion
+	instances map[string]*instance   // by key
+	schemas   map[string]spec.Schema // by key; a checked program has one for ever
 }
 
 // New makes a host. Close takes it down with all its plugins.
@@ -77,7 +77,7 @@ func New(o Options) (*Host, error) {
 	if o.Source == nil {
 		o.Source = func(p spec.Plugin) (io.ReadCloser, error) { return os.Open(p.Command) }
 	}
-	h := &Host{options: o, changed: make(chan struct{}, 1), instances: map[string]*instance{}, answers: map[string]spec.Expansion{}}
+	h := &Host{options: o, changed: make(chan struct{}, 1), instances: map[string]*instance{}, schemas: map[string]spec.Schema{}}
 	if err := h.claimFolder(); err != nil {
 		return nil, err
 	}
