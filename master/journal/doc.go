@@ -10,7 +10,7 @@
 // One member, in process and without a network, is the default: give Config.Dir, Config.ID and Config.Machine. Several
 // members differ in configuration only: Config.Members names them all and Config.Link is how they reach each other
 // (ListenTCP, with or without TLS). A member alone leads a few milliseconds after Open; with several, a dead leader is
-// replaced after one to two times Config.Timeout.
+// replaced after one and a half to three times Config.Timeout.
 //
 // # What is guaranteed
 //

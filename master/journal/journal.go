@@ -29,6 +29,7 @@ const (
 )
 
 const (
+	aloneTimeout  = time.Second      // without others there is nobody to be silent; looking less often costs less
 	queueTimeout  = 10 * time.Second // for an append to be taken up by a leader that is overloaded
 	linkTimeout   = 2 * time.Second  // for one message between members
 	linkPool      = 3                // idle connections to each member
@@ -58,7 +59,7 @@ type Config struct {
 
 	Log *slog.Logger // nil for quiet
 
-	Timeout         time.Duration // how long a leader may be silent, with several members
+	Timeout         time.Duration // how long a leader may be silent
 	SnapshotEntries int64         // a snapshot is taken after so many entries
 	SnapshotBytes   int64         // or after so many bytes
 	SegmentBytes    int           // size of one file of the log
@@ -78,6 +79,9 @@ func (c *Config) defaults() error {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Link == nil {
+		setDefault(&c.Timeout, aloneTimeout)
 	}
 	setDefault(&c.Timeout, DefaultTimeout)
 	setDefault(&c.SnapshotEntries, DefaultSnapshotEntries)
