@@ -108,7 +108,8 @@ type Features struct {
 	Cgroup int `json:"cgroup"`
 	// Rootless says that it does not run as root.
 	Rootless bool `json:"rootless,omitempty"`
-	// Seccomp, UserNamespace, Overlay, Network: whether containers can have them.
+	// Seccomp, UserNamespace: whether containers can have them. Overlay: images, and a root that is written to in layers. Network: one
+	// that the agent names by its path.
 	Seccomp       bool `json:"seccomp"`
 	UserNamespace bool `json:"user_namespace"`
 	Overlay       bool `json:"overlay"`

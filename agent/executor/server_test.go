@@ -134,7 +134,7 @@ func (w *world) serve() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	server, err := Open(lock, w.runtime, Features{Version: "test"})
+	server, err := Open(lock, w.runtime, Features{Version: "test", Cgroup: 2})
 	if err != nil {
 		w.t.Fatal(err)
 	}

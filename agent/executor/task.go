@@ -189,7 +189,9 @@ func (t *task) awaitOutput(readers ...*os.File) {
 }
 
 func (s *Server) recordExit(t *task, exit Exit) {
-	exit.MemoryLimit = t.limit
+	if s.features.Cgroup != 0 {
+		exit.MemoryLimit = t.limit
+	}
 	// Only then the command was killed, or reports, as shells do, that its child was.
 	if exit.Code == 128+int(unix.SIGKILL) {
 		if spec, err := s.store.spec(t.container.ID); err == nil {

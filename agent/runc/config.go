@@ -79,8 +79,8 @@ func (r *Runtime) config(spec *executor.Spec, rt root, cgroup string) *configs.C
 		c.Networks = []*configs.Network{{Type: "loopback"}}
 	}
 	if r.rootless {
-		c.Cgroups.Rootless = true
-		c.Cgroups.Resources = &cgroups.Resources{Devices: deviceRules()}
+		// Only for a cgroup without a path the library takes it that there are no rights.
+		c.Cgroups = &cgroups.Cgroup{Name: spec.ID, Rootless: true, Resources: &cgroups.Resources{Devices: deviceRules()}}
 		c.UIDMappings = []configs.IDMap{{HostID: int64(os.Geteuid()), Size: 1}}
 		c.GIDMappings = []configs.IDMap{{HostID: int64(os.Getegid()), Size: 1}}
 		c.Devices = rootlessDevices()

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -39,6 +40,9 @@ func build(t testing.TB) string {
 	t.Helper()
 	program.once.Do(func() {
 		if program.dir, program.err = os.MkdirTemp("", "stowage-executor-test"); program.err != nil {
+			return
+		}
+		if program.err = os.Chmod(program.dir, 0o755); program.err != nil {
 			return
 		}
 		cmd := exec.Command("go", "build", "-tags", "netgo osusergo seccomp", "-ldflags", "-s -w -extldflags=-static",
@@ -74,6 +78,7 @@ type node struct {
 	client *executor.Client
 	cmd    *exec.Cmd
 	stderr *bytes.Buffer
+	user   *syscall.Credential // nil: root
 }
 
 // newNode starts an executor. At the end of the test everything of it is gone, however the test ends, or the test fails.
@@ -99,7 +104,12 @@ func newNode(t testing.TB) *node {
 // startNode is newNode in a folder that exists.
 func startNode(t testing.TB, dir string) *node {
 	t.Helper()
-	n := &node{t: t, dir: dir, parent: "stowage-test-" + filepath.Base(dir)}
+	return startNodeAs(t, dir, nil)
+}
+
+func startNodeAs(t testing.TB, dir string, user *syscall.Credential) *node {
+	t.Helper()
+	n := &node{t: t, dir: dir, user: user, parent: "stowage-test-" + filepath.Base(dir)}
 	n.client = executor.NewClient(n.socket())
 	n.start()
 	t.Cleanup(n.cleanup)
@@ -113,6 +123,7 @@ func (n *node) start() {
 	n.stderr = &bytes.Buffer{}
 	n.cmd = exec.Command(build(n.t), "--state-dir", filepath.Join(n.dir, "state"), "--socket", n.socket(), "--cgroup-parent", n.parent)
 	n.cmd.Stderr = n.stderr
+	n.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: n.user}
 	if err := n.cmd.Start(); err != nil {
 		n.t.Fatal(err)
 	}

@@ -18,6 +18,8 @@ func main() {
 	runc.Init()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// The agent's end of stderr, and its terminal, may go before the executor does. A handler, unlike ignoring, is not inherited by tasks.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE, syscall.SIGHUP)
 	err := run(ctx, os.Args, os.Stdout, os.Stderr)
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):

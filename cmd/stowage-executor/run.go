@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/stowage/stowage/agent/executor"
 	"github.com/stowage/stowage/agent/runc"
@@ -43,6 +44,7 @@ func serve(ctx context.Context, stateDir, socket, parent string) (err error) {
 	if err := runc.Seal(); err != nil {
 		return err
 	}
+	syscall.Umask(0o022)
 	if os.Geteuid() == 0 {
 		// Without it the executor works just as well, until memory is short.
 		_ = os.WriteFile("/proc/self/oom_score_adj", []byte(hardToKill), 0)
