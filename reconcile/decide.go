@@ -10,7 +10,7 @@ import (
 // report must come from Plan with the same input.
 func Decide(in Input, p spec.Plan, r Report, g spec.Generation) Decision {
 	d := Decision{Plan: p.ID, Commit: p.Commit, Generation: g, Time: in.Now, Renamed: renames(&in), Done: r.RestartsDone}
-	k := &decider{in: &in, d: &d, versions: map[spec.Hash]*spec.App{}, current: map[spec.AllocationID]*spec.AllocationView{}}
+	k := &decider{in: &in, d: &d, versions: map[spec.Hash]*spec.App{}, runtime: map[spec.Hash]spec.Hash{}, current: map[spec.AllocationID]*spec.AllocationView{}}
 	for i := range in.Current {
 		k.current[in.Current[i].ID] = &in.Current[i]
 	}
@@ -19,7 +19,7 @@ func Decide(in Input, p spec.Plan, r Report, g spec.Generation) Decision {
 		if !ok {
 			h = HashApp(a)
 		}
-		k.versions[h.Version] = a
+		k.versions[h.Version], k.runtime[h.Version] = a, h.Runtime
 	}
 	for i := range p.Apps {
 		k.app(&p.Apps[i])
@@ -50,6 +50,7 @@ type decider struct {
 	in       *Input
 	d        *Decision
 	versions map[spec.Hash]*spec.App
+	runtime  map[spec.Hash]spec.Hash
 	current  map[spec.AllocationID]*spec.AllocationView
 }
 
@@ -109,7 +110,7 @@ func (k *decider) start(a *spec.AppPlan, c *spec.Change) {
 	k.need(c.Version)
 	x := spec.Allocation{
 		ID: spec.NewAllocationID(c.Slot, k.d.Generation), Slot: c.Slot, Node: c.Node, Generation: k.d.Generation,
-		Version: c.Version, Runtime: app.RuntimeHash(), Commit: commit, Ports: c.Ports, After: c.Takeover,
+		Version: c.Version, Runtime: k.runtimeOf(c.Version, app), Commit: commit, Ports: c.Ports, After: c.Takeover,
 		Want: spec.WantRun, Canary: c.Canary, Placed: k.in.Now, Why: c.Reason, Attempt: c.Attempt,
 	}
 	k.d.Start = append(k.d.Start, x)
@@ -119,6 +120,15 @@ func (k *decider) start(a *spec.AppPlan, c *spec.Change) {
 	for _, v := range c.Victims {
 		k.d.Stop = append(k.d.Stop, Stop{ID: v.ID, Reason: reasonPreempted + c.Slot.String()})
 	}
+}
+
+func (k *decider) runtimeOf(h spec.Hash, a *spec.App) spec.Hash {
+	r, ok := k.runtime[h]
+	if !ok {
+		r = a.RuntimeHash()
+		k.runtime[h] = r
+	}
+	return r
 }
 
 // commitOf returns the commit that a version still in use came from.

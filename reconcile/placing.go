@@ -29,10 +29,11 @@ func (w *world) matcher(x *app, v *version) *place.Matcher {
 // retire takes all stops and updates of the plan, so that what is placed afterwards sees who leaves.
 func (w *world) retire() {
 	for _, x := range w.apps {
-		x.countOwn(w)
-		if x.held != "" {
+		if x.held != "" || x.calm {
 			continue
 		}
+		w.ownOf(x)
+		x.changes = make([]change, 0, len(x.out.Steps))
 		for i := range x.out.Steps {
 			s := &x.out.Steps[i]
 			switch s.Kind {
@@ -52,17 +53,23 @@ func (w *world) retire() {
 	}
 }
 
-// countOwn lists the nodes of the allocations that count for the app's limits.
-func (x *app) countOwn(w *world) {
+// ownOf lists the nodes of the allocations that count for the app's limits.
+func (w *world) ownOf(x *app) []int32 {
+	if x.counted {
+		return x.own
+	}
+	x.counted = true
+	x.own = make([]int32, 0, len(x.views)+len(x.out.Steps))
 	for i := range x.views {
 		a := &x.views[i]
 		if a.State.Terminal() || a.Want == spec.WantStop {
 			continue
 		}
-		if n := w.fleet.Node(a.Node); n >= 0 && w.fleet.State(n) != spec.NodeDown && (i >= len(x.allocs) || x.allocs[i].Ground != rollout.Lost) {
-			x.own = append(x.own, int32(n))
+		if n := w.nodeOf[x.first+i]; n >= 0 && w.fleet.State(int(n)) != spec.NodeDown && (i >= len(x.allocs) || x.allocs[i].Ground != rollout.Lost) {
+			x.own = append(x.own, n)
 		}
 	}
+	return x.own
 }
 
 func (x *app) disown(node int) {
@@ -99,7 +106,7 @@ type job struct {
 func (w *world) place() {
 	var now, later []*job
 	for _, x := range w.apps {
-		if x.held != "" || x.desired == nil {
+		if x.held != "" || x.desired == nil || x.calm {
 			continue
 		}
 		now = append(now, w.jobs(x, true)...)
@@ -178,7 +185,7 @@ func (w *world) placeJob(j *job) []*rollout.Step {
 func (w *world) request(j *job, count int) *place.Request {
 	x, v := j.x, j.version.app
 	r := &place.Request{
-		Match: w.matcher(x, j.version), Count: count, Total: v.Count, Own: x.own, Faulty: x.faulty, Seed: w.in.Seed,
+		Match: w.matcher(x, j.version), Count: count, Total: v.Count, Own: w.ownOf(x), Faulty: x.faulty, Seed: w.in.Seed,
 	}
 	if v.Kind == spec.KindSystem {
 		r.Total = w.wanted(x)
@@ -187,7 +194,7 @@ func (w *world) request(j *job, count int) *place.Request {
 		if a.App != "" {
 			var nodes []int32
 			if peer := w.byName[a.App]; peer != nil {
-				nodes = peer.own
+				nodes = w.ownOf(peer)
 			}
 			r.Peers = append(r.Peers, nodes)
 		}
@@ -360,7 +367,7 @@ func (w *world) take(j *job, r *place.Request, s *rollout.Step, node int, score 
 	} else {
 		w.fleet.Take(node, j.version.need, ports)
 	}
-	x.own = append(x.own, int32(node))
+	x.own = append(w.ownOf(x), int32(node))
 	w.roles.take(j, s)
 	x.changes = append(x.changes, c)
 }

@@ -25,6 +25,7 @@ type world struct {
 	next     spec.Time
 	events   []spec.Event
 	before   []int64 // used on ready nodes before the plan
+	nodeOf   []int32 // of each of current that has not ended, or -1
 }
 
 // app is one app during planning.
@@ -40,6 +41,9 @@ type app struct {
 	record   *spec.Rollout
 	rollout  spec.Rollout
 	views    []spec.AllocationView // of the app, by slot and generation
+	first    int                   // of views in world.current
+	calm     bool                  // all is as it should be: nothing to decide
+	counted  bool                  // own is filled in
 	allocs   []rollout.Alloc       // of views, with Fit against version
 	out      rollout.Outcome
 	own      []int32 // the node of each allocation that counts for limits
@@ -229,22 +233,20 @@ func (w *world) readMoved() {
 // readCurrent gives each app its allocations.
 func (w *world) readCurrent() {
 	w.current = w.in.Current
-	bySlot := func(a, b spec.AllocationView) int {
-		return cmp.Or(a.Slot.Compare(b.Slot), cmp.Compare(a.Generation, b.Generation), cmp.Compare(a.ID, b.ID))
-	}
-	if len(w.renamed) > 0 || !slices.IsSortedFunc(w.current, bySlot) {
+	if len(w.renamed) > 0 || !sorted(w.current) {
 		w.current = slices.Clone(w.current)
 		for i := range w.current {
 			w.current[i].App = w.newName(w.current[i].App)
 		}
-		slices.SortFunc(w.current, bySlot)
+		SortAllocations(w.current)
 	}
 	for i := 0; i < len(w.current); {
 		j := i
 		for j < len(w.current) && w.current[j].App == w.current[i].App {
 			j++
 		}
-		w.app(w.current[i].App).views = w.current[i:j]
+		x := w.app(w.current[i].App)
+		x.views, x.first = w.current[i:j], i
 		i = j
 	}
 	sort.Slice(w.apps, func(i, k int) bool { return w.apps[i].name < w.apps[k].name })
@@ -253,32 +255,44 @@ func (w *world) readCurrent() {
 	}
 }
 
+// sorted reports whether the allocations are by slot, then generation.
+func sorted(list []spec.AllocationView) bool {
+	for i := 1; i < len(list); i++ {
+		a, b := &list[i-1], &list[i]
+		if a.App > b.App || a.App == b.App && (a.Index > b.Index || a.Index == b.Index && a.Generation > b.Generation) {
+			return false
+		}
+	}
+	return true
+}
+
 // fillFleet puts every allocation that has not ended on its node: those that wait for others last.
 func (w *world) fillFleet() {
 	var waiting []*spec.AllocationView
 	var last spec.Hash
 	var v *version
-	for _, x := range w.apps {
-		for i := range x.views {
-			a := &x.views[i]
-			if a.State.Terminal() {
-				continue
-			}
-			if v == nil || a.Version != last {
-				v, last = w.known(a.Version), a.Version
-			}
-			node := w.fleet.Node(a.Node)
-			if node < 0 || v == nil {
-				continue
-			}
-			if len(a.After) > 0 {
-				waiting = append(waiting, a)
-				continue
-			}
-			w.fleet.Take(node, v.need, a.Ports)
-			if a.Want == spec.WantStop {
-				w.fleet.Leave(node, a.ID, v.need, a.Ports)
-			}
+	w.nodeOf = make([]int32, len(w.current))
+	for i := range w.current {
+		a := &w.current[i]
+		w.nodeOf[i] = -1
+		if a.State.Terminal() {
+			continue
+		}
+		if v == nil || a.Version != last {
+			v, last = w.known(a.Version), a.Version
+		}
+		node := w.fleet.Node(a.Node)
+		w.nodeOf[i] = int32(node)
+		if node < 0 || v == nil {
+			continue
+		}
+		if len(a.After) > 0 {
+			waiting = append(waiting, a)
+			continue
+		}
+		w.fleet.Take(node, v.need, a.Ports)
+		if a.Want == spec.WantStop {
+			w.fleet.Leave(node, a.ID, v.need, a.Ports)
 		}
 	}
 	for _, a := range waiting {

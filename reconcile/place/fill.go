@@ -46,6 +46,7 @@ type fill struct {
 	cells    []cell
 	cellOf   []int32
 	feasible int
+	node     Node // what the scoring function sees, used again for each call
 }
 
 // cell is the nodes that share all groups.
@@ -194,11 +195,11 @@ func (f *fill) open(i int32) bool {
 func (f *fill) score(i int32) {
 	d := len(f.b.Need)
 	at := int(i) * d
-	n := Node{
+	f.node = Node{
 		ID: f.b.Nodes[i], Capacity: f.b.Capacity[at : at+d : at+d], Free: f.free[at : at+d : at+d],
 		Own: int(f.b.Own[i] + f.placed[i]), Load: int(f.b.Load[i] + f.placed[i]),
 	}
-	f.own[i] = f.s.Score(f.b.Need, &n)
+	f.own[i] = f.s.Score(f.b.Need, &f.node)
 	f.key[i] = f.base[i] + f.own[i]
 	for k := range f.lone {
 		if g := &f.lone[k]; g.Cost != nil {

@@ -54,7 +54,8 @@ type Group struct {
 	Cost []spec.Milli // per allocation already in the group; nil: no wish
 }
 
-// Node is what a scoring function sees of a node. Its slices follow Batch.Resources and must not be changed.
+// Node is what a scoring function sees of a node. Its slices follow Batch.Resources and must not be changed; all of it
+// is valid during the call only.
 type Node struct {
 	ID       spec.NodeID
 	Capacity []int64

@@ -1,0 +1,73 @@
+package reconcile_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stowage/stowage/reconcile"
+	"github.com/stowage/stowage/spec"
+)
+
+// big returns an input of so many nodes and apps, with nothing running.
+func big(nodes, apps, count int) reconcile.Input {
+	in := reconcile.Input{
+		Now: 1_000_000 * spec.Time(spec.Second),
+		Desired: &spec.Cluster{
+			Name: "bench", Policy: spec.PolicyRef{Name: "binpack"}, Disruption: spec.Disruption{MaxUnavailable: spec.Percent{Value: 10}},
+		},
+		Versions: map[spec.Hash]*spec.App{},
+	}
+	for i := range nodes {
+		n := node(fmt.Sprintf("n%05d", i), 32000, 128*spec.GiB)
+		n.Attributes = map[string]string{"zone": fmt.Sprint("z", i%3), "rack": fmt.Sprint("r", i%400), "kernel.version": fmt.Sprintf("6.%d.0", i%4), "class": fmt.Sprint("c", i%10)}
+		in.Nodes = append(in.Nodes, n)
+	}
+	for i := range apps {
+		a := service(fmt.Sprintf("app-%04d", i), count)
+		a.Tasks[0].CPU, a.Tasks[0].Memory = spec.MilliCPU(500+i%7*250), spec.Bytes(1+i%5)*spec.GiB
+		in.Desired.Apps = append(in.Desired.Apps, a)
+	}
+	in.Hashes = reconcile.HashApps(in.Desired.Apps)
+	return in
+}
+
+// settled returns the input with everything placed and healthy.
+func settled(in reconcile.Input) reconcile.Input {
+	for g := spec.Generation(1); ; g++ {
+		p, r := reconcile.Plan(in)
+		d := reconcile.Decide(in, p, r, g)
+		if d.Empty() {
+			return in
+		}
+		in = reconcile.Apply(in, d)
+		for i := range in.Current {
+			a := &in.Current[i]
+			a.State, a.Healthy, a.HealthySince = spec.StateRunning, true, in.Now
+		}
+		in.Now = in.Now.Add(spec.Minute)
+		for i := range in.Nodes {
+			in.Nodes[i].LastSeen = in.Now
+		}
+	}
+}
+
+func BenchmarkFromScratch(b *testing.B) {
+	in := big(10_000, 500, 200)
+	b.ReportAllocs()
+	for b.Loop() {
+		if p, _ := reconcile.Plan(in); p.Summary.Start != 100_000 {
+			b.Fatalf("%+v", p.Summary)
+		}
+	}
+	b.ReportMetric(100_000*float64(b.N)/b.Elapsed().Seconds(), "placements/s")
+}
+
+func BenchmarkNothingToDo(b *testing.B) {
+	in := settled(big(10_000, 500, 200))
+	b.ReportAllocs()
+	for b.Loop() {
+		if p, _ := reconcile.Plan(in); p.Summary.Changes() != 0 {
+			b.Fatalf("%+v", p.Summary)
+		}
+	}
+}
