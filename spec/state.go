@@ -1,5 +1,7 @@
 package spec
 
+import "strconv"
+
 // Node is a machine as its agent describes it.
 type Node struct {
 	ID         NodeID            `json:"id"`
@@ -149,6 +151,21 @@ type Exit struct {
 	OOM         bool   `json:"oom,omitempty"`          // killed for memory
 	MemoryLimit Bytes  `json:"memory_limit,omitempty"` // at this limit, when OOM
 	Unknown     bool   `json:"unknown,omitempty"`      // nobody was there to collect the code
+}
+
+// String says how the run ended, as people say it: "exit code 3", "killed for memory at 64MiB".
+func (e Exit) String() string {
+	switch {
+	case e.Unknown:
+		return "exit code unknown: nobody was there to collect it"
+	case e.OOM && e.MemoryLimit > 0:
+		return "killed for memory at " + e.MemoryLimit.String()
+	case e.OOM:
+		return "killed for memory"
+	case e.Signal != "":
+		return "killed by " + e.Signal
+	}
+	return "exit code " + strconv.Itoa(e.Code)
 }
 
 // Result is the last answer of a check.

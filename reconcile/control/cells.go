@@ -62,12 +62,18 @@ func (c *Core) rebuild() {
 func (c *Core) addCell(a *spec.Allocation) {
 	k := &cell{id: a.ID, node: a.Node, index: -1}
 	c.cells[a.ID] = k
+	list := c.orphans[a.Node]
 	n := c.nodes[a.Node]
-	if n == nil {
-		return
+	if n != nil {
+		list = n.cells
 	}
-	i, _ := slices.BinarySearchFunc(n.cells, a.ID, func(k *cell, id spec.AllocationID) int { return cmp.Compare(k.id, id) })
-	n.cells = slices.Insert(n.cells, i, k)
+	i, _ := slices.BinarySearchFunc(list, a.ID, func(k *cell, id spec.AllocationID) int { return cmp.Compare(k.id, id) })
+	list = slices.Insert(list, i, k)
+	if n != nil {
+		n.cells = list
+	} else {
+		c.orphans[a.Node] = list
+	}
 }
 
 // merge adds views for new allocations.
@@ -137,10 +143,13 @@ func (c *Core) forgetCell(id spec.AllocationID) {
 		return
 	}
 	delete(c.cells, id)
+	without := func(list []*cell) []*cell { return slices.DeleteFunc(list, func(o *cell) bool { return o == k }) }
 	if n := c.nodes[k.node]; n != nil {
-		if i := slices.Index(n.cells, k); i >= 0 {
-			n.cells = slices.Delete(n.cells, i, i+1)
-		}
+		n.cells = without(n.cells)
+	} else if list := without(c.orphans[k.node]); len(list) > 0 {
+		c.orphans[k.node] = list
+	} else {
+		delete(c.orphans, k.node)
 	}
 }
 

@@ -46,8 +46,9 @@ type Core struct {
 	nodes     map[spec.NodeID]*node
 	nodeOrder []spec.NodeID // sorted
 	cells     map[spec.AllocationID]*cell
-	current   []spec.AllocationView // sorted by slot, then generation; without retired ones
-	places    []*cell               // the cell of each of current
+	orphans   map[spec.NodeID][]*cell // of removed nodes
+	current   []spec.AllocationView   // sorted by slot, then generation; without retired ones
+	places    []*cell                 // the cell of each of current
 
 	settled  bool
 	settleAt spec.Time // when it stops waiting for agents
@@ -99,11 +100,11 @@ type policy struct {
 func New(config Config, state *State, now spec.Time) *Core {
 	c := &Core{
 		config: config, state: state, now: now, began: now,
-		nodes: map[spec.NodeID]*node{}, cells: map[spec.AllocationID]*cell{},
+		nodes: map[spec.NodeID]*node{}, cells: map[spec.AllocationID]*cell{}, orphans: map[spec.NodeID][]*cell{},
 		asked: map[spec.AppName]bool{}, policies: map[string]policy{}, dirty: true,
 	}
-	for id, r := range state.Nodes { //stowage:unordered addNode keeps them sorted
-		c.addNode(id, r.Node, now)
+	for id := range state.Nodes { //stowage:unordered addNode keeps them sorted
+		c.addNode(id, now)
 	}
 	c.rebuild()
 	c.settleAt = now.Add(spec.NodeUnknownAfter)

@@ -21,8 +21,9 @@ type node struct {
 	queued    bool
 }
 
-func (c *Core) addNode(id spec.NodeID, _ spec.Node, now spec.Time) *node {
-	n := &node{id: id, seen: now, state: spec.NodeReady, since: now}
+func (c *Core) addNode(id spec.NodeID, now spec.Time) *node {
+	n := &node{id: id, seen: now, state: spec.NodeReady, since: now, cells: c.orphans[id]}
+	delete(c.orphans, id)
 	c.nodes[id] = n
 	i, _ := slices.BinarySearch(c.nodeOrder, id)
 	c.nodeOrder = slices.Insert(c.nodeOrder, i, id)
@@ -40,7 +41,7 @@ func (c *Core) session(id spec.NodeID, session uint64) *node {
 func (c *Core) onConnected(e NodeConnected) {
 	n := c.nodes[e.Node]
 	if n == nil {
-		n = c.addNode(e.Node, spec.Node{}, c.now)
+		n = c.addNode(e.Node, c.now)
 	}
 	if n.session > e.Session {
 		return
@@ -236,7 +237,7 @@ func (c *Core) noteworthy(v *spec.AllocationView, now *spec.AllocationStatus) {
 		for i := range now.Tasks {
 			t := &now.Tasks[i]
 			if i >= len(v.Tasks) || v.Tasks[i].Restarts != t.Restarts {
-				c.tell(slot, "task "+string(t.Name)+": "+t.Reason, "")
+				c.tell(slot, "task "+string(t.Name)+": "+restartReason(t), "")
 			}
 		}
 	}
@@ -254,6 +255,14 @@ func (c *Core) noteworthy(v *spec.AllocationView, now *spec.AllocationStatus) {
 		c.dirty = true
 		c.ownedChanged(v)
 	}
+}
+
+// restartReason says why a task was started again; it may run already.
+func restartReason(t *spec.TaskStatus) string {
+	if t.Reason == "" && t.Exit != nil {
+		return t.Exit.String() + ", started again"
+	}
+	return t.Reason
 }
 
 // flushEnded records the ends that this Step heard of.
@@ -314,6 +323,9 @@ func (c *Core) forget(ids []spec.AllocationID) {
 // dropNode forgets a node that was removed.
 func (c *Core) dropNode(n *node) {
 	delete(c.nodes, n.id)
+	if len(n.cells) > 0 {
+		c.orphans[n.id] = n.cells
+	}
 	if i, ok := slices.BinarySearch(c.nodeOrder, n.id); ok {
 		c.nodeOrder = slices.Delete(c.nodeOrder, i, i+1)
 	}

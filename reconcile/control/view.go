@@ -35,13 +35,35 @@ func (c *Core) busy(n *node) bool {
 	})
 }
 
-// Allocations returns a copy of all allocations, sorted by slot, then generation.
-func (c *Core) Allocations() []spec.AllocationView { return slices.Clone(c.current) }
+// Allocations returns a copy of all allocations, sorted by slot, then generation. Those on silent nodes are as they
+// were last seen, but not healthy, and their reason says so.
+func (c *Core) Allocations() []spec.AllocationView {
+	all := slices.Clone(c.current)
+	for i := range all {
+		c.doubt(&all[i])
+	}
+	return all
+}
+
+// doubt marks what is not known for certain any more.
+func (c *Core) doubt(v *spec.AllocationView) {
+	if v.State.Terminal() || c.reachable(v.Node) {
+		return
+	}
+	state := spec.NodeDown
+	if n := c.nodes[v.Node]; n != nil {
+		state = n.state
+	}
+	v.Healthy, v.HealthySince = false, 0
+	v.Reason = "node " + string(v.Node) + " is " + string(state) + ": last seen " + string(v.State)
+}
 
 // Allocation returns one allocation.
 func (c *Core) Allocation(id spec.AllocationID) (spec.AllocationView, bool) {
 	if k := c.cells[id]; k != nil && k.index >= 0 {
-		return *c.view(k), true
+		v := *c.view(k)
+		c.doubt(&v)
+		return v, true
 	}
 	return spec.AllocationView{}, false
 }
@@ -63,7 +85,7 @@ type AppView struct {
 	Kind    spec.Kind     `json:"kind"`
 	Role    spec.RoleName `json:"role"`
 	Desired int           `json:"desired"` // slots; of a system app, those that it has now
-	Running int           `json:"running"` // batch slots that completed count too
+	Running int           `json:"running"` // slots with a running allocation; batch slots that completed count too
 	Healthy int           `json:"healthy"` // likewise
 	Blocked int           `json:"blocked"`
 	Held    string        `json:"held,omitempty"`
@@ -122,17 +144,16 @@ func (c *Core) leaving(i int) (AppView, int) {
 
 // count adds up the allocations of an app from index i on, and returns the index behind them.
 func (c *Core) count(v *AppView, i int) int {
-	slots := 0
-	last := -1
+	slots, last, lastRunning, lastHealthy := 0, -1, -1, -1
 	for ; i < len(c.current) && c.current[i].App == v.App; i++ {
 		a := &c.current[i]
 		done := v.Kind == spec.KindBatch && a.State == spec.StateComplete && a.Want == spec.WantRun
 		reachable := c.reachable(a.Node)
-		if done || (reachable && a.State == spec.StateRunning) {
-			v.Running++
+		if (done || (reachable && a.State == spec.StateRunning)) && a.Index != lastRunning {
+			v.Running, lastRunning = v.Running+1, a.Index
 		}
-		if done || (reachable && a.Healthy) {
-			v.Healthy++
+		if (done || (reachable && a.Healthy)) && a.Index != lastHealthy {
+			v.Healthy, lastHealthy = v.Healthy+1, a.Index
 		}
 		if a.Want == spec.WantRun && !a.State.Terminal() && a.Index != last {
 			slots, last = slots+1, a.Index
@@ -144,7 +165,9 @@ func (c *Core) count(v *AppView, i int) int {
 	return i
 }
 
-// reachable reports whether the node is in touch.
+// Reachable reports whether the node is in touch.
+func (c *Core) Reachable(id spec.NodeID) bool { return c.reachable(id) }
+
 func (c *Core) reachable(id spec.NodeID) bool {
 	n := c.nodes[id]
 	return n != nil && n.state == spec.NodeReady

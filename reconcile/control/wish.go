@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/stowage/stowage/reconcile"
 	"github.com/stowage/stowage/spec"
@@ -51,12 +52,13 @@ func (c *Core) onRemove(e RemoveNode) {
 	n := c.nodes[e.Node]
 	c.record(Entry{Removed: &Removed{e.Node}})
 	for _, k := range n.cells {
-		if c.state.Allocations[k.id] == nil {
+		if c.state.Allocations[k.id] != nil {
+			c.refresh(k.id)
+		} else {
 			delete(c.cells, k.id)
-			continue
 		}
-		c.refresh(k.id)
 	}
+	n.cells = slices.DeleteFunc(n.cells, func(k *cell) bool { return c.cells[k.id] == nil })
 	if n.connected {
 		c.act(Disconnect{n.id, n.session})
 	}

@@ -30,13 +30,7 @@ const (
 // liveTask is what the agent knows of a task while it lives; a new agent finds it out again.
 type liveTask struct {
 	asked   bool // a Start is under way
-	probing []probe
-}
-
-// probe is a check that runs, and its failures in a row.
-type probe struct {
-	check    spec.Check
-	failures int
+	probing []spec.Check
 }
 
 func newAllocation(r Record) *allocation {

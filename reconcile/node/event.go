@@ -67,8 +67,8 @@ type Exited struct {
 	At   spec.Time
 }
 
-// Checked is one answer of a check that a Probe effect asked for. The core counts failures in a row; a shell tells
-// every answer, or only each first one of a series and those until Failures.
+// Checked is the verdict of a check that a Probe effect asked for. The shell's prober has counted failures in a row
+// already (Check.Failures): the core takes each verdict as it is. A verdict that repeats the last one changes nothing.
 type Checked struct {
 	Run     Run
 	Check   string

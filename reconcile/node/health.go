@@ -12,22 +12,22 @@ func (c *Core) probe(a *allocation, i int) {
 	live := &a.live[i]
 	keep := live.probing[:0:0]
 	for _, p := range live.probing {
-		if checkIndex(want, p.check.Name) < 0 {
-			c.act(Unprobe{a.run(i), p.check.Name})
+		if checkIndex(want, p.Name) < 0 {
+			c.act(Unprobe{a.run(i), p.Name})
 			continue
 		}
 		keep = append(keep, p)
 	}
 	live.probing = keep
 	for _, check := range want {
-		k := slices.IndexFunc(live.probing, func(p probe) bool { return p.check.Name == check.Name })
+		k := slices.IndexFunc(live.probing, func(c spec.Check) bool { return c.Name == check.Name })
 		switch {
 		case k < 0:
-			live.probing = append(live.probing, probe{check: check})
-		case same(live.probing[k].check, check):
+			live.probing = append(live.probing, check)
+		case same(live.probing[k], check):
 			continue
 		default:
-			live.probing[k] = probe{check: check}
+			live.probing[k] = check
 		}
 		c.act(Probe{a.run(i), check, a.Decided})
 	}
@@ -45,7 +45,7 @@ func same(a, b spec.Check) bool {
 // unprobe ends all checks of a task.
 func (c *Core) unprobe(a *allocation, i int) {
 	for _, p := range a.live[i].probing {
-		c.act(Unprobe{a.run(i), p.check.Name})
+		c.act(Unprobe{a.run(i), p.Name})
 	}
 	a.live[i].probing = nil
 }
@@ -54,18 +54,16 @@ func checkIndex(checks []spec.Check, name string) int {
 	return slices.IndexFunc(checks, func(c spec.Check) bool { return c.Name == name })
 }
 
-// onChecked takes one answer of a check. A passing check fails after so many failures in a row as it says; one answer
-// is enough to pass, and to tell the first state.
+// onChecked takes one verdict of a check.
 func (c *Core) onChecked(e Checked) {
 	a, i, ok := c.present(e.Run)
 	if !ok {
 		return
 	}
-	k := slices.IndexFunc(a.live[i].probing, func(p probe) bool { return p.check.Name == e.Check })
-	if k < 0 {
+	if !slices.ContainsFunc(a.live[i].probing, func(c spec.Check) bool { return c.Name == e.Check }) {
 		return
 	}
-	p, st := &a.live[i].probing[k], &a.Status.Tasks[i]
+	st := &a.Status.Tasks[i]
 	r := slices.IndexFunc(st.Checks, func(r spec.Result) bool { return r.Check == e.Check })
 	if r < 0 {
 		st.Checks = append(st.Checks, spec.Result{Check: e.Check, Passing: e.Passing, Output: firstLine(e.Output), Since: c.now})
@@ -74,11 +72,6 @@ func (c *Core) onChecked(e Checked) {
 		return
 	}
 	result := &st.Checks[r]
-	if e.Passing {
-		p.failures = 0
-	} else if p.failures++; result.Passing && p.failures < p.check.Failures {
-		return
-	}
 	if result.Passing != e.Passing {
 		result.Passing, result.Since, result.Output = e.Passing, c.now, firstLine(e.Output)
 		c.judge(a)

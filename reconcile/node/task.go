@@ -91,7 +91,7 @@ func (c *Core) exit(a *allocation, i int, exit spec.Exit, at spec.Time) {
 	a.Tasks[i].Begun = false
 	st.Exit, st.Finished, st.Pid, st.Checks = &exit, at, 0, nil
 	c.arrive(a)
-	c.over(a, i, describe(exit), !exit.Unknown && exit.Code == 0)
+	c.over(a, i, exit.String(), !exit.Unknown && exit.Code == 0)
 }
 
 // over decides what follows the end of a run, or of the try to start one.
@@ -186,21 +186,6 @@ func hash(key string) uint64 {
 	h ^= h >> 33
 	h *= 0xff51afd7ed558ccd
 	return h ^ h>>33
-}
-
-// describe says how a run ended, as people say it.
-func describe(e spec.Exit) string {
-	switch {
-	case e.Unknown:
-		return "exit code unknown: nobody was there to collect it"
-	case e.OOM && e.MemoryLimit > 0:
-		return "killed for memory at " + e.MemoryLimit.String()
-	case e.OOM:
-		return "killed for memory"
-	case e.Signal != "":
-		return "killed by " + e.Signal
-	}
-	return fmt.Sprintf("exit code %d", e.Code)
 }
 
 // onRestart stops tasks that an operator wants started anew. One that waits for its restart starts at once.

@@ -30,10 +30,10 @@
 //	expect allocations APP N       running and healthy ones
 //	expect completed APP N         of a batch app
 //	expect blocked APP N [TEXT]    slots without a place; TEXT is part of a rule that is named
-//	expect node NODE N             allocations on it that have not ended
-//	expect changes N, expect no-changes      of the plan of the newest commit, now
+//	expect node NODE N             allocations on it that have not ended; 0 while it is silent
+//	expect changes N, expect no-changes      of the newest commit's plan: right after commit all of it, later the rest
 //	expect rollout APP STATE, expect following NAME, expect waiting NAME, expect not-used NAME
-//	expect event TEXT [N]          N (at least one) lines of the story hold the text
+//	expect event TEXT              a line of the story holds the text; expect events N TEXT: so many do
 //	expect starts SLOT N           containers were started in that slot since the beginning, restarts included
 //	expect refused [TEXT]          the last request was, with this in its reason
 //

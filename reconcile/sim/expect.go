@@ -22,7 +22,6 @@ func (p *player) expect(args []string) error {
 	if p.refused != "" {
 		return fmt.Errorf("refused before: %s", p.refused)
 	}
-	core := p.world.master.core
 	switch what {
 	case "no-changes":
 		return p.expectChanges("0")
@@ -31,7 +30,7 @@ func (p *player) expect(args []string) error {
 			return p.expectChanges(args[0])
 		}
 	case "allocations":
-		return number(args, func(app string) int { return count(core, app, func(v *control.AppView) int { return v.Healthy }) })
+		return number(args, p.healthyOnes)
 	case "completed":
 		return number(args, p.completed)
 	case "blocked":
@@ -44,8 +43,8 @@ func (p *player) expect(args []string) error {
 		return p.expectRollout(args)
 	case "following", "waiting", "not-used":
 		return p.expectCommit(what, args)
-	case "event":
-		return p.expectEvent(args)
+	case "event", "events":
+		return p.expectEvent(what, args)
 	}
 	return fmt.Errorf("nothing can be expected that is called %q with %d words; see the package's documentation", what, len(args))
 }
@@ -65,13 +64,14 @@ func number(args []string, found func(name string) int) error {
 	return nil
 }
 
-func count(core *control.Core, app string, f func(*control.AppView) int) int {
-	for _, v := range core.Apps() {
-		if string(v.App) == app {
-			return f(&v)
+func (p *player) healthyOnes(app string) int {
+	n := 0
+	for _, v := range p.world.master.core.Allocations() {
+		if string(v.App) == app && v.State == spec.StateRunning && v.Healthy {
+			n++
 		}
 	}
-	return 0
+	return n
 }
 
 func (p *player) completed(app string) int {
@@ -85,18 +85,21 @@ func (p *player) completed(app string) int {
 }
 
 func (p *player) onNode(node string) int {
-	n := 0
-	for _, v := range p.world.master.core.Allocations() {
-		if string(v.Node) == node && !v.State.Terminal() {
+	core, n := p.world.master.core, 0
+	for _, v := range core.Allocations() {
+		if string(v.Node) == node && !v.State.Terminal() && core.Reachable(v.Node) {
 			n++
 		}
 	}
 	return n
 }
 
-// plan is that of the newest commit, now.
+// plan is that of the newest commit: as it was when it came, while no time has passed, and then as it would be now.
 func (p *player) plan() spec.Plan {
 	core := p.world.master.core
+	if p.committed != nil && p.world.now == p.committedAt {
+		return *p.committed
+	}
 	if w := core.Pending(); w != nil {
 		return w.Plan
 	}
@@ -216,10 +219,15 @@ func (p *player) expectCommit(what string, args []string) error {
 	return nil
 }
 
-func (p *player) expectEvent(args []string) error {
-	least, exact := 1, false
-	if n, err := strconv.Atoi(args[max(0, len(args)-1)]); len(args) > 1 && err == nil {
-		least, exact, args = n, true, args[:len(args)-1]
+// expectEvent wants "event TEXT" at least once, or "events N TEXT" so often.
+func (p *player) expectEvent(what string, args []string) error {
+	least, exact := 1, what == "events"
+	if exact && len(args) > 0 {
+		n, err := strconv.Atoi(args[0])
+		if err != nil {
+			return fmt.Errorf("%q is no number", args[0])
+		}
+		least, args = n, args[1:]
 	}
 	text := strings.Join(args, " ")
 	found := 0

@@ -225,8 +225,12 @@ func (w *world) checkSettled() {
 		return
 	}
 	plan, _ := core.Preview(f.Revision, nil, f.Signed, 0)
-	if n := plan.Summary.Changes(); n > 0 && core.Idle() {
-		w.violated("%s: %d changes are left, and nothing does them", invariantFixpoint, n)
+	for _, app := range plan.Apps {
+		for _, ch := range app.Changes {
+			if ch.Now && ch.Kind != spec.ChangeStay && ch.Kind != spec.ChangeBlocked && core.Idle() {
+				w.violated("%s: %s %s is left, and nothing does it", invariantFixpoint, ch.Kind, ch.Slot)
+			}
+		}
 	}
 	for _, m := range w.machines {
 		for _, id := range sortedKeys(m.usage.running) {

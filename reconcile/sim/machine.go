@@ -99,7 +99,7 @@ func (m *machine) startAgent() {
 	}
 	m.step(node.Restored{Memory: memory})
 	m.step(node.Inventory{Containers: m.inventory()})
-	m.connectSoon()
+	m.connectIn(m.w.latency())
 }
 
 func (m *machine) inventory() []node.Container {
@@ -261,26 +261,9 @@ func (m *machine) answer(k *container) {
 	names := sortedKeys(k.probes)
 	m.later(m.w.jitter(spec.Millisecond), func() {
 		for _, name := range names {
-			for range m.failures(k, name, well) {
-				m.step(node.Checked{Run: k.run, Check: name, Passing: well})
-			}
+			m.step(node.Checked{Run: k.run, Check: name, Passing: well})
 		}
 	})
-}
-
-// failures is how often an answer is told: as often as makes it count.
-func (m *machine) failures(k *container, name string, well bool) int {
-	if well {
-		return 1
-	}
-	for i := range k.app.Tasks {
-		for _, c := range k.app.Tasks[i].Checks {
-			if c.Name == name {
-				return max(1, c.Failures)
-			}
-		}
-	}
-	return 1
 }
 
 // ask ends a container after a delay, as the core wishes.
@@ -337,8 +320,10 @@ func (m *machine) receive(session uint64, a spec.Assignment) {
 }
 
 // connectSoon tries to reach the master. While it cannot be reached, nothing but its coming back makes a difference.
-func (m *machine) connectSoon() {
-	m.later(m.w.random.between(reconnectMin, reconnectMax), func() {
+func (m *machine) connectSoon() { m.connectIn(m.w.random.between(reconnectMin, reconnectMax)) }
+
+func (m *machine) connectIn(d spec.Duration) {
+	m.later(d, func() {
 		if m.session != 0 || m.core == nil {
 			return
 		}

@@ -19,6 +19,9 @@ type player struct {
 	shown     *spec.Plan     // the plan that waits, as it was first seen
 	refused   string         // the last request's refusal, until somebody expects it
 	refusedAt int
+
+	committed   *spec.Plan // of the newest commit, when it came
+	committedAt spec.Time
 }
 
 type handler struct {
@@ -121,6 +124,7 @@ func (p *player) nodes(args []string) error {
 		p.world.named[n.ID] = m
 		m.powerOn()
 	}
+	p.world.join(names)
 	return nil
 }
 
@@ -181,6 +185,10 @@ func (p *player) commit(args []string) error {
 		return fmt.Errorf("no files begin with %s/", args[0])
 	}
 	p.newest = r
+	if r.Cluster != nil && p.world.master.up {
+		plan, _ := p.world.master.core.Preview(*r, nil, false, 1)
+		p.committed, p.committedAt = &plan, p.world.now
+	}
 	p.world.master.head = r
 	p.world.master.step(control.SourceContact{}, control.RevisionSeen{Revision: *r, Behind: 1})
 	return nil

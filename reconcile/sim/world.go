@@ -168,7 +168,7 @@ func (w *world) settle() error {
 	begun := w.now
 	for w.violates == "" {
 		quiet := w.master.up && w.queue.busy == 0
-		if quiet && (w.master.core.Idle() || w.now > max(w.changed, begun).Add(quietFor)) {
+		if quiet && (w.master.core.Idle() && w.noticed() || w.now > max(w.changed, begun).Add(quietFor)) {
 			w.checkSettled()
 			return nil
 		}
@@ -177,6 +177,31 @@ func (w *world) settle() error {
 		}
 	}
 	return nil
+}
+
+// noticed reports whether the master knows which machines are out of reach.
+func (w *world) noticed() bool {
+	for _, n := range w.master.core.Nodes() {
+		m := w.named[n.ID]
+		if n.State != spec.NodeDown && (m.session == 0 || m.frozen || m.cut) {
+			return false
+		}
+	}
+	return true
+}
+
+// join runs until new machines are known to the master, so that a commit right after finds them.
+func (w *world) join(names []string) {
+	limit := w.now.Add(spec.Second)
+	for w.master.up && w.violates == "" {
+		missing := false
+		for _, name := range names {
+			missing = missing || w.master.core.State().Nodes[spec.NodeID(name)] == nil
+		}
+		if !missing || !w.next(limit) {
+			return
+		}
+	}
 }
 
 // hash is that of everything that happened so far.
