@@ -289,6 +289,7 @@ type Plugin struct {
 	Version  string          `json:"version,omitempty"`
 	Pid      int             `json:"pid,omitempty"`
 	Restarts int             `json:"restarts"`
+	Override string          `json:"override,omitempty"` // the file that runs in place of the checked one, for development
 }
 
 // Event is one line of the story with its place in the stream.

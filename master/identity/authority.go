@@ -46,6 +46,7 @@ type Authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 	pool *x509.CertPool
+	made bool // by this call of OpenAuthority
 
 	mu     sync.Mutex
 	names  []string // host names and addresses the server certificate is for, sorted
@@ -62,6 +63,7 @@ func OpenAuthority(dir string, names []string, now func() time.Time) (*Authority
 	cert, key, err := readPair(filepath.Join(dir, "ca"))
 	if errors.Is(err, fs.ErrNotExist) {
 		cert, key, err = a.found()
+		a.made = true
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open certificate authority in %s: %w", dir, err)
@@ -101,6 +103,9 @@ func (a *Authority) found() (*x509.Certificate, *ecdsa.PrivateKey, error) {
 	}
 	return cert, key, writePair(filepath.Join(a.dir, "ca"), der, key)
 }
+
+// New reports whether the authority was made just now: no agent can have joined this cluster before.
+func (a *Authority) New() bool { return a.made }
 
 // PEM returns the authority's certificate for others to trust.
 func (a *Authority) PEM() string {

@@ -1,0 +1,364 @@
+package master
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/stowage/stowage/master/api"
+	"github.com/stowage/stowage/master/api/server"
+	"github.com/stowage/stowage/master/link"
+	"github.com/stowage/stowage/spec"
+	"github.com/stowage/stowage/spec/wire"
+)
+
+const (
+	// defaultTail lines of a log to begin with.
+	defaultTail = 100
+	// watchGap is the least time between two messages of a watch, per watch and for each thousand allocations looked at:
+	// a person sees no more, and a large cluster is not copied without end.
+	watchGap = 15 * time.Millisecond
+)
+
+// streams are the routes whose answers go on.
+func (m *Master) streams() map[string]server.Handler {
+	return map[string]server.Handler{"events": m.events, "watch": m.watch, "logs": m.logs, "exec": m.exec}
+}
+
+// events tells the story.
+func (m *Master) events(w http.ResponseWriter, c *server.Call) error {
+	q := c.URL.Query()
+	tail, err := number(q.Get("tail"), 0)
+	if err != nil {
+		return err
+	}
+	follow, err := flag(q.Get("follow"), true)
+	if err != nil {
+		return err
+	}
+	subject := q.Get("subject")
+	about := func(e *api.Event) bool {
+		return subject == "" || e.Subject == subject || strings.HasPrefix(e.Subject, subject+"[") || strings.HasPrefix(e.Subject, subject+"/")
+	}
+	past, gap, l := m.story.listen(c.Header.Get("Last-Event-ID"), max(tail, 0))
+	defer m.story.leave(l)
+	out := server.Stream(w)
+	if gap {
+		err = out.Send("gap", "", api.Error{Message: "some events between are no longer kept", Remedy: "look at the status for how things are"})
+	}
+	for i := 0; i < len(past) && err == nil; i++ {
+		if about(&past[i]) {
+			err = out.Send("", past[i].ID, past[i])
+		}
+	}
+	alive := time.NewTicker(server.KeepAlive)
+	defer alive.Stop()
+	for err == nil && follow {
+		select {
+		case e, ok := <-l.events:
+			if !ok {
+				return stop(out.Send("cut", "", api.Error{Message: "the reader was too slow", Remedy: "connect again with Last-Event-ID"}))
+			}
+			if about(&e) {
+				err = out.Send("", e.ID, e)
+			}
+		case <-alive.C:
+			err = out.Alive()
+		case <-c.Context().Done():
+			return nil
+		}
+	}
+	return stop(err)
+}
+
+// stop ends a stream: the answer has begun, so an error (the reader is gone) can be told to nobody.
+func stop(error) error { return nil }
+
+// watch tells how allocations and apps are, and then each difference. It is level-triggered: a slow reader sees fewer
+// steps and always the last one.
+func (m *Master) watch(w http.ResponseWriter, c *server.Call) error {
+	app, node := c.URL.Query().Get("app"), c.URL.Query().Get("node")
+	changed := m.change()
+	s, err := m.snapshot(c.Context())
+	if err != nil {
+		return err
+	}
+	out := server.Stream(w)
+	seen := newWatched()
+	if err := out.Send("", "", seen.difference(s, app, node, true)); err != nil {
+		return nil
+	}
+	alive := time.NewTicker(server.KeepAlive)
+	defer alive.Stop()
+	for {
+		select {
+		case <-changed:
+		case <-alive.C:
+			if out.Alive() != nil {
+				return nil
+			}
+			continue
+		case <-c.Context().Done():
+			return nil
+		}
+		if !pause(c.Context(), watchGap+watchGap*time.Duration(len(s.allocations))/1000) {
+			return nil
+		}
+		changed = m.change()
+		next, err := m.snapshot(c.Context())
+		if err != nil {
+			return stop(out.Send("cut", "", api.Error{Message: err.Error(), Remedy: "connect again"}))
+		}
+		s = next
+		if d := seen.difference(s, app, node, false); d != nil && out.Send("", "", d) != nil {
+			return nil
+		}
+	}
+}
+
+// watched is what a watch has told.
+type watched struct {
+	allocations map[spec.AllocationID]string
+	apps        map[spec.AppName]string
+	last        string
+}
+
+func newWatched() *watched {
+	return &watched{allocations: map[spec.AllocationID]string{}, apps: map[spec.AppName]string{}}
+}
+
+// difference returns what is new since the last call; nil when nothing is, unless told to answer always.
+func (d *watched) difference(s *snapshot, app, node string, always bool) *api.Change {
+	ch := &api.Change{Settled: s.calm()}
+	if s.following != nil {
+		ch.Commit = s.following.Revision.Commit
+	}
+	if s.pending != nil {
+		ch.Pending = s.pending.Plan.ID
+	}
+	now := make(map[spec.AllocationID]bool, len(d.allocations))
+	for _, a := range s.pick(app, node, true) {
+		now[a.ID] = true
+		if text := print(a); d.allocations[a.ID] != text {
+			d.allocations[a.ID] = text
+			ch.Allocations = append(ch.Allocations, a)
+		}
+	}
+	for id := range d.allocations {
+		if !now[id] {
+			delete(d.allocations, id)
+			ch.Gone = append(ch.Gone, id)
+		}
+	}
+	for i := range s.apps {
+		if !below(s.apps[i].App, app) || node != "" {
+			continue
+		}
+		v := s.appView(i, false)
+		if text := print(v); d.apps[v.Name] != text {
+			d.apps[v.Name] = text
+			ch.Apps = append(ch.Apps, v)
+		}
+	}
+	mark := fmt.Sprint(ch.Settled, ch.Commit, ch.Pending)
+	if !always && len(ch.Allocations)+len(ch.Gone)+len(ch.Apps) == 0 && mark == d.last {
+		return nil
+	}
+	d.last = mark
+	return ch
+}
+
+// print is a value's JSON, to compare it with another.
+func print(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("master: a value of plain fields does not encode: " + err.Error())
+	}
+	return string(b)
+}
+
+// window opens a window into an allocation.
+func (m *Master) window(c *server.Call, o wire.Open) (*link.Window, error) {
+	a, err := m.allocation(c, c.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	o.ID, o.Task = a.ID, spec.TaskName(c.URL.Query().Get("task"))
+	w, err := m.link.Open(a.Node, o)
+	if err != nil {
+		return nil, &api.Error{Status: http.StatusConflict, Message: err.Error()}
+	}
+	return w, nil
+}
+
+// logs passes a task's output on: as text, or in frames that tell both streams apart.
+func (m *Master) logs(w http.ResponseWriter, c *server.Call) error {
+	q := c.URL.Query()
+	tail, err := number(q.Get("tail"), defaultTail)
+	if err != nil {
+		return err
+	}
+	follow, err := flag(q.Get("follow"), false)
+	if err != nil {
+		return err
+	}
+	stream, ok := map[string]int{"": 0, "both": 0, "stdout": 1, "stderr": 2}[q.Get("stream")]
+	if !ok {
+		return badRequest(fmt.Sprintf("%q is no stream", q.Get("stream")), "use stdout, stderr or both")
+	}
+	win, err := m.window(c, wire.Open{Logs: &wire.Logs{Follow: follow, Tail: tail, Stream: stream}})
+	if err != nil {
+		return err
+	}
+	defer win.Close()
+	first, err := win.Read(c.Context())
+	if err == nil && first.End && first.Err != "" {
+		return &api.Error{Status: http.StatusConflict, Message: first.Err}
+	}
+	framed := strings.Contains(c.Header.Get("Accept"), api.FrameMedia)
+	media := "text/plain; charset=utf-8"
+	if framed {
+		media = api.FrameMedia
+	}
+	if err != nil {
+		return err
+	}
+	flow := server.NewFlow(w, media)
+	return stop(m.passOn(c.Context(), win, first, func(d wire.Data) error { return writePiece(flow, d, framed) }))
+}
+
+func (m *Master) passOn(ctx context.Context, win *link.Window, d wire.Data, write func(wire.Data) error) error {
+	for {
+		if err := write(d); err != nil || d.End {
+			return err
+		}
+		var err error
+		if d, err = win.Read(ctx); err != nil {
+			if ctx.Err() == nil {
+				err = write(wire.Data{End: true, Err: err.Error()})
+			}
+			return err
+		}
+	}
+}
+
+func writePiece(w io.Writer, d wire.Data, framed bool) error {
+	if !framed {
+		if _, err := w.Write(d.Bytes); err != nil {
+			return err
+		}
+		if d.End && d.Err != "" {
+			_, err := fmt.Fprintf(w, "\n[%s]\n", d.Err)
+			return err
+		}
+		return nil
+	}
+	kind := api.FrameStdout
+	if d.Stderr {
+		kind = api.FrameStderr
+	}
+	for b := d.Bytes; len(b) > 0; {
+		n := min(len(b), api.MaxFrame)
+		if err := api.WriteFrame(w, kind, b[:n]); err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	if d.End {
+		return api.WriteJSONFrame(w, api.FrameEnd, api.End{Code: d.Code, Error: d.Err})
+	}
+	return nil
+}
+
+// exec runs a command in a task: the connection becomes a stream of frames in both directions.
+func (m *Master) exec(w http.ResponseWriter, c *server.Call) error {
+	q := c.URL.Query()
+	e := &wire.Exec{Command: q["command"]}
+	var err error
+	if e.Terminal, err = flag(q.Get("terminal"), false); err != nil {
+		return err
+	}
+	if e.Stdin, err = flag(q.Get("stdin"), false); err != nil {
+		return err
+	}
+	if e.Rows, err = number(q.Get("rows"), 0); err != nil {
+		return err
+	}
+	if e.Columns, err = number(q.Get("columns"), 0); err != nil {
+		return err
+	}
+	switch {
+	case len(e.Command) == 0:
+		return badRequest("no command is given", "name it with command=, once for each argument")
+	case c.ProtoMajor != 1 || !strings.EqualFold(c.Header.Get("Upgrade"), api.ExecProtocol):
+		return &api.Error{Status: http.StatusUpgradeRequired, Message: "this needs an upgrade of the connection", Remedy: "ask over HTTP/1.1 with Connection: Upgrade and Upgrade: " + api.ExecProtocol}
+	}
+	win, err := m.window(c, wire.Open{Exec: e})
+	if err != nil {
+		return err
+	}
+	defer win.Close()
+	conn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return fmt.Errorf("take over connection: %w", err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Time{}); err != nil {
+		return stop(err)
+	}
+	if _, err := fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", api.ExecProtocol); err != nil {
+		return stop(err)
+	}
+	m.config.Log.Info("exec", "who", c.Who, "allocation", c.PathValue("id"), "command", e.Command)
+	ctx, cancel := context.WithCancel(c.Context())
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer cancel()
+		input(ctx, buffered, win)
+	}()
+	first, err := win.Read(ctx)
+	if err == nil {
+		err = m.passOn(ctx, win, first, func(d wire.Data) error {
+			if err := conn.SetWriteDeadline(time.Now().Add(execTimeout)); err != nil {
+				return err
+			}
+			return writePiece(conn, d, true)
+		})
+	}
+	_ = conn.Close() // ends the reading of input
+	<-done
+	return stop(err)
+}
+
+// execTimeout is how long the reader of a command's output may leave it unread.
+const execTimeout = 10 * time.Minute
+
+// input passes what the client sends to the command, until the client is gone.
+func input(ctx context.Context, r io.Reader, win *link.Window) {
+	for {
+		kind, payload, err := api.ReadFrame(r)
+		if err != nil {
+			return
+		}
+		switch kind {
+		case api.FrameStdin:
+			if len(payload) == 0 {
+				win.CloseWrite()
+			} else if err := win.Write(ctx, payload); err != nil && !errors.Is(err, io.ErrClosedPipe) {
+				return
+			}
+		case api.FrameResize:
+			var s api.Size
+			if json.Unmarshal(payload, &s) == nil && s.Rows > 0 && s.Columns > 0 {
+				win.Resize(s.Rows, s.Columns)
+			}
+		}
+	}
+}

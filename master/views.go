@@ -1,0 +1,416 @@
+package master
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/stowage/stowage/master/api"
+	"github.com/stowage/stowage/master/api/server"
+	"github.com/stowage/stowage/reconcile/control"
+	"github.com/stowage/stowage/spec"
+)
+
+// handlers does what each route of package api is for.
+func (m *Master) handlers() map[string]server.Handler {
+	all := map[string]server.Handler{
+		"status": server.JSON(m.getStatus), "nodes": server.JSON(m.getNodes), "node": server.JSON(m.getNode),
+		"apps": server.JSON(m.getApps), "app": server.JSON(m.getApp), "allocations": server.JSON(m.getAllocations),
+		"allocation": server.JSON(m.getAllocation), "explain": server.JSON(m.getExplain), "explainAllocation": server.JSON(m.getExplain),
+		"blocked": server.JSON(m.getBlocked), "roles": server.JSON(m.getRoles), "history": server.JSON(m.getHistory), "plugins": server.JSON(m.getPlugins),
+	}
+	for _, more := range []map[string]server.Handler{m.wishes(), m.previews(), m.streams(), m.doors()} {
+		maps.Copy(all, more)
+	}
+	return all
+}
+
+func notFound(what, name, remedy string) error {
+	return &api.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("there is no %s %q", what, name), Remedy: remedy}
+}
+
+func badRequest(message, remedy string) error {
+	return &api.Error{Status: http.StatusBadRequest, Message: message, Remedy: remedy}
+}
+
+func (m *Master) getStatus(c *server.Call) (any, error) {
+	st := api.Status{Version: m.config.Version, Started: m.started, Now: m.now(), Phase: m.trouble.Load().phase, Source: m.source()}
+	s, err := m.snapshot(c.Context())
+	if err != nil {
+		t := m.trouble.Load()
+		if t.what != "" {
+			st.Waiting = t.what
+			st.Problems = []api.Problem{{Subject: "master", What: t.what, Remedy: t.remedy}}
+		}
+		return st, nil
+	}
+	if !s.status.Settled {
+		st.Phase, st.Waiting = api.PhaseSettling, "for the reports of the agents that may hold allocations"
+	}
+	st.Source.Head = s.status.Head
+	if f := s.following; f != nil {
+		st.Cluster = f.Revision.Cluster.Name
+		st.Follows = &api.Followed{Commit: f.Revision.Commit, Subject: f.Revision.Subject, Author: f.Revision.Author, Time: f.Revision.Time,
+			Signed: f.Signed, Plan: f.Plan.ID, By: f.By, Left: f.Left}
+		st.Plan = &s.plan.Summary
+	}
+	if r := s.status.Failure; r != nil {
+		st.Refused = &api.Refused{Commit: r.Commit, Subject: r.Subject, Diagnostics: r.Diagnostics}
+	}
+	if p := s.pending; p != nil {
+		st.Pending = &api.PendingPlan{Plan: p.Plan.ID, Commit: p.Revision.Commit, Subject: p.Revision.Subject, Why: p.Why, Summary: p.Plan.Summary}
+	}
+	st.Nodes, st.Work = s.countNodes(), s.countWork()
+	st.Problems = m.problems(s, &st)
+	return st, nil
+}
+
+func (m *Master) source() api.Source {
+	r := m.config.Repository
+	s := api.Source{URL: publicURL(r.URL), Branch: r.Branch, Path: m.config.Path}
+	if at := m.repo.LastContact(); !at.IsZero() {
+		s.Contact = spec.TimeOf(at)
+	}
+	return s
+}
+
+// publicURL leaves out credentials that somebody wrote into a URL.
+func publicURL(url string) string {
+	scheme, rest, ok := strings.Cut(url, "://")
+	if !ok {
+		return url
+	}
+	authority, path, _ := strings.Cut(rest, "/")
+	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
+		authority = authority[i+1:]
+	}
+	return scheme + "://" + authority + "/" + path
+}
+
+func (s *snapshot) countNodes() (n api.NodeCounts) {
+	for i := range s.nodes {
+		switch s.nodes[i].State {
+		case spec.NodeReady:
+			n.Ready++
+		case spec.NodeDraining:
+			n.Draining++
+		case spec.NodeDrained:
+			n.Drained++
+		case spec.NodeUnknown:
+			n.Unknown++
+		case spec.NodeDown:
+			n.Down++
+		}
+	}
+	return n
+}
+
+func (s *snapshot) countWork() api.WorkCounts {
+	w := api.WorkCounts{Apps: len(s.apps), Blocked: s.plan.Summary.Blocked, States: map[spec.State]int{}}
+	for i := range s.allocations {
+		a := &s.allocations[i]
+		w.States[a.State]++
+		if a.State.Terminal() {
+			continue
+		}
+		w.Allocations++
+		if a.State == spec.StateRunning {
+			w.Running++
+		}
+		if a.Healthy {
+			w.Healthy++
+		}
+	}
+	return w
+}
+
+// problems lists what a person should look at, worst first.
+func (m *Master) problems(s *snapshot, st *api.Status) (list []api.Problem) {
+	add := func(subject, what, remedy string) {
+		list = append(list, api.Problem{Subject: subject, What: what, Remedy: remedy})
+	}
+	if e := s.status.Contact.Err; e != "" {
+		st.Source.Error = e
+		add("repository", e, "")
+	}
+	if r := st.Refused; r != nil {
+		n := 0
+		for _, d := range r.Diagnostics {
+			if d.Severity == spec.SeverityError {
+				n++
+			}
+		}
+		add("commit "+r.Commit.Short(), fmt.Sprintf("it cannot be used: %d errors; the last good one stays", n), "stowage status shows them; mend them and commit")
+	}
+	for i := range s.nodes {
+		if n := &s.nodes[i]; n.State == spec.NodeUnknown || n.State == spec.NodeDown {
+			add(string(n.ID), "not in touch since "+n.LastSeen.Std().Format("2006-01-02 15:04:05"), "look at the agent there; stowage node remove "+string(n.ID)+" if it is gone for good")
+		}
+	}
+	for i := range s.apps {
+		a := &s.apps[i]
+		switch {
+		case a.Held != "":
+			add(string(a.App), "held: "+a.Held, "")
+		case a.Blocked > 0:
+			add(string(a.App), fmt.Sprintf("%d slots have no place", a.Blocked), "stowage explain "+string(a.App))
+		case a.Rollout != nil && (a.Rollout.State == spec.RolloutFailed || a.Rollout.State == spec.RolloutReverting):
+			add(string(a.App), "rollout failed: "+a.Rollout.Reason, "mend it and commit")
+		}
+	}
+	return list
+}
+
+func (m *Master) getNodes(c *server.Call) (any, error) {
+	s, err := m.snapshot(c.Context())
+	if err != nil {
+		return nil, err
+	}
+	return s.nodeViews(), nil
+}
+
+func (s *snapshot) nodeViews() []api.Node {
+	list := make([]api.Node, len(s.nodes))
+	at := make(map[spec.NodeID]*api.Node, len(s.nodes))
+	for i, n := range s.nodes {
+		list[i] = api.Node{NodeView: n, Drain: s.drains[n.ID]}
+		at[n.ID] = &list[i]
+	}
+	needs := s.needs()
+	for i := range s.allocations {
+		a := &s.allocations[i]
+		if n := at[a.Node]; n != nil && !a.State.Terminal() {
+			n.Used = n.Used.Plus(needs(a))
+			n.Allocations++
+		}
+	}
+	return list
+}
+
+// needs returns a function that tells what an allocation takes: by the spec of its app as it is desired. Versions that
+// are on their way out are so for moments only.
+func (s *snapshot) needs() func(*spec.AllocationView) spec.Resources {
+	of := make(map[spec.AppName]spec.Resources, len(s.apps))
+	for i, app := range s.specs {
+		if app != nil {
+			of[s.apps[i].App] = app.Needs()
+		}
+	}
+	return func(a *spec.AllocationView) spec.Resources { return of[a.App] }
+}
+
+func (m *Master) getNode(c *server.Call) (any, error) {
+	s, err := m.snapshot(c.Context())
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range s.nodeViews() {
+		if string(n.ID) == c.PathValue("node") {
+			return n, nil
+		}
+	}
+	return nil, notFound("node", c.PathValue("node"), "see stowage node ls")
+}
+
+func (s *snapshot) appView(i int, whole bool) api.App {
+	v, app := &s.apps[i], s.specs[i]
+	a := api.App{Name: v.App, Kind: v.Kind, Role: v.Role, Count: v.Desired, Running: v.Running, Healthy: v.Healthy, Held: v.Held, Rollout: v.Rollout}
+	if s.following != nil {
+		a.Commit = s.following.Revision.Commit
+	}
+	if app != nil {
+		a.Priority, a.Framework, a.Pos = app.Priority, app.Framework, app.Pos
+		if whole {
+			a.Spec, a.Version = app, app.Hash()
+		}
+	}
+	first, _ := slices.BinarySearchFunc(s.allocations, v.App, func(al spec.AllocationView, n spec.AppName) int { return cmp.Compare(al.App, n) })
+	for k := first; k < len(s.allocations) && s.allocations[k].App == v.App; k++ {
+		if !s.allocations[k].State.Terminal() {
+			a.Live++
+		}
+	}
+	if p := planOf(&s.plan, v.App); p != nil {
+		a.Blocked, a.Steps, a.Version = p.Blocked, p.Steps, p.Version
+	}
+	return a
+}
+
+func (m *Master) getApps(c *server.Call) (any, error) {
+	s, err := m.snapshot(c.Context())
+	if err != nil {
+		return nil, err
+	}
+	list := make([]api.App, len(s.apps))
+	for i := range s.apps {
+		list[i] = s.appView(i, false)
+	}
+	return list, nil
+}
+
+func (m *Master) getApp(c *server.Call) (any, error) {
+	s, err := m.snapshot(c.Context())
+	if err != nil {
+		return nil, err
+	}
+	if i := s.indexOf(spec.AppName(c.PathValue("app"))); i >= 0 {
+		return s.appView(i, true), nil
+	}
+	return nil, notFound("app", c.PathValue("app"), "see stowage status")
+}
+
+func (s *snapshot) indexOf(app spec.AppName) int {
+	i, ok := slices.BinarySearchFunc(s.apps, app, func(a control.AppView, n spec.AppName) int { return cmp.Compare(a.App, n) })
+	if !ok {
+		return -1
+	}
+	return i
+}
+
+// below reports whether an app is the one named, or lies below that name; "" is above all.
+func below(app spec.AppName, name string) bool {
+	return name == "" || string(app) == name || strings.HasPrefix(string(app), name+"/")
+}
+
+// pick returns the allocations of an app and a node. ended ones are left out unless asked for.
+func (s *snapshot) pick(app, node string, ended bool) []spec.AllocationView {
+	list := []spec.AllocationView{}
+	for i := range s.allocations {
+		a := &s.allocations[i]
+		if below(a.App, app) && (node == "" || string(a.Node) == node) && (ended || !a.State.Terminal() || completed(a)) {
+			list = append(list, *a)
+		}
+	}
+	return list
+}
+
+// completed reports whether an allocation that has ended still holds its slot: batch work that is done.
+func completed(a *spec.AllocationView) bool {
+	return a.State == spec.StateComplete && a.Want == spec.WantRun
+}
+
+func (m *Master) getAllocations(c *server.Call) (any, error) {
+	s, err := m.snapshot(c.Context())
+	if err != nil {
+		return nil, err
+	}
+	q := c.URL.Query()
+	ended, err := flag(q.Get("ended"), false)
+	if err != nil {
+		return nil, err
+	}
+	return s.pick(q.Get("app"), q.Get("node"), ended), nil
+}
+
+func flag(text string, otherwise bool) (bool, error) {
+	if text == "" {
+		return otherwise, nil
+	}
+	b, err := strconv.ParseBool(text)
+	if err != nil {
+		return false, badRequest(fmt.Sprintf("%q is neither true nor false", text), "")
+	}
+	return b, nil
+}
+
+func number(text string, otherwise int) (int, error) {
+	if text == "" {
+		return otherwise, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return 0, badRequest(fmt.Sprintf("%q is no whole number", text), "")
+	}
+	return n, nil
+}
+
+func (m *Master) getAllocation(c *server.Call) (any, error) {
+	return m.allocation(c, c.PathValue("id"))
+}
+
+// allocation finds an allocation by its ID, or the newest one of a slot.
+func (m *Master) allocation(c *server.Call, name string) (spec.AllocationView, error) {
+	s, err := m.snapshot(c.Context())
+	if err != nil {
+		return spec.AllocationView{}, err
+	}
+	if a := s.find(name); a != nil {
+		return *a, nil
+	}
+	return spec.AllocationView{}, notFound("allocation", name, "see stowage ps")
+}
+
+// find returns the allocation of that ID, or the one that counts of a slot: the newest that has not ended, else the newest.
+func (s *snapshot) find(name string) *spec.AllocationView {
+	slot, generation, err := spec.AllocationID(name).Parse()
+	byID := err == nil
+	if !byID {
+		if slot, err = spec.ParseSlot(name); err != nil {
+			return nil
+		}
+	}
+	var best *spec.AllocationView
+	first, _ := slices.BinarySearchFunc(s.allocations, slot.App, func(a spec.AllocationView, n spec.AppName) int { return cmp.Compare(a.App, n) })
+	for i := first; i < len(s.allocations) && s.allocations[i].App == slot.App; i++ {
+		a := &s.allocations[i]
+		switch {
+		case byID && (a.ID == spec.AllocationID(name) || a.Slot == slot && a.Generation == generation):
+			return a
+		case !byID && a.Slot == slot && (best == nil || !a.State.Terminal() || best.State.Terminal()):
+			best = a
+		}
+	}
+	if byID { // a renamed app's allocations keep their IDs
+		for i := range s.allocations {
+			if s.allocations[i].ID == spec.AllocationID(name) {
+				return &s.allocations[i]
+			}
+		}
+	}
+	return best
+}
+
+func (m *Master) getBlocked(c *server.Call) (any, error) {
+	s, err := m.snapshot(c.Context())
+	if err != nil {
+		return nil, err
+	}
+	list := []api.BlockedApp{}
+	for i := range s.apps {
+		a := s.appView(i, false)
+		if a.Blocked != nil || a.Held != "" {
+			list = append(list, api.BlockedApp{App: a.Name, Blocked: a.Blocked, Held: a.Held, Pos: a.Pos})
+		}
+	}
+	return list, nil
+}
+
+func (m *Master) getHistory(c *server.Call) (any, error) {
+	s, err := m.snapshot(c.Context())
+	if err != nil {
+		return nil, err
+	}
+	list := make([]api.HistoryEntry, 0, len(s.history))
+	for _, h := range slices.Backward(s.history) {
+		list = append(list, api.HistoryEntry{Time: h.Time, Commit: h.Commit, Subject: h.Subject, Author: h.Author, Signed: h.Signed,
+			By: h.By, Plan: h.Plan, Kept: h.Full != nil, Summary: h.Summary, Left: h.Left})
+	}
+	return list, nil
+}
+
+func (m *Master) getPlugins(*server.Call) (any, error) {
+	list := []api.Plugin{}
+	for _, p := range m.host.List() {
+		reason := p.LastError
+		if len(p.LastWords) > 0 && reason != "" {
+			reason += "\n" + strings.Join(p.LastWords, "\n")
+		}
+		list = append(list, api.Plugin{Name: p.Name, Kind: p.Kind, SHA256: p.SHA256, State: string(p.Phase), Reason: reason,
+			Version: p.Identity.Version, Pid: p.Pid, Restarts: p.Restarts, Override: p.Override})
+	}
+	return list, nil
+}
