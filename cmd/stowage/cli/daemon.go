@@ -7,10 +7,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/stowage/stowage/agent"
 	"github.com/stowage/stowage/agent/facts"
+	"github.com/stowage/stowage/master"
 	"github.com/stowage/stowage/spec"
 )
 
@@ -130,4 +132,60 @@ func parseFacts(o *facts.Options, attributes, resources []string, reserveCPU, re
 		o.Reserved.Memory = b
 	}
 	return nil
+}
+
+func (s *shell) masterCommand() *cobra.Command {
+	var cfg master.Config
+	var log logFlags
+	var override []string
+	var every string
+	c := &cobra.Command{Use: "master", Short: "Run the master: the daemon that follows Git and decides", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		var err error
+		if cfg.Log, err = s.logger(log); err != nil {
+			return err
+		}
+		cfg.Version = s.Version
+		if every != "" {
+			d, err := spec.ParseDuration(every)
+			if err != nil {
+				return fmt.Errorf("--poll: %w", err)
+			}
+			cfg.Repository.Poll = time.Duration(d)
+		}
+		if cfg.Overrides, err = parseOverrides(override); err != nil {
+			return err
+		}
+		return master.Run(cmd.Context(), cfg)
+	}}
+	f := c.Flags()
+	f.StringVar(&cfg.DataDir, "data", defaultMasterDir, "where the master keeps its data")
+	f.StringVar(&cfg.Repository.URL, "repo", "", "repository to follow: a path, https://…, ssh://… or user@host:path")
+	f.StringVar(&cfg.Repository.Branch, "branch", "", "branch to follow (default: the repository's own)")
+	f.StringVar(&cfg.Path, "path", "", "folder of the repository with the .hcl files (default: its root)")
+	f.StringVar(&every, "poll", "", "how often a remote repository is asked, such as 30s")
+	f.StringVar(&cfg.Repository.TokenFile, "token-file", "", "file with the token for a repository over https; read before every fetch")
+	f.StringVar(&cfg.Repository.TokenUser, "token-user", "", "user that the token belongs to")
+	f.StringVar(&cfg.Repository.CAFile, "repo-ca", "", "certificates to trust for the repository, beside the system's")
+	f.StringVar(&cfg.Repository.SSHKeyFile, "ssh-key", "", "private key for a repository over ssh (default: the ssh agent)")
+	f.StringVar(&cfg.Repository.KnownHostsFile, "known-hosts", "", "host keys of ssh servers (default: the user's and the system's)")
+	f.StringVar(&cfg.API, "api", master.DefaultAPI, "address of the API")
+	f.StringVar(&cfg.Link, "link", master.DefaultLink, "address of the agents' link")
+	f.StringArrayVar(&cfg.Advertise, "advertise", nil, "name or address by which others reach this master; may be repeated")
+	f.BoolVar(&cfg.Recover, "recover", false, "agents of a cluster whose masters were lost are expected back: wait for them before deciding")
+	f.StringArrayVar(&override, "plugin-override", nil, "run another program in place of a plugin's checked one, as NAME=PATH; for its development, marked in every plan")
+	f.BoolVar(&cfg.Profile, "profile", false, "serve profiles to operators below /debug/pprof")
+	log.add(c, "info")
+	return c
+}
+
+func parseOverrides(list []string) (map[string]string, error) {
+	all := map[string]string{}
+	for _, o := range list {
+		name, path, ok := strings.Cut(o, "=")
+		if !ok || name == "" || path == "" {
+			return nil, fmt.Errorf("--plugin-override %s: write it as NAME=PATH", o)
+		}
+		all[name] = path
+	}
+	return all, nil
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/stowage/stowage/master"
 	"github.com/stowage/stowage/master/api"
 	"github.com/stowage/stowage/master/api/client"
+	"github.com/stowage/stowage/master/git"
 	"github.com/stowage/stowage/spec"
 )
 
@@ -96,7 +97,7 @@ func (d *dev) run(ctx context.Context) (err error) {
 	}
 	masterDir := filepath.Join(d.dataDir, "master")
 	part(func() error {
-		return master.Run(run, master.Config{DataDir: masterDir, Repo: d.repo, API: d.apiAddr, Link: linkAddr, Version: d.Version, Log: d.log})
+		return master.Run(run, master.Config{DataDir: masterDir, Repository: git.Config{URL: d.repo}, API: d.apiAddr, Link: linkAddr, Version: d.Version, Log: d.log})
 	})
 	c, err := d.connect(ctx, masterDir, failed)
 	if err != nil {
@@ -301,7 +302,7 @@ func (d *dev) showDemo(ctx context.Context, c *client.Client) error {
 	d.page().Allocations(list)
 	d.say("\nNow, in another terminal:\n"+
 		"  cd %[1]s\n"+
-		"  edit shop/web.hcl, say count = 5; then  stowage plan ./  and  git commit -am 'more web'\n"+
+		"  edit variables.hcl, say web_count = 5; then  stowage plan ./  and  git commit -am 'more web'\n"+
 		"  stowage status · stowage ps · stowage logs -f shop/web · stowage exec -it shop/web[0] -- sh\n"+
 		"  stowage explain shop/web[0]        # why it is where it is, and its story\n"+
 		"  kill -9 any of it, and look again\n"+
