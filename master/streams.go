@@ -62,7 +62,7 @@ func (m *Master) events(w http.ResponseWriter, c *server.Call) error {
 		select {
 		case e, ok := <-l.events:
 			if !ok {
-				return stop(out.Send("cut", "", api.Error{Message: "the reader was too slow", Remedy: "connect again with Last-Event-ID"}))
+				return stop(out.Send("error", "", api.Error{Message: "the reader was too slow", Remedy: "connect again with Last-Event-ID"}))
 			}
 			if about(&e) {
 				err = out.Send("", e.ID, e)
@@ -112,7 +112,7 @@ func (m *Master) watch(w http.ResponseWriter, c *server.Call) error {
 		changed = m.change()
 		next, err := m.snapshot(c.Context())
 		if err != nil {
-			return stop(out.Send("cut", "", api.Error{Message: err.Error(), Remedy: "connect again"}))
+			return stop(out.Send("error", "", api.Error{Message: err.Error(), Remedy: "connect again"}))
 		}
 		s = next
 		if d := seen.difference(s, app, node, false); d != nil && out.Send("", "", d) != nil {

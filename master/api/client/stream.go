@@ -22,6 +22,9 @@ import (
 // ErrHungUp is what a stream ends with when the master goes away in the middle of it.
 var ErrHungUp = errors.New("the master went away; try again")
 
+// maxFile is the largest file, in bytes, that the language reads: larger ones (images, programs) stay behind.
+const maxFile = 1 << 20
+
 // upload sends a folder as a tar archive. Folders whose name begins with "." (such as .git) stay behind.
 func upload[T any](ctx context.Context, c *Client, where string, tree fs.FS) (T, error) {
 	reader, writer := io.Pipe()
@@ -63,7 +66,7 @@ func writeEntry(archive *tar.Writer, tree fs.FS, name string, d fs.DirEntry) err
 		if target, err = fs.ReadLink(tree, name); err != nil {
 			return err
 		}
-	} else if !info.Mode().IsRegular() {
+	} else if !info.Mode().IsRegular() || info.Size() > maxFile {
 		return nil
 	}
 	header, err := tar.FileInfoHeader(info, target)
@@ -117,8 +120,10 @@ func (c *Client) events(ctx context.Context, where string, query url.Values, han
 			if name == "error" {
 				return streamError(data)
 			}
-			if err := handle(data); err != nil {
-				return err
+			if name == "" { // others, such as gap, are for those who keep the whole story
+				if err := handle(data); err != nil {
+					return err
+				}
 			}
 			data, name = nil, ""
 		case field == "data":
