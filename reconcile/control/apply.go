@@ -271,9 +271,11 @@ func (s *State) adopt(a *Adopted, at spec.Time) {
 	}
 	for i := range a.Allocations {
 		al := a.Allocations[i]
-		if _, ok := s.Allocations[al.ID]; !ok {
+		if s.Allocations[al.ID] == nil {
 			s.Allocations[al.ID] = &Held{Allocation: al}
 			s.references[al.Version]++
+		} else {
+			s.change(al.ID, func(h *Held) { h.Ended, h.Retired = nil, false }) // it was not lost after all
 		}
 	}
 	s.end(a.Ended, at)

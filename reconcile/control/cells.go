@@ -39,7 +39,7 @@ func (c *Core) rebuild() {
 	views := make([]spec.AllocationView, 0, len(c.state.Allocations))
 	for id, h := range c.state.Allocations { //stowage:unordered sorted below
 		v := fresh(h)
-		if k := c.cells[id]; k != nil && k.index >= 0 && h.Ended == nil {
+		if k := c.cells[id]; k != nil && k.index >= 0 && h.Ended == nil && !c.view(k).State.Terminal() {
 			v.AllocationStatus = c.view(k).AllocationStatus
 		}
 		if c.cells[id] == nil {

@@ -80,7 +80,8 @@ type Forgotten struct {
 	IDs []spec.AllocationID `json:"ids"`
 }
 
-// Adopted takes up what an agent holds and the journal does not know, because the journal was lost or the node removed.
+// Adopted takes up what an agent holds and the journal does not know or took for lost, because the journal was lost or
+// the node removed.
 type Adopted struct {
 	Generation  spec.Generation         `json:"generation"` // the highest that the agent mentioned
 	Allocations []spec.Allocation       `json:"allocations,omitempty"`

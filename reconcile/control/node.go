@@ -147,8 +147,17 @@ func (c *Core) fullReport(n *node, r *spec.Report) {
 		if ra.Spec != nil {
 			adopted.Versions[ra.Decided.Version] = ra.Spec
 		}
-		if c.state.Allocations[ra.ID] == nil && ra.Decided != nil && !ra.Gone && ra.Decided.Node == n.id {
+		if ra.Decided == nil || ra.Gone || ra.Decided.Node != n.id {
+			continue
+		}
+		h := c.state.Allocations[ra.ID]
+		switch {
+		case h == nil:
 			adopted.Allocations = append(adopted.Allocations, *ra.Decided)
+		case h.Ended != nil && h.Ended.State == spec.StateLost:
+			adopted.Allocations = append(adopted.Allocations, h.Allocation)
+		}
+		if k := len(adopted.Allocations); k > 0 && adopted.Allocations[k-1].ID == ra.ID {
 			if ra.Status.State.Terminal() {
 				adopted.Ended = append(adopted.Ended, EndedAllocation{ra.ID, ra.Status})
 			}

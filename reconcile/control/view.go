@@ -11,20 +11,27 @@ import (
 func (c *Core) Nodes() []spec.NodeView {
 	views := make([]spec.NodeView, 0, len(c.nodeOrder))
 	for _, id := range c.nodeOrder {
-		n, r := c.nodes[id], c.state.Nodes[id]
-		if r == nil {
-			continue
+		if v, ok := c.Node(id); ok {
+			views = append(views, v)
 		}
-		v := spec.NodeView{Node: r.Node, State: n.state, LastSeen: n.seen, Since: n.since}
-		if r.Drain != nil && n.state == spec.NodeReady {
-			v.State, v.Since = spec.NodeDrained, r.Drain.Since
-			if c.busy(n) {
-				v.State = spec.NodeDraining
-			}
-		}
-		views = append(views, v)
 	}
 	return views
+}
+
+// Node returns one node that has joined.
+func (c *Core) Node(id spec.NodeID) (spec.NodeView, bool) {
+	n, r := c.nodes[id], c.state.Nodes[id]
+	if n == nil || r == nil {
+		return spec.NodeView{}, false
+	}
+	v := spec.NodeView{Node: r.Node, State: n.state, LastSeen: n.seen, Since: n.since}
+	if r.Drain != nil && n.state == spec.NodeReady {
+		v.State, v.Since = spec.NodeDrained, r.Drain.Since
+		if c.busy(n) {
+			v.State = spec.NodeDraining
+		}
+	}
+	return v, true
 }
 
 // busy reports whether anything on the node has not ended.

@@ -37,6 +37,8 @@
 //	expect starts SLOT N           containers were started in that slot since the beginning, restarts included
 //	expect refused [TEXT]          the last request was, with this in its reason
 //
+// A "?" after a command ("drain? n3") lets it be refused.
+//
 // # What is simulated
 //
 // The cores are real; the rest is the shortest thing that behaves like it: links deliver in order, late, or break with what

@@ -133,7 +133,7 @@ func (w *world) checkSlot(a *activity) {
 		}
 		kept = append(kept, o)
 		h := w.master.core.State().Allocations[o.alloc.ID]
-		if h != nil && h.Allocation.Want == spec.WantRun && h.Ended == nil && o.machine.session != 0 && !o.alloc.Canary {
+		if h != nil && h.Allocation.Want == spec.WantRun && h.Ended == nil && w.settledOn(o.machine) && !o.alloc.Canary {
 			wanted++
 		}
 	}
@@ -142,9 +142,18 @@ func (w *world) checkSlot(a *activity) {
 	if a.app.Kind == spec.KindBatch {
 		limit = 0
 	}
-	if wanted > limit && w.master.up && a.machine.session != 0 {
+	if wanted > limit && w.master.up && w.settledOn(a.machine) {
 		w.violated("%s: %s is started beside %d others of its slot", invariantSlots, a.alloc.ID, wanted)
 	}
+}
+
+// reunion is how long after a node came back two of one slot are no mistake.
+const reunion = spec.Minute
+
+// settledOn reports whether the master has been in touch with a machine for so long that it should have put it in order.
+func (w *world) settledOn(m *machine) bool {
+	n, ok := w.master.core.Node(m.desc.ID)
+	return ok && w.master.core.Reachable(n.ID) && n.Since.Add(reunion) < w.now && m.session != 0 && !m.frozen && m.since.Add(reunion) < w.now
 }
 
 // checkForward looks at every status that a master hears of.

@@ -42,6 +42,7 @@ type machine struct {
 
 	session  uint64 // of the present link; 0: none
 	seen     control.Event
+	since    spec.Time // of the present link
 	toMaster spec.Time
 	toAgent  spec.Time // what was sent last arrives then: links keep the order
 	wake     spec.Time
@@ -331,7 +332,7 @@ func (m *machine) connectIn(d spec.Duration) {
 			return // heal, thaw and a new leader try again
 		}
 		m.w.sessions++
-		m.session = m.w.sessions
+		m.session, m.since = m.w.sessions, m.w.now
 		m.toMaster, m.toAgent = 0, 0
 		m.seen = control.NodeSeen{Node: m.desc.ID, Session: m.session}
 		m.w.master.step(control.NodeConnected{Node: m.desc.ID, Session: m.session})

@@ -29,6 +29,7 @@ type master struct {
 	base    *control.State  // the journal up to here
 	journal []control.Entry // after base
 	durable int             // of journal
+	safe    spec.Generation // the newest that is durable
 	doneAt  spec.Time       // when the last effects are carried out: order is kept
 	wake    spec.Time
 
@@ -94,7 +95,7 @@ func (m *master) depose() {
 	live, _ := m.core.State().Encode()
 	whole := m.durable == len(m.journal)
 	if !whole && m.w.random.below(2) == 0 {
-		m.journal = m.journal[:m.durable]
+		m.journal, m.w.newest = m.journal[:m.durable], m.safe
 	} else {
 		whole = true
 	}
@@ -201,10 +202,10 @@ func (m *master) write(entries []control.Entry) {
 		m.w.checkEntry(&entries[i])
 	}
 	m.doneAt = max(m.doneAt, m.w.now.Add(journalFor))
-	term, upTo := m.term, len(m.journal)
+	term, upTo, newest := m.term, len(m.journal), m.w.newest
 	m.w.at(m.doneAt, -1, func() {
 		if m.term == term {
-			m.durable = max(m.durable, upTo)
+			m.durable, m.safe = max(m.durable, upTo), newest
 		}
 	})
 }

@@ -75,7 +75,8 @@ func (p *player) play(c *command) error {
 	if p.refused != "" {
 		return fmt.Errorf("line %d: refused: %s", p.refusedAt, p.refused)
 	}
-	h, ok := handlers[c.args[0]]
+	name, may := strings.CutSuffix(c.args[0], "?") // may be refused
+	h, ok := handlers[name]
 	if !ok {
 		return fail(fmt.Errorf("there is no such command: the commands are %s, expect", strings.Join(sortedKeys(handlers), ", ")))
 	}
@@ -88,6 +89,9 @@ func (p *player) play(c *command) error {
 	}
 	if err != nil {
 		return fail(err)
+	}
+	if may {
+		p.refused = ""
 	}
 	if p.refused != "" && p.refusedAt == 0 {
 		p.refusedAt = c.line

@@ -1,0 +1,63 @@
+package sim_test
+
+import (
+	"flag"
+	"strings"
+	"testing"
+
+	"github.com/stowage/stowage/reconcile/sim"
+	"github.com/stowage/stowage/spec"
+)
+
+var (
+	seeds = flag.Int("seeds", 100, "how many random scenarios are played")
+	seed  = flag.Int64("seed", -1, "play only this random scenario, and show its script and story")
+)
+
+// TestSeeds plays random scenarios: no invariant is violated, and once all faults are over everything comes to rest.
+// More of them: go test ./reconcile/sim -run Seeds -seeds 1000.
+func TestSeeds(t *testing.T) {
+	if *seed >= 0 {
+		t.Logf("script:\n%s", sim.RandomScript(sim.SmallShape, uint64(*seed)))
+		play(t, uint64(*seed))
+		return
+	}
+	for s := range uint64(*seeds) {
+		play(t, s)
+	}
+}
+
+func play(t *testing.T, s uint64) {
+	t.Helper()
+	var out strings.Builder
+	r := sim.Random(sim.SmallShape, sim.Options{Seed: s, Out: func(line string) { out.WriteString(line + "\n") }})
+	if r.Err != nil {
+		t.Errorf("seed %d: %v", s, r.Err)
+	}
+}
+
+// TestSeedsRepeat plays a few random scenarios twice: the traces are the same.
+func TestSeedsRepeat(t *testing.T) {
+	for s := range uint64(5) {
+		a := sim.Random(sim.SmallShape, sim.Options{Seed: s})
+		b := sim.Random(sim.SmallShape, sim.Options{Seed: s})
+		if a.Trace != b.Trace {
+			t.Errorf("seed %d: traces %s and %s", s, a.Trace, b.Trace)
+		}
+		if c := sim.Random(sim.SmallShape, sim.Options{Seed: s + 1000}); c.Trace == a.Trace {
+			t.Errorf("seeds %d and %d have the same trace", s, s+1000)
+		}
+	}
+}
+
+// BenchmarkDay simulates one day of 1,000 nodes with 20,000 allocations, with a fault every few minutes.
+func BenchmarkDay(b *testing.B) {
+	shape := sim.Shape{Nodes: 1000, Apps: 200, Count: 100, Steps: 288, Pause: 10 * spec.Minute, Fixed: true}
+	for range b.N {
+		r := sim.Random(shape, sim.Options{Seed: 1})
+		if r.Err != nil {
+			b.Fatal(r.Err)
+		}
+		b.ReportMetric(float64(r.Events), "events")
+	}
+}
