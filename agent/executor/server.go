@@ -19,6 +19,8 @@ import (
 const (
 	// callTimeout is how long a connection may take to name its call.
 	callTimeout = 10 * time.Second
+	// lastWord is how long a client has to take what it is being sent when the executor stops.
+	lastWord = time.Second
 	// maxSocketPath is what the kernel allows for the path of a unix socket, in bytes.
 	maxSocketPath = 107
 	// saveRetry is the pause between attempts to write records that found the disk full.
@@ -139,11 +141,17 @@ func (s *Server) accept(ctx context.Context, listener *net.UnixListener, calls *
 		}
 		calls.Go(func() {
 			defer conn.Close()
-			detach := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })
+			detach := context.AfterFunc(ctx, func() { hurry(conn) })
 			defer detach()
 			s.serve(ctx, conn)
 		})
 	}
+}
+
+// hurry ends what a connection waits for: the client's words at once, and its reading soon.
+func hurry(conn net.Conn) {
+	conn.SetReadDeadline(time.Unix(1, 0))
+	conn.SetWriteDeadline(time.Now().Add(lastWord))
 }
 
 // serve answers one call.
@@ -159,10 +167,11 @@ func (s *Server) serve(ctx context.Context, conn *net.UnixConn) {
 	}
 	var a answer
 	if err == nil {
+		conn.SetReadDeadline(time.Time{})
 		if ctx.Err() != nil {
+			hurry(conn)
 			return
 		}
-		conn.SetReadDeadline(time.Time{})
 		a, err = s.do(ctx, conn, c)
 	}
 	if c.Verb != verbPing {

@@ -24,8 +24,6 @@ func limits(spec *executor.Spec, v2, swapCounted bool) *cgroups.Resources {
 	r := &cgroups.Resources{Devices: deviceRules(), CpuShares: shares(spec.CPUMillis)}
 	if v2 {
 		r.CpuWeight = cgroups.ConvertCPUSharesToCgroupV2Value(r.CpuShares)
-		// A container killed for memory is killed whole, rather than left without one of its processes.
-		r.Unified = map[string]string{"memory.oom.group": "1"}
 	}
 	if spec.CPUMaxMillis > 0 {
 		r.CpuPeriod = cpuPeriod
@@ -33,6 +31,10 @@ func limits(spec *executor.Spec, v2, swapCounted bool) *cgroups.Resources {
 	}
 	if limit := spec.MemoryLimit(); limit > 0 {
 		r.Memory = limit
+		if v2 {
+			// A container killed for memory is killed whole, rather than left without one of its processes.
+			r.Unified = map[string]string{"memory.oom.group": "1"}
+		}
 		if swapCounted {
 			r.MemorySwap = limit
 		}

@@ -36,12 +36,12 @@ func fields(out string) map[string]string {
 
 func TestStatusOfTask(t *testing.T) {
 	n := newNode(t)
-	got := fields(n.inside(n.host("status", "cat /proc/self/status")))
+	got := fields(n.inside(n.host("status", "cat /proc/self/status; echo Slack: $(cat /proc/self/timerslack_ns)")))
 	// chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap, net_bind_service, sys_chroot
 	const caps = "00000000000405fb"
 	want := map[string]string{
 		"Seccomp": "2", "Seccomp_filters": "1", "NoNewPrivs": "1", "CapInh": "0000000000000000", "CapAmb": "0000000000000000",
-		"CapBnd": caps, "CapPrm": caps, "CapEff": caps,
+		"Slack": "50000", "CapBnd": caps, "CapPrm": caps, "CapEff": caps,
 	}
 	for key, value := range want {
 		if got[key] != value {
@@ -310,7 +310,7 @@ cat /data/rw/file /data/file && echo more > /data/rw/new && (touch /data/ro/x 2>
 	}
 }
 
-// layer makes a directory with a static busybox-like program: the test's own build of the executor, which can print its version.
+// An image needs a program without libraries: the executor itself, which can print its version.
 func TestLayers(t *testing.T) {
 	n := newNode(t)
 	low, high := filepath.Join(n.dir, "low"), filepath.Join(n.dir, "high")
