@@ -45,7 +45,7 @@ func Policy(s PolicySubject) []Case {
 			if err != nil {
 				return err
 			}
-			return together(8, func() error { return placesLike(p, batch, want) })
+			return together(8, func() error { return placesLike(p, copyBatch(batch), want) })
 		}},
 		{"answers an empty question with nothing", func(context.Context) error { return emptyBatches(p) }},
 		{"bears extreme numbers", func(context.Context) error { return extremeBatches(p) }},

@@ -7,6 +7,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -97,7 +98,7 @@ type wrong func(b *place.Batch) ([]place.Pick, error)
 func (w wrong) Place(b *place.Batch) ([]place.Pick, error) { return w(b) }
 
 func TestTheSuiteFindsWhatIsWrong(t *testing.T) {
-	calls := 0
+	var calls atomic.Int64
 	cases := map[string]struct {
 		policy wrong
 		found  string
@@ -106,9 +107,9 @@ func TestTheSuiteFindsWhatIsWrong(t *testing.T) {
 		"greedy":   {func(b *place.Batch) ([]place.Pick, error) { return make([]place.Pick, b.Count+1), nil }, "answers an empty question"},
 		"crowding": {func(b *place.Batch) ([]place.Pick, error) { return make([]place.Pick, b.Count), nil }, "keeps to room"},
 		"moody": {func(b *place.Batch) ([]place.Pick, error) {
-			calls++
+			n := int(calls.Add(1))
 			p := place.Fill(b, place.Binpack)
-			return p[:len(p)*(calls%2)], nil
+			return p[:len(p)*(n%2)], nil
 		}, "answers the same"},
 		"meddling": {func(b *place.Batch) ([]place.Pick, error) {
 			p := place.Fill(b, place.Binpack)

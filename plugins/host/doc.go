@@ -13,11 +13,12 @@
 //
 //   - What runs is the file that was checked, byte for byte: it is copied into sealed memory while its SHA-256 is
 //     taken, and that memory is what the kernel executes. Replacing the file on disk in between changes nothing.
-//   - It sees nothing of the host: no environment but PATH, LANG, TMPDIR and the hand-shake's, no open files, and as
-//     standard input a pipe that ends with the host.
+//   - It sees nothing of the host: no environment but PATH, LANG, TMPDIR and the hand-shake's, no open files
+//     but its own program, and as standard input a pipe that ends with the host.
 //   - It does not outlive the host, even when that is killed with SIGKILL: the kernel kills it (a parent-death signal,
 //     bound to a thread that lives as long as the plugin), and the SDK watches the pipe as well.
-//   - It is a process group of its own; whatever of the group is left when the plugin ends is killed.
+//   - It is a process group of its own, and whatever of the group is left when the plugin ends is killed. Where the host
+//     may make one (as root), it is a process namespace as well, so that nothing the plugin started outlives it.
 //   - Every call has a deadline and every answer a largest size. A plugin that misses a deadline is killed and started
 //     again like one that crashed, after a delay that doubles from MinBackoff to MaxBackoff.
 //   - What it printed last is kept and shown in the reason for which its apps are held.

@@ -140,15 +140,22 @@ func (p *process) spawn() (cmd *exec.Cmd, mine ends, err error) {
 }
 
 // exec starts the sealed program, which the child finds as its descriptor 3. A child that another goroutine is just
-// forking may hold the writable descriptor for a moment still, hence the second and third attempt.
+// forking may hold the writable descriptor for a moment still, hence the second and third attempt. Where the host may,
+// the plugin gets a process namespace of its own: the kernel then ends whatever it has started together with it, even
+// what has left its group, and even when the host is killed.
 func (p *process) exec(stdio []*os.File) (*exec.Cmd, error) {
+	namespace := uintptr(unix.CLONE_NEWPID)
 	for attempt := 0; ; attempt++ {
 		cmd := &exec.Cmd{
 			Path: "/proc/self/fd/3", Args: append([]string{p.name}, p.args...), Env: p.env, Dir: p.dir,
 			Stdin: stdio[0], Stdout: stdio[1], Stderr: stdio[2], ExtraFiles: []*os.File{p.program.file},
-			SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
+			SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Cloneflags: namespace},
 		}
 		err := cmd.Start()
+		if err != nil && namespace != 0 && !errors.Is(err, unix.ETXTBSY) { // not allowed here
+			namespace = 0
+			continue
+		}
 		if err == nil || attempt == 20 || !errors.Is(err, unix.ETXTBSY) {
 			return cmd, err
 		}

@@ -57,5 +57,6 @@
 //   - A panic ends the process; the host shows its first line as the reason, and starts the plugin again.
 //   - Every call has a deadline. A plugin that misses it is killed and started again.
 //   - The environment holds PATH, LANG and TMPDIR, an empty private folder; settings come from the plugin block's args.
-//   - The process ends with its host. A child that must not outlive a host killed by force watches its own parent.
+//   - The process ends with its host. So do its children where the master runs as root; elsewhere, a child that must not
+//     outlive a host killed by force watches its own parent.
 package sdk

@@ -83,7 +83,7 @@ func claimStdout() (*os.File, error) {
 func dieWithHost(pipe io.Reader) {
 	_, _ = io.Copy(io.Discard, pipe)
 	if unix.Getpgrp() == os.Getpid() {
-		_ = unix.Kill(-os.Getpid(), unix.SIGKILL)
+		_ = unix.Kill(0, unix.SIGKILL)
 	}
 	os.Exit(0)
 }
