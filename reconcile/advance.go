@@ -302,12 +302,13 @@ func (w *world) stepsOf(x *app) {
 	v := x.version.app
 	a := rollout.App{
 		Now: w.in.Now, Spec: v, Allocs: x.allocs, Count: v.Count, Frozen: x.frozen, Waiting: x.waiting,
-		Unavailable: w.budget(v), Order: w.order(x),
+		Order: w.order(x),
 	}
 	if v.Kind == spec.KindSystem {
 		a.Count = w.wanted(x)
 		a.Nodes = w.nodesWithout(x)
 	}
+	a.Unavailable = w.budget(v, a.Count)
 	if x.canary != nil {
 		a.Canaries = &rollout.Canaries{Spec: x.canary.app, Count: rollout.CanariesOf(&x.rollout, x.canary.app)}
 	}
@@ -317,14 +318,14 @@ func (w *world) stepsOf(x *app) {
 
 // budget returns how many slots of the app may lack a healthy allocation at once: what the app says of itself, or
 // else the cluster's budget.
-func (w *world) budget(a *spec.App) int {
+func (w *world) budget(a *spec.App, count int) int {
 	switch {
 	case a.Update.Strategy == spec.StrategyRecreate:
-		return a.Count
+		return count
 	case a.Update.MinHealthy > 0:
-		return a.Count - (int(a.Update.MinHealthy)*a.Count+999)/1000
+		return count - (int(a.Update.MinHealthy)*count+999)/1000
 	}
-	return w.in.Desired.Disruption.MaxUnavailable.Of(a.Count)
+	return w.in.Desired.Disruption.MaxUnavailable.Of(count)
 }
 
 // order groups allocations for an even scale-down: by the value of the first spread, or by node. For system apps it is

@@ -40,12 +40,21 @@ func (w *world) explainMissed(x *app) {
 			r.Own = nil
 		}
 		b.Reasons, b.Places = w.fleet.Explain(r)
+		if p, d := w.roles.over(&job{x: x, version: want}, want.need, want.need); p != nil {
+			limit := spec.Reason{Rule: fmt.Sprintf(ruleQuota, p.name, w.fleet.Dimensions()[d]), Nodes: w.fleet.Len()}
+			limit.Detail = fmt.Sprintf("%s of %s are used", w.fleet.Amount(d, p.used[d]), w.fleet.Amount(d, p.quota[d]))
+			b.Reasons = append([]spec.Reason{limit}, b.Reasons...)
+		}
 		if len(b.Reasons) == 0 {
 			b.Reasons = []spec.Reason{{Rule: rulePolicy, Nodes: w.fleet.Len()}}
 			if w.fleet.Len() == 0 {
 				b.Reasons[0].Rule = ruleNoNodes
 			}
 		}
+	}
+	if missing := len(x.missed) - backOff; want != nil && missing > 0 && w.fixed < maxFixed {
+		w.fixed++
+		b.Fix = w.fixes(x, want, missing)
 	}
 	if backOff > 0 {
 		b.Reasons = append(b.Reasons, spec.Reason{Rule: ruleBackOff, Detail: fmt.Sprintf("%d slots wait", backOff)})
@@ -65,6 +74,7 @@ func (w *world) describe(p *spec.Plan) {
 		}
 	}
 	w.guards(p)
+	w.capacity(p)
 }
 
 func count(s *spec.Summary, k spec.ChangeKind) {

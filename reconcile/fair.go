@@ -3,24 +3,150 @@ package reconcile
 import (
 	"slices"
 
+	"github.com/stowage/stowage/reconcile/place"
 	"github.com/stowage/stowage/reconcile/rollout"
 )
 
-// roles is who has how much.
-type roles struct{}
+// fairSteps bounds how many turns fair sharing takes when not all fits: below so many placements it is exact, above
+// it each turn serves several of one app.
+const fairSteps = 512
 
-func (w *world) newRoles() *roles { return &roles{} }
-
-func (r *roles) room(j *job, steps []*rollout.Step) int { return len(steps) }
-
-func (r *roles) take(j *job, s *rollout.Step) {}
-
-// placeFairly places the jobs that can start now.
+// placeFairly places the jobs that can start now, highest priority first. Within a priority all are placed if all fit;
+// if not, shares decide who waits.
 func (w *world) placeFairly(jobs []*job) {
 	slices.SortStableFunc(jobs, byImportance)
-	for _, j := range jobs {
-		for _, s := range w.placeJob(j) {
+	for len(jobs) > 0 {
+		n := 1
+		for n < len(jobs) && jobs[n].version.app.Priority == jobs[0].version.app.Priority {
+			n++
+		}
+		more := w.placeBand(jobs[:n:n])
+		jobs = append(jobs[n:len(jobs):len(jobs)], more...)
+		slices.SortStableFunc(jobs, byImportance)
+	}
+}
+
+// placeBand places jobs of one priority, and returns those that preemption makes.
+func (w *world) placeBand(jobs []*job) []*job {
+	var saved *saved
+	if len(jobs) > 1 {
+		saved = w.save(jobs)
+	}
+	missed := make([][]*rollout.Step, len(jobs))
+	some, all := false, true
+	for i, j := range jobs {
+		missed[i] = w.placeJob(j)
+		some = some || len(missed[i]) < len(j.steps)
+		all = all && len(missed[i]) == 0
+	}
+	if saved != nil && some && !all {
+		w.restore(saved)
+		missed = w.share(jobs)
+	}
+	var more []*job
+	for i, j := range jobs {
+		left := missed[i]
+		if w.in.Desired.Preemption && len(left) > 0 && j.x.held == "" {
+			var victims []*job
+			left, victims = w.preempt(j, left)
+			more = append(more, victims...)
+		}
+		for _, s := range left {
 			j.x.missed = append(j.x.missed, *s)
 		}
+	}
+	return more
+}
+
+// share serves the jobs in turns: each time the app whose role has least gets something.
+func (w *world) share(jobs []*job) [][]*rollout.Step {
+	waiting := map[*party][]int{}
+	total := 0
+	for i, j := range jobs {
+		p := w.roles.byApp[j.x]
+		waiting[p] = append(waiting[p], i)
+		p.wait(len(j.steps))
+		total += len(j.steps)
+	}
+	chunk := max(1, total/fairSteps)
+	missed, done := make([][]*rollout.Step, len(jobs)), make([]int, len(jobs))
+	for p := w.roles.next(); p != nil; p = w.roles.next() {
+		i := waiting[p][0]
+		j := jobs[i]
+		n := min(chunk, len(j.steps)-done[i])
+		turn := &job{x: j.x, version: j.version, steps: j.steps[done[i] : done[i]+n]}
+		lost := w.placeJob(turn)
+		missed[i] = append(missed[i], lost...)
+		done[i] += n
+		p.wait(-n)
+		if len(lost) == n && plain(j.steps[done[i]:]) {
+			// What did not fit once does not fit again: all that follow ask for the same.
+			missed[i] = append(missed[i], j.steps[done[i]:]...)
+			p.wait(done[i] - len(j.steps))
+			done[i] = len(j.steps)
+		}
+		if done[i] == len(j.steps) {
+			waiting[p] = waiting[p][1:]
+		}
+	}
+	return missed
+}
+
+// plain reports whether the steps ask for nothing but a node.
+func plain(steps []*rollout.Step) bool {
+	return !slices.ContainsFunc(steps, func(s *rollout.Step) bool { return s.Old != nil || s.OnNode })
+}
+
+// saved is what placing a band changes, so that it can be taken back.
+type saved struct {
+	fleet *place.Snapshot
+	apps  []savedApp
+	used  []int64 // of all parties, one after another
+}
+
+type savedApp struct {
+	x       *app
+	changes int
+	own     []int32
+	spare   int
+	held    string
+	beside  []rollout.Beside // of its steps
+}
+
+func (w *world) save(jobs []*job) *saved {
+	s := &saved{fleet: w.fleet.Save()}
+	w.roles.root.each(func(p *party) { s.used = append(s.used, p.used...) })
+	for i, j := range jobs {
+		if i > 0 && jobs[i-1].x == j.x {
+			continue
+		}
+		a := savedApp{x: j.x, changes: len(j.x.changes), own: slices.Clone(w.ownOf(j.x)), spare: j.x.out.Spare, held: j.x.held}
+		for k := range j.x.out.Steps {
+			a.beside = append(a.beside, j.x.out.Steps[k].Beside)
+		}
+		s.apps = append(s.apps, a)
+	}
+	return s
+}
+
+func (w *world) restore(s *saved) {
+	w.fleet.Restore(s.fleet)
+	at := 0
+	w.roles.root.each(func(p *party) { at += copy(p.used, s.used[at:at+len(p.used)]) })
+	for _, a := range s.apps {
+		if a.x.held != a.held {
+			continue // its policy failed, and would again
+		}
+		a.x.changes, a.x.own, a.x.out.Spare = a.x.changes[:a.changes], a.own, a.spare
+		for k := range a.beside {
+			a.x.out.Steps[k].Beside = a.beside[k]
+		}
+	}
+}
+
+func (p *party) each(f func(*party)) {
+	f(p)
+	for _, c := range p.children {
+		c.each(f)
 	}
 }

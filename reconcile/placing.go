@@ -84,6 +84,7 @@ func (w *world) leave(x *app, a *rollout.Alloc) {
 	if node < 0 || v == nil {
 		return
 	}
+	w.ownOf(x)
 	w.fleet.Leave(node, a.ID, v.need, a.Ports)
 	x.disown(node)
 }

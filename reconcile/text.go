@@ -10,4 +10,6 @@ const (
 	rulePolicy        = "the scheduling policy chose none of the feasible nodes"
 	ruleNoNodes       = "the cluster has no nodes"
 	reasonPreempted   = "preempted for "
+	reasonDisplaced   = "its allocation was preempted for %s"
+	ruleQuota         = "quota of role %s: %s"
 )

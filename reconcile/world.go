@@ -25,6 +25,7 @@ type world struct {
 	next     spec.Time
 	events   []spec.Event
 	before   []int64 // used on ready nodes before the plan
+	fixed    int     // apps for which a fix was looked for
 	nodeOf   []int32 // of each of current that has not ended, or -1
 }
 

@@ -71,6 +71,25 @@ func (f *Fleet) Batch(r *Request) *Batch {
 // At returns which node of the fleet stands at an index of the last batch.
 func (f *Fleet) At(index int) int { return int(f.scratch.rows[index]) }
 
+// Acceptable returns the nodes that would take an allocation of the request if only they had the resources.
+func (f *Fleet) Acceptable(r *Request) []int32 {
+	groups := r.Match.groups(r)
+	var out []int32
+	for _, node := range r.candidates() {
+		i := int(node)
+		if f.states[i] != spec.NodeReady || !groups.accept(i) {
+			continue
+		}
+		if ports := r.Match.App.Network.Ports; len(ports) > 0 {
+			if room, _ := f.portRoom(i, ports, r.Wait, 1); room == 0 {
+				continue
+			}
+		}
+		out = append(out, node)
+	}
+	return out
+}
+
 func (r *Request) candidates() []int32 {
 	if r.Only == nil {
 		return r.Match.eligible

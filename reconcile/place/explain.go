@@ -138,7 +138,7 @@ func (e *explanation) finish() ([]spec.Reason, []spec.Missing) {
 		if !s.any {
 			continue
 		}
-		name, short := e.fleet.dims[d], e.fleet.amount(d, s.lacks)
+		name, short := e.fleet.dims[d], e.fleet.Amount(d, s.lacks)
 		missing = append(missing, spec.Missing{Node: e.fleet.ids[s.node], Resource: name, Short: short})
 		if k, ok := e.byRule[name]; ok {
 			e.reasons[k].Detail = string(e.fleet.ids[s.node]) + " is short by " + short
@@ -156,8 +156,8 @@ func (e *explanation) finish() ([]spec.Reason, []spec.Missing) {
 	return e.reasons, missing
 }
 
-// amount prints an amount of a resource as people write it.
-func (f *Fleet) amount(d int, v int64) string {
+// Amount prints an amount of a resource as people write it.
+func (f *Fleet) Amount(d int, v int64) string {
 	if d == memory || d == disk {
 		return spec.Bytes(v).String()
 	}

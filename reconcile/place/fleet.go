@@ -120,6 +120,25 @@ func (f *Fleet) Resources(v []int64) spec.Resources {
 	return r
 }
 
+// Dimension returns the column of a resource, which must be known.
+func (f *Fleet) Dimension(name string) int { return f.dim[name] }
+
+// Dimensions returns the names of the columns. The slice must not be changed.
+func (f *Fleet) Dimensions() []string { return f.dims }
+
+// Short returns what the node lacks for one more allocation, counting the room of leaving ones as free; entries that
+// are not above zero are free instead.
+func (f *Fleet) Short(node int, need []int64) []int64 {
+	short := make([]int64, len(need))
+	capacity, used, credit := f.row(f.capacity, node), f.row(f.used, node), f.row(f.credit, node)
+	for d := range need {
+		if need[d] > 0 {
+			short[d] = need[d] - (capacity[d] - used[d] + credit[d])
+		}
+	}
+	return short
+}
+
 // Len returns the number of nodes.
 func (f *Fleet) Len() int { return len(f.ids) }
 

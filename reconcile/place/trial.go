@@ -1,0 +1,86 @@
+package place
+
+import "github.com/stowage/stowage/spec"
+
+// Clear takes everything off the nodes.
+func (f *Fleet) Clear() {
+	clear(f.used)
+	clear(f.credit)
+	clear(f.load)
+	for i := range f.ports {
+		f.ports[i], f.leaving[i] = f.ports[i][:0], nil
+	}
+}
+
+// Fits returns how many allocations of the request the fleet takes beside what is there, at most r.Count. Nothing is
+// placed.
+func (f *Fleet) Fits(r *Request) int {
+	m := r.Match
+	if len(m.limits)+len(m.same) > 0 || r.Single {
+		return len(Fill(f.Batch(r), Binpack))
+	}
+	sum := 0
+	for _, node := range r.candidates() {
+		i := int(node)
+		if f.states[i] != spec.NodeReady || !f.fits(i, m.Need, r.Wait) {
+			continue
+		}
+		room := int32(r.Count)
+		if ports := m.App.Network.Ports; len(ports) > 0 {
+			room, _ = f.portRoom(i, ports, r.Wait, room)
+		}
+		at, most := i*len(f.dims), int64(room)
+		for d, ask := range m.Need {
+			if ask > 0 {
+				free := f.capacity[at+d] - f.used[at+d]
+				if r.Wait {
+					free += f.credit[at+d]
+				}
+				most = min(most, free/ask)
+			}
+		}
+		if sum += int(most); sum >= r.Count {
+			return r.Count
+		}
+	}
+	return sum
+}
+
+// FirstFit returns the first node that takes an allocation of the request, or -1, but not the one given; and how many
+// nodes it looked at.
+func (f *Fleet) FirstFit(r *Request, not int) (node, looked int) {
+	groups := r.Match.groups(r)
+	for _, n := range r.candidates() {
+		looked++
+		i := int(n)
+		if i == not || f.states[i] != spec.NodeReady || !f.fits(i, r.Match.Need, false) || !groups.accept(i) {
+			continue
+		}
+		if ports := r.Match.App.Network.Ports; len(ports) > 0 {
+			if room, _ := f.portRoom(i, ports, false, 1); room == 0 {
+				continue
+			}
+		}
+		return i, looked
+	}
+	return -1, looked
+}
+
+// Limited reports whether the app has rules over its own allocations.
+func (m *Matcher) Limited() bool { return len(m.limits)+len(m.same) > 0 }
+
+// PerNode returns how many allocations an empty node like the given one would take, at most limit.
+func (m *Matcher) PerNode(node, limit int) int {
+	most := int64(limit)
+	for d, ask := range m.Need {
+		if ask > 0 {
+			most = min(most, m.fleet.Capacity(node)[d]/ask)
+		}
+	}
+	for _, p := range m.App.Network.Ports {
+		if p.Static != 0 {
+			most = min(most, 1)
+		}
+	}
+	return int(most)
+}
