@@ -15,7 +15,7 @@ import (
 // formatted changes nothing.
 func Format(filename string, src []byte) ([]byte, []spec.Diagnostic) {
 	c := newComplaints(func(string) []byte { return src })
-	if _, ok := guard(src, filename, false, func(r hcl.Range, summary, detail string) { c.at(r, "", summary, detail) }); !ok {
+	if !new(guard).admit(src, filename, false, func(r hcl.Range, summary, detail string) { c.at(r, "", summary, detail) }) {
 		return nil, c.sorted()
 	}
 	if _, diags := hclsyntax.ParseConfig(src, filename, hcl.InitialPos); diags.HasErrors() {

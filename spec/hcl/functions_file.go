@@ -132,13 +132,14 @@ func templateFile(m *meter, load func(string) ([]byte, error)) function.Function
 				return cty.NilVal, function.NewArgError(0, err)
 			}
 			var refused error
-			_, ok := guard(src, name, true, func(r hcl.Range, summary, detail string) {
+			g := guard{}
+			ok := g.admit(src, name, true, func(r hcl.Range, summary, detail string) {
 				refused = fmt.Errorf("%s, line %d: %s", shorten(name, 100), r.Start.Line, detail)
 			})
 			if !ok {
 				return cty.NilVal, function.NewArgError(0, refused)
 			}
-			m.charge(len(src)*8, 1)
+			m.charge(len(src)*8, g.tokens+g.work/200)
 			expr, diags := hclsyntax.ParseTemplate(src, name, hcl.InitialPos)
 			if diags.HasErrors() {
 				return cty.NilVal, function.NewArgError(0, templateError(name, diags))

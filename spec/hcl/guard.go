@@ -9,11 +9,17 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// guard looks at a file before the parser may: it must be text of a sane size, and so shaped that neither the parser nor
+// guard counts what the parser is given over all files of a commit.
+type guard struct {
+	tokens int
+	work   int // of joining the lines of long texts, which the parser does anew for each line
+}
+
+// admit looks at a file before the parser may: it must be text of a sane size, and so shaped that neither the parser nor
 // an evaluation recurses deeply. It uses the lexer of HCL itself, which does not recurse, so that it sees strings,
 // heredocs, comments and templates exactly as the parser will. It reports and returns false when the parser must not
 // see the file.
-func guard(src []byte, filename string, template bool, complain func(r hcl.Range, summary, detail string)) (tokens int, ok bool) {
+func (g *guard) admit(src []byte, filename string, template bool, complain func(r hcl.Range, summary, detail string)) bool {
 	point := func(offset int) hcl.Range {
 		line := 1 + bytes.Count(src[:offset], []byte("\n"))
 		start := bytes.LastIndexByte(src[:offset], '\n') + 1
@@ -23,18 +29,18 @@ func guard(src []byte, filename string, template bool, complain func(r hcl.Range
 	switch {
 	case len(src) > MaxFileSize:
 		complain(point(0), "File too large", fmt.Sprintf("The file has %d bytes; at most %d are read. Split it.", len(src), MaxFileSize))
-		return 0, false
+		return false
 	case bytes.HasPrefix(src, []byte("\xEF\xBB\xBF")):
 		complain(point(0), "Byte order mark", "The file begins with a byte order mark. Save it as UTF-8 without one.")
-		return 0, false
+		return false
 	}
 	if i := bytes.IndexByte(src, 0); i >= 0 {
 		complain(point(i), "Not a text file", "The file holds a zero byte, so it is no text. Save it as UTF-8, or give it another ending than .hcl.")
-		return 0, false
+		return false
 	}
 	if i := invalidUTF8(src); i >= 0 {
 		complain(point(i), "Not a text file", "The file is not UTF-8 from here on. Save it as UTF-8, or give it another ending than .hcl.")
-		return 0, false
+		return false
 	}
 	var list hclsyntax.Tokens
 	if template {
@@ -44,9 +50,13 @@ func guard(src []byte, filename string, template bool, complain func(r hcl.Range
 	}
 	if len(list) > MaxFileTokens {
 		complain(list[MaxFileTokens].Range, "File too large", fmt.Sprintf("The file has %d words and signs; at most %d are read. Split it.", len(list), MaxFileTokens))
-		return len(list), false
+		return false
 	}
-	return len(list), guardShape(list, complain)
+	if g.tokens += len(list); g.tokens > MaxTotalTokens {
+		complain(point(0), "Too much text", fmt.Sprintf("From this file on, the folder holds more than %d words and signs. Follow a subfolder, or make more with for_each.", MaxTotalTokens))
+		return false
+	}
+	return g.shape(list, complain)
 }
 
 func invalidUTF8(src []byte) int {
@@ -63,15 +73,16 @@ func invalidUTF8(src []byte) int {
 	return -1
 }
 
-// level is an open bracket while guardShape walks the tokens.
+// level is an open bracket while shape walks the tokens.
 type level struct {
 	open      hclsyntax.TokenType
 	operators int  // since the last comma or end of line at this level
 	lines     bool // an end of line ends an expression here
+	parts     int  // of a text: its lines and references
 }
 
-// guardShape bounds the depth of brackets and the length of operator chains.
-func guardShape(list hclsyntax.Tokens, complain func(r hcl.Range, summary, detail string)) bool {
+// shape bounds the depth of brackets and the length of operator chains.
+func (g *guard) shape(list hclsyntax.Tokens, complain func(r hcl.Range, summary, detail string)) bool {
 	levels := []level{{lines: true}}
 	for i, t := range list {
 		top := &levels[len(levels)-1]
@@ -98,7 +109,13 @@ func guardShape(list hclsyntax.Tokens, complain func(r hcl.Range, summary, detai
 				complain(t.Range, "Number out of range", "This number has too many digits or too large an exponent. Write a smaller one.")
 				return false
 			}
-		case hclsyntax.TokenIdent, hclsyntax.TokenQuotedLit, hclsyntax.TokenStringLit, hclsyntax.TokenComment, hclsyntax.TokenEOF:
+		case hclsyntax.TokenQuotedLit, hclsyntax.TokenStringLit:
+			top.parts++
+			if g.work += top.parts; g.work > MaxTextWork {
+				complain(t.Range, "Text too long", "Up to here the texts over many lines are too long. Put them into files and read these with file.")
+				return false
+			}
+		case hclsyntax.TokenIdent, hclsyntax.TokenComment, hclsyntax.TokenEOF:
 		default:
 			top.operators++
 		}

@@ -29,6 +29,11 @@ func (l *loader) eachInstance(s *scope, b *block, base string, make func(b *bloc
 		l.broken = l.broken || len(elements) == 0 // apps are missing that others may name
 		return
 	}
+	if len(l.apps)+len(elements) > spec.MaxApps {
+		l.at(each.Expr.Range(), b.env.context, "Too many apps", fmt.Sprintf("With these %d the commit makes more than %d apps. Make fewer.", len(elements), spec.MaxApps))
+		l.broken = true
+		return
+	}
 	for _, el := range elements {
 		key, value := el.key, el.value
 		if key.IsNull() || key.Type() != cty.String {

@@ -91,7 +91,7 @@ func (l *loader) text(name string) []byte {
 
 // parse reads and parses the files. What cannot be parsed is reported and left out.
 func (l *loader) parse() {
-	bytes, tokens := 0, 0
+	bytes, g := 0, guard{}
 	for _, s := range l.sources {
 		l.byName[s.name] = s
 		s.body = &hclsyntax.Body{}
@@ -105,12 +105,7 @@ func (l *loader) parse() {
 			return
 		}
 		s.text = text
-		n, ok := guard(text, s.name, false, func(r hcl.Range, summary, detail string) { l.at(r, "", summary, detail) })
-		if tokens += n; tokens > MaxTotalTokens {
-			l.refuse(s, "Too much text", fmt.Sprintf("From this file on, the folder holds more than %d words and signs. Follow a subfolder, or make more with for_each.", MaxTotalTokens))
-			return
-		}
-		if !ok {
+		if !g.admit(text, s.name, false, func(r hcl.Range, summary, detail string) { l.at(r, "", summary, detail) }) {
 			l.broken = true
 			continue
 		}
@@ -280,10 +275,8 @@ func (l *loader) decodeApp(s *scope, b *block) {
 			l.at(b.place(), b.env.context, "Invalid name", fmt.Sprintf("This is no name for an app: %v.", err))
 			return
 		}
-		if len(l.apps) == spec.MaxApps {
-			l.at(b.place(), "", "Too many apps", fmt.Sprintf("The commit makes more than %d apps.", spec.MaxApps))
-		}
 		if len(l.apps) >= spec.MaxApps {
+			l.at(b.place(), "", "Too many apps", fmt.Sprintf("The commit makes more than %d apps. Make fewer.", spec.MaxApps))
 			l.meter.spent, l.meter.told = true, true
 			return
 		}

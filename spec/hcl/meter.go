@@ -32,7 +32,7 @@ func (m *meter) charge(bytes, steps int) bool {
 }
 
 // The cost of a value besides its text: what cty takes for it, roughly.
-const elementBytes = 48
+const elementBytes = 96
 
 // chargeValue pays for a value with all that is in it. Shared parts count each time: later steps walk them each time.
 // The walk ends where the budget does.
@@ -48,16 +48,52 @@ func (m *meter) chargeValue(v cty.Value) bool {
 	case t == cty.String:
 		m.charge(len(v.AsString()), 0)
 	case t == cty.Number, t == cty.Bool:
+	case t.IsTupleType() && v.LengthInt() > mixedLength, t.IsObjectType() && v.LengthInt() > mixedLength:
+		n := v.LengthInt()
+		m.charge(n*elementBytes, n*n/mixedLength)
+		m.chargeElements(v)
 	case t.IsCollectionType(), t.IsTupleType(), t.IsObjectType():
-		for it := v.ElementIterator(); it.Next() && !m.spent; {
-			key, element := it.Element()
-			if key.Type() == cty.String {
-				m.charge(len(key.AsString()), 0)
-			}
-			m.chargeValue(element)
-		}
+		m.chargeElements(v)
 	}
 	return !m.spent
+}
+
+func (m *meter) chargeElements(v cty.Value) {
+	for it := v.ElementIterator(); it.Next() && !m.spent; {
+		key, element := it.Element()
+		if key.Type() == cty.String {
+			m.charge(len(key.AsString()), 0)
+		}
+		m.chargeValue(element)
+	}
+}
+
+// mixedLength is from where on tuples and objects are dear: cty compares the types of all their elements with all others
+// when they become lists or maps.
+const mixedLength = 64
+
+// uniform turns long tuples and objects whose elements have one type into the list or map that they are, which cty handles
+// in linear time. In the language the two are the same.
+func uniform(v cty.Value) cty.Value {
+	t := v.Type()
+	if !v.IsKnown() || v.IsNull() || v.IsMarked() || !t.IsTupleType() && !t.IsObjectType() || v.LengthInt() <= mixedLength {
+		return v
+	}
+	var first cty.Type
+	for it := v.ElementIterator(); it.Next(); {
+		_, e := it.Element()
+		if !e.IsKnown() || e.IsMarked() || first != cty.NilType && !e.Type().Equals(first) {
+			return v
+		}
+		first = e.Type()
+	}
+	if first == cty.DynamicPseudoType {
+		return v
+	}
+	if t.IsTupleType() {
+		return cty.ListVal(v.AsValueSlice())
+	}
+	return cty.MapVal(v.AsValueMap())
 }
 
 func overdraft(r hcl.Range) hcl.Diagnostics {
@@ -83,13 +119,14 @@ func (e metered) Value(ctx *hcl.EvalContext) (cty.Value, hcl.Diagnostics) {
 		return cty.DynamicVal, e.stop()
 	}
 	v, diags := e.Expression.Value(ctx)
+	v = uniform(v)
 	switch {
 	case e.deep:
 		e.meter.chargeValue(v)
 	case v.IsKnown() && !v.IsNull() && v.Type() == cty.String && !v.IsMarked():
 		e.meter.charge(len(v.AsString()), 1)
 	default:
-		e.meter.charge(0, 1)
+		e.meter.charge(0, 2)
 	}
 	if e.meter.spent {
 		return cty.DynamicVal, append(diags, e.stop()...)
@@ -196,12 +233,12 @@ func (m *meter) wrap(e hclsyntax.Expression) hclsyntax.Expression {
 		}
 		return m.put(e, true)
 	case *hclsyntax.ForExpr:
-		e.CollExpr, e.ValExpr = m.wrap(e.CollExpr), m.visit(e.ValExpr)
+		e.CollExpr, e.ValExpr = m.wrap(e.CollExpr), m.put(m.wrap(e.ValExpr), false) // a step for each turn, even of a literal
 		if e.KeyExpr != nil {
 			e.KeyExpr = m.visit(e.KeyExpr)
 		}
 		if e.CondExpr != nil {
-			e.CondExpr = m.visit(e.CondExpr)
+			e.CondExpr = m.put(m.wrap(e.CondExpr), false)
 		}
 		return m.put(e, true)
 	case *hclsyntax.SplatExpr:

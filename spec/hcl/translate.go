@@ -11,7 +11,7 @@ import (
 // hclErrors reports what the HCL library found, in our words where it has none for the cause or the remedy.
 func (d *decoder) hclErrors(diags hcl.Diagnostics, e env) {
 	for _, g := range diags {
-		if g.Severity != hcl.DiagError {
+		if g.Severity != hcl.DiagError || d.meter != nil && d.meter.spent && g.Summary != overdrawn {
 			continue
 		}
 		r := hcl.Range{}
