@@ -3,8 +3,13 @@ package hcl_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/stowage/stowage/spec"
 	"github.com/stowage/stowage/spec/hcl"
@@ -29,4 +34,111 @@ func TestQuickstart(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "testdata/quickstart.json", append(got, '\n'))
+}
+
+// TestReference keeps docs/reference/language.md current.
+func TestReference(t *testing.T) {
+	golden(t, "../../docs/reference/language.md", []byte(hcl.Doc()))
+}
+
+// TestFormatQuickstart keeps the example in the layout that the formatter gives.
+func TestFormatQuickstart(t *testing.T) {
+	files, err := filepath.Glob("../../examples/quickstart/*.hcl")
+	more, err2 := filepath.Glob("../../examples/quickstart/*/*.hcl")
+	if err != nil || err2 != nil || len(files) == 0 || len(more) == 0 {
+		t.Fatal("no files", err, err2)
+	}
+	for _, f := range append(files, more...) {
+		src, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, diags := hcl.Format(f, src)
+		if len(diags) > 0 || !bytes.Equal(got, src) {
+			t.Errorf("%s is not formatted: %v\n%s", f, diags, got)
+		}
+	}
+}
+
+// TestFormat shows what the formatter does, and that it refuses what it cannot read.
+func TestFormat(t *testing.T) {
+	got, diags := hcl.Format("a.hcl", []byte("app  \"x\"{\ncount=1\n  priority   = 2 # c\n}\n\n\n"))
+	want := "app \"x\" {\n  count    = 1\n  priority = 2 # c\n}\n"
+	if len(diags) > 0 || string(got) != want {
+		t.Errorf("got %q, %v", got, diags)
+	}
+	got, diags = hcl.Format("a.hcl", []byte("app \"x\" {\n"))
+	if got != nil || len(diags) != 1 || diags[0].Pos.File != "a.hcl" || diags[0].Snippet == "" {
+		t.Errorf("got %q, %v", got, diags)
+	}
+}
+
+// many writes a repository of n apps, a hundred in each file.
+func many(n int) fstest.MapFS {
+	m := fstest.MapFS{"cluster.hcl": {Data: []byte("cluster \"big\" {}\nrole \"eng\" {}\nvariable \"n\" { default = 3 }\nlocals { tag = \"v1\" }\n")}}
+	for i := 0; i < n; i += 100 {
+		var b bytes.Buffer
+		for j := i; j < min(n, i+100); j++ {
+			fmt.Fprintf(&b, `
+app "team-%d/app-%d" {
+  count = var.n
+  role  = "eng"
+
+  constraint {
+    attribute = "kernel.version"
+    operator  = ">="
+    value     = "5.10"
+  }
+
+  network {
+    port "http" {}
+  }
+
+  task "server" {
+    rootfs  = "host"
+    command = ["server", "--port", port.http, "--tag", local.tag]
+    env     = { NAME = "app-%d", TAG = "${local.tag}-x" }
+    cpu     = 0.5
+    memory  = "256MiB"
+
+    check "ready" {
+      type = "http"
+      port = "http"
+      gate = true
+    }
+  }
+}
+`, j/100, j, j)
+		}
+		m[fmt.Sprintf("apps/%05d.hcl", i)] = &fstest.MapFile{Data: b.Bytes()}
+	}
+	return m
+}
+
+// TestBig loads 10,000 apps.
+func TestBig(t *testing.T) {
+	c, diags := hcl.Load(many(10_000), hcl.Options{})
+	if len(diags) > 0 {
+		t.Fatalf("%.500v", diags)
+	}
+	if len(c.Apps) != 10_000 {
+		t.Fatalf("%d apps", len(c.Apps))
+	}
+	if !slices.IsSortedFunc(c.Apps, func(a, b *spec.App) int { return strings.Compare(string(a.Name), string(b.Name)) }) {
+		t.Error("the apps are not sorted by name")
+	}
+}
+
+func BenchmarkLoad(b *testing.B) {
+	for _, n := range []int{1, 1000, 10_000} {
+		b.Run(fmt.Sprintf("apps=%d", n), func(b *testing.B) {
+			fsys := many(n)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, diags := hcl.Load(fsys, hcl.Options{}); len(diags) > 0 {
+					b.Fatal(diags)
+				}
+			}
+		})
+	}
 }
