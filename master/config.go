@@ -59,7 +59,7 @@ func (c *Config) defaults() error {
 	case c.DataDir == "":
 		return errors.New("start master: no data folder given: use --data DIR")
 	case c.Repository.URL == "":
-		return errors.New("start master: no repository given: use --repository URL or a path")
+		return errors.New("start master: no repository given: use --repo with a URL or a path")
 	}
 	c.Path = strings.Trim(path.Clean("/"+c.Path), "/")
 	if c.API == "" {
