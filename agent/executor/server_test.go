@@ -238,7 +238,7 @@ func TestFailedPrepareLeavesNothing(t *testing.T) {
 
 func TestServerRestartAdopts(t *testing.T) {
 	w := newWorld(t)
-	before, err := w.client.Start(t.Context(), w.spec("a", "sleep 1000"))
+	before, err := w.client.Start(t.Context(), w.spec("a", "exec sleep 1000"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +269,7 @@ func TestLockIsExclusive(t *testing.T) {
 
 func TestExecOverTheWire(t *testing.T) {
 	w := newWorld(t)
-	if _, err := w.client.Start(t.Context(), w.spec("a", "sleep 1000")); err != nil {
+	if _, err := w.client.Start(t.Context(), w.spec("a", "exec sleep 1000")); err != nil {
 		t.Fatal(err)
 	}
 	big := strings.Repeat("0123456789\n", 100_000)
@@ -364,7 +364,7 @@ func TestStrangeCallers(t *testing.T) {
 
 func TestShutdownLeavesContainersAlone(t *testing.T) {
 	w := newWorld(t)
-	c, err := w.client.Start(t.Context(), w.spec("a", "sleep 1000"))
+	c, err := w.client.Start(t.Context(), w.spec("a", "exec sleep 1000"))
 	if err != nil {
 		t.Fatal(err)
 	}

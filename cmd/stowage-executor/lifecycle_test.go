@@ -522,3 +522,62 @@ func TestTwoHundredStartsLeaveNothing(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 	}
 }
+
+// An executor that dies while it creates containers leaves each either whole or not at all.
+func TestCrashWhileStarting(t *testing.T) {
+	n := newNode(t)
+	for round := range 4 {
+		var wg sync.WaitGroup
+		started := make(chan struct{}, 64)
+		for worker := range 4 {
+			wg.Go(func() {
+				for i := range 16 {
+					spec := n.host(fmt.Sprintf("c%d-%d-%d", round, worker, i), "")
+					spec.Command = []string{"sleep", "1000"}
+					if i%2 == 0 {
+						spec.Root.Writable = filepath.Join(n.dir, "upper", spec.ID)
+					}
+					if _, err := n.client.Start(context.Background(), spec); err != nil {
+						return // the crash
+					}
+					started <- struct{}{}
+				}
+			})
+		}
+		for range 3 + 2*round {
+			<-started
+		}
+		n.crash()
+		wg.Wait()
+		n.start()
+		all, err := n.client.List(t.Context())
+		if err != nil || len(all) < 3 {
+			t.Fatalf("%d containers, %v", len(all), err)
+		}
+		known := map[string]bool{}
+		for _, c := range all {
+			known[c.ID] = true
+			if c.State != executor.StateRunning {
+				t.Errorf("%s is %s, %v", c.ID, c.State, c.Exit)
+			}
+			// A release that was cut off has been finished: it runs its command.
+			n.await(c.ID+" runs its command", func() bool {
+				data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", c.Pid))
+				return err == nil && strings.HasPrefix(string(data), "sleep")
+			})
+		}
+		for _, pattern := range []string{"/sys/fs/cgroup/*/" + n.parent + "/*/", filepath.Join(n.dir, "state/runtime/state/*"), filepath.Join(n.dir, "state/containers/*")} {
+			found, _ := filepath.Glob(pattern)
+			for _, dir := range found {
+				if !known[filepath.Base(filepath.Clean(dir))] {
+					t.Errorf("left of a container that is not known: %s", dir)
+				}
+			}
+		}
+		for _, c := range all {
+			if err := n.client.Delete(t.Context(), c.ID); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
