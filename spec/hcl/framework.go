@@ -39,8 +39,7 @@ func (l *loader) decodeFramework(s *scope, b *block) {
 		} else {
 			f.Config = l.schemaBody(b, schema, f, "")
 		}
-		b.LabelRanges = b.LabelRanges[1:2:2] // blame the name from here on, not the driver
-		declare(l, l.frames, "framework", f.Name, f, b)
+		declareAt(l, l.frames, "framework", f.Name, f, b, b.LabelRanges[1])
 	})
 }
 

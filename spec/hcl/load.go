@@ -1,6 +1,7 @@
 package hcl
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"io/fs"
 	"path"
@@ -20,6 +21,8 @@ type Options struct {
 	// Schemas returns the schema of a framework driver. Its error is reported at the first block of that driver. When
 	// Schemas is nil, bodies of framework blocks are taken as they are, with a warning.
 	Schemas func(spec.Plugin) (*spec.Schema, error)
+	// Cache, when not nil, makes a load cheaper that follows another one of nearly the same files.
+	Cache *Cache
 }
 
 // loader is one load of a commit.
@@ -62,8 +65,12 @@ func Load(fsys fs.FS, o Options) (*spec.Cluster, []spec.Diagnostic) {
 		frames: map[spec.AppName]*declared[spec.Framework]{}, schemas: map[string]*spec.Schema{},
 	}
 	l.complaints = newComplaints(l.text)
-	l.meter = &meter{}
-	l.meter.reset()
+	if l.options.Cache == nil {
+		l.options.Cache = NewCache()
+	}
+	l.options.Cache.begin()
+	defer l.options.Cache.end()
+	l.meter = &l.options.Cache.meter
 	l.decoder.loader = l
 	if o.Path == "" {
 		l.options.Path = "."
@@ -105,19 +112,32 @@ func (l *loader) parse() {
 			return
 		}
 		s.text = text
-		if !g.admit(text, s.name, false, func(r hcl.Range, summary, detail string) { l.at(r, "", summary, detail) }) {
+		if !l.parseFile(s, &g) {
 			l.broken = true
-			continue
 		}
-		file, diags := hclsyntax.ParseConfig(text, s.name, hcl.InitialPos)
-		if diags.HasErrors() {
-			l.broken = true
-			l.hclErrors(diags, env{})
-			continue
-		}
-		s.body = file.Body.(*hclsyntax.Body)
-		l.meter.wrapBody(s.body, false)
 	}
+}
+
+// parseFile parses one file, or takes it from the cache.
+func (l *loader) parseFile(s *source, total *guard) bool {
+	cache, sum := l.options.Cache, sha256.Sum256(s.text)
+	if p, ok := cache.find(s.name, sum); ok && total.tokens+p.cost.tokens <= MaxTotalTokens && total.work+p.cost.work <= MaxTextWork {
+		total.tokens, total.work, s.body = total.tokens+p.cost.tokens, total.work+p.cost.work, p.body
+		return true
+	}
+	before := *total
+	if !total.admit(s.text, s.name, false, func(r hcl.Range, summary, detail string) { l.at(r, "", summary, detail) }) {
+		return false
+	}
+	file, diags := hclsyntax.ParseConfig(s.text, s.name, hcl.InitialPos)
+	if diags.HasErrors() {
+		l.hclErrors(diags, env{})
+		return false
+	}
+	s.body = file.Body.(*hclsyntax.Body)
+	l.meter.wrapBody(s.body, false)
+	cache.fresh[s.name] = parsed{sum, s.body, guard{total.tokens - before.tokens, total.work - before.work}}
+	return true
 }
 
 func (l *loader) refuse(s *source, summary, detail string) {
@@ -233,8 +253,12 @@ func (l *loader) decodeCluster(b *block) {
 
 // declare records a named block, or reports that the name is taken.
 func declare[K ~string, T any](l *loader, all map[K]*declared[T], noun string, name K, value *T, b *block) bool {
+	return declareAt(l, all, noun, name, value, b, b.place())
+}
+
+func declareAt[K ~string, T any](l *loader, all map[K]*declared[T], noun string, name K, value *T, b *block, place hcl.Range) bool {
 	if first := all[name]; first != nil {
-		l.at(b.place(), b.env.context, "Duplicate "+noun, fmt.Sprintf("The %s %q is declared already, at %s. Rename or remove one of them.", noun, string(name), where(position(first.block.TypeRange))))
+		l.at(place, b.env.context, "Duplicate "+noun, fmt.Sprintf("The %s %q is declared already, at %s. Rename or remove one of them.", noun, string(name), where(position(first.block.TypeRange))))
 		return false
 	}
 	all[name] = &declared[T]{value, b}

@@ -142,3 +142,46 @@ func BenchmarkLoad(b *testing.B) {
 		})
 	}
 }
+
+// TestCache loads again after a change and gets what a load without a cache gets.
+func TestCache(t *testing.T) {
+	fsys, cache := many(300), hcl.NewCache()
+	for round, change := range []func(){
+		func() {},
+		func() {},
+		func() {
+			f := fsys["apps/00100.hcl"]
+			f.Data = bytes.Replace(f.Data, []byte("count = var.n"), []byte("count = 7"), 1)
+		},
+		func() { delete(fsys, "apps/00000.hcl") },
+		func() { fsys["apps/00200.hcl"].Data = append(fsys["apps/00200.hcl"].Data, "app {"...) },
+		func() { fsys["apps/00200.hcl"] = &fstest.MapFile{Data: []byte("# nothing\n")} },
+	} {
+		change()
+		got, gotDiags := hcl.Load(fsys, hcl.Options{Cache: cache})
+		want, wantDiags := hcl.Load(fsys, hcl.Options{})
+		a, _ := json.Marshal([]any{got, gotDiags})
+		b, _ := json.Marshal([]any{want, wantDiags})
+		if !bytes.Equal(a, b) {
+			t.Errorf("round %d: with the cache\n%.300s\nwithout\n%.300s", round, a, b)
+		}
+	}
+}
+
+// BenchmarkReload changes one line among many apps.
+func BenchmarkReload(b *testing.B) {
+	for _, n := range []int{1000, 10_000} {
+		b.Run(fmt.Sprintf("apps=%d", n), func(b *testing.B) {
+			fsys, cache := many(n), hcl.NewCache()
+			hcl.Load(fsys, hcl.Options{Cache: cache})
+			data := fsys["apps/00000.hcl"].Data
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				fsys["apps/00000.hcl"].Data = bytes.Replace(data, []byte("count = var.n"), fmt.Appendf(nil, "count = %d", i), 1)
+				if _, diags := hcl.Load(fsys, hcl.Options{Cache: cache}); len(diags) > 0 {
+					b.Fatal(diags)
+				}
+			}
+		})
+	}
+}
