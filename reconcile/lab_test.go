@@ -222,3 +222,7 @@ func (l *lab) drain(id string) {
 func command(v string) func(*spec.App) {
 	return func(a *spec.App) { a.Tasks[0].Command = []string{v} }
 }
+
+func reconcileFailure(app, node string, at spec.Time) reconcile.Failure {
+	return reconcile.Failure{App: spec.AppName(app), Node: spec.NodeID(node), Time: at}
+}

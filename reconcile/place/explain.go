@@ -19,7 +19,9 @@ func (f *Fleet) Explain(r *Request) ([]spec.Reason, []spec.Missing) {
 	own := slices.Clone(f.countOwn(r.Own))
 	f.clearOwn(r.Own)
 	same := f.sameHave(m, r)
+	e.lacks = make([]int64, len(f.dims))
 	for i := range f.ids {
+		e.failed = 0
 		e.attributes(i)
 		e.groups(i, groups)
 		for _, s := range same {
@@ -49,14 +51,22 @@ type explanation struct {
 	request *Request
 	byRule  map[string]int
 	reasons []spec.Reason
+	failed  int // rules that the node in hand fails so far
+	lacks   []int64
 	short   []shortage
 }
 
-// shortage is the node that lacks least of a resource and fails nothing but resources.
+// shortage is the node that is nearest to having enough of a resource: it fails fewest other rules, then lacks least.
 type shortage struct {
-	node  int
-	lacks int64
-	any   bool
+	node   int
+	others int // other rules that it fails
+	lacks  int64
+	any    bool
+}
+
+// nearer reports whether a node that fails so many other rules and lacks so much is nearer to having room.
+func (s shortage) nearer(others int, lacks int64) bool {
+	return !s.any || others < s.others || others == s.others && lacks < s.lacks
 }
 
 func (e *explanation) fail(node int, rule string) {
@@ -68,6 +78,7 @@ func (e *explanation) fail(node int, rule string) {
 	}
 	reason := &e.reasons[k]
 	reason.Nodes++
+	e.failed++
 	if len(reason.Names) < maxNames {
 		reason.Names = append(reason.Names, e.fleet.ids[node])
 	}
@@ -115,6 +126,7 @@ func (e *explanation) room(i int) {
 			}
 		}
 	}
+	clear(e.lacks)
 	capacity, used, credit := f.Capacity(i), f.Used(i), f.row(f.credit, i)
 	for d, ask := range m.Need {
 		free := capacity[d] - used[d]
@@ -125,9 +137,14 @@ func (e *explanation) room(i int) {
 			continue
 		}
 		e.fail(i, f.dims[d])
-		s := &e.short[d]
-		if lacks := ask - max(0, free); f.states[i] == spec.NodeReady && (!s.any || lacks < s.lacks) {
-			*s = shortage{i, lacks, true}
+		e.lacks[d] = ask - max(0, free)
+	}
+	if f.states[i] != spec.NodeReady {
+		return
+	}
+	for d, lacks := range e.lacks {
+		if s := &e.short[d]; lacks > 0 && s.nearer(e.failed, lacks) {
+			*s = shortage{i, e.failed, lacks, true}
 		}
 	}
 }

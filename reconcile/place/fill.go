@@ -168,7 +168,7 @@ func (f *fill) costCells() {
 		for k := range f.groups {
 			g, v := &f.groups[k], cell.groups[k]
 			if g.Cost != nil {
-				cell.cost += g.Cost[v] * spec.Milli(g.Have[v])
+				cell.cost += g.Cost[v] * spec.Milli(g.Have[v]+1)
 			}
 			if g.Cap != nil && g.Have[v] >= g.Cap[v] {
 				cell.full = true
@@ -204,7 +204,7 @@ func (f *fill) score(i int32) {
 	for k := range f.lone {
 		if g := &f.lone[k]; g.Cost != nil {
 			v := g.Of[i]
-			f.key[i] -= g.Cost[v] * spec.Milli(g.Have[v])
+			f.key[i] -= g.Cost[v] * spec.Milli(g.Have[v]+1)
 		}
 	}
 }

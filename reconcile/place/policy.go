@@ -45,13 +45,13 @@ type Term struct {
 }
 
 // Group divides the nodes by an attribute. A limit bounds the allocations of the app in each group; a wish makes each
-// allocation that a group already has cost so much.
+// allocation that a group then has cost so much.
 type Group struct {
 	Name string
 	Of   []int32      // the group of each node
 	Have []int32      // allocations of the app in each group, before the batch
 	Cap  []int32      // the most for each group; nil: no limit
-	Cost []spec.Milli // per allocation already in the group; nil: no wish
+	Cost []spec.Milli // per allocation in the group, the new one included; nil: no wish
 }
 
 // Node is what a scoring function sees of a node. Its slices follow Batch.Resources and must not be changed; all of it

@@ -28,7 +28,7 @@ func (f *fill) parts(to []spec.ScorePart, i int32, c int) []spec.ScorePart {
 
 func (f *fill) groupCost(k, c int) spec.Milli {
 	g, v := &f.groups[k], f.cells[c].groups[k]
-	return g.Cost[v] * spec.Milli(g.Have[v])
+	return g.Cost[v] * spec.Milli(g.Have[v]+1)
 }
 
 // cheapest returns the lowest cost of the group among the cells that are not full.

@@ -1,0 +1,460 @@
+package reconcile_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stowage/stowage/reconcile"
+	"github.com/stowage/stowage/spec"
+)
+
+// rollout returns the record of an app.
+func (l *lab) rollout(app string) spec.Rollout {
+	for _, r := range l.in.Rollouts {
+		if r.App == spec.AppName(app) {
+			return r
+		}
+	}
+	return spec.Rollout{}
+}
+
+// worldExcept lets the nodes follow, but what runs the given command never becomes healthy.
+func (l *lab) worldExcept(bad string) {
+	for i := range l.in.Current {
+		a := &l.in.Current[i]
+		if a.Want == spec.WantRun && l.in.Versions[a.Version].Tasks[0].Command[0] == bad {
+			if !a.State.Terminal() {
+				a.State = spec.StateRunning
+			}
+			continue
+		}
+		l.follow(a)
+	}
+}
+
+func TestRolloutThatNeverGetsHealthyGoesBack(t *testing.T) {
+	l, web := ten(t)
+	l.commit(edit(web, command("bad")))
+	for range 80 {
+		l.step()
+		l.worldExcept("bad")
+		l.advance(10 * spec.Second)
+		if r := l.running("web"); r["v1"] != 10 {
+			t.Fatalf("running %v: an old allocation stopped for a bad one", r)
+		}
+	}
+	r := l.rollout("web")
+	if r.State != spec.RolloutFailed || !strings.Contains(r.Reason, "10m") || len(l.live("web")) != 10 {
+		t.Fatalf("rollout %+v, %d live", r, len(l.live("web")))
+	}
+	p, _ := l.plan()
+	want(t, p, spec.Summary{}) // no flip-flop
+	l.commit(edit(web, command("v3")))
+	l.settle()
+	if r := l.running("web"); r["v3"] != 10 {
+		t.Fatalf("running %v, want the newer version", r)
+	}
+}
+
+func TestHalfwayFailureRestoresWhatWasReplaced(t *testing.T) {
+	l, web := ten(t)
+	l.commit(edit(web, command("v2")))
+	for range 8 {
+		l.step()
+		l.world()
+		l.advance(11 * spec.Second)
+	}
+	half := l.running("web")
+	if half["v2"] == 0 || half["v1"] == 0 {
+		t.Fatalf("running %v, want some of both", half)
+	}
+	for i := range l.in.Current { // from now on the new version is ill
+		if a := &l.in.Current[i]; l.in.Versions[a.Version].Tasks[0].Command[0] == "v2" {
+			a.Healthy, a.HealthySince = false, 0
+		}
+	}
+	for range 200 {
+		l.step()
+		l.worldExcept("v2")
+		l.advance(11 * spec.Second)
+	}
+	if r := l.running("web"); r["v1"] != 10 || len(l.live("web")) != 10 || l.rollout("web").State != spec.RolloutFailed {
+		t.Fatalf("running %v, rollout %+v", r, l.rollout("web"))
+	}
+}
+
+func canary(manual bool) func(*spec.App) {
+	return func(a *spec.App) {
+		a.Update.Strategy, a.Update.Canary, a.Update.AutoPromote = spec.StrategyCanary, 2, !manual
+	}
+}
+
+func TestCanariesArePromoted(t *testing.T) {
+	for _, manual := range []bool{false, true} {
+		l, web := ten(t)
+		l.commit(edit(web, func(a *spec.App) { command("v2")(a); canary(manual)(a) }))
+		want(t, l.step(), spec.Summary{Start: 2})
+		l.world()
+		l.advance(11 * spec.Second)
+		if r := l.running("web"); r["v1"] != 10 || r["v2"] != 2 {
+			t.Fatalf("running %v", r)
+		}
+		if manual {
+			for range 100 {
+				l.step()
+				l.world()
+				l.advance(spec.Minute)
+			}
+			if r := l.running("web"); r["v1"] != 10 || r["v2"] != 2 || l.rollout("web").State != spec.RolloutCanaries {
+				t.Fatalf("not promoted, and yet running %v, %+v", r, l.rollout("web"))
+			}
+			for i := range l.in.Rollouts {
+				l.in.Rollouts[i].Promoted = true
+			}
+		}
+		l.settle()
+		if r := l.running("web"); r["v2"] != 10 || len(r) != 1 {
+			t.Fatalf("manual %v: running %v", manual, r)
+		}
+		for _, a := range l.live("web") {
+			if a.Canary {
+				t.Errorf("%s is still a canary", a.ID)
+			}
+		}
+	}
+}
+
+func TestFailingCanariesStop(t *testing.T) {
+	l, web := ten(t)
+	l.commit(edit(web, func(a *spec.App) { command("bad")(a); canary(false)(a) }))
+	for range 80 {
+		l.step()
+		l.worldExcept("bad")
+		l.advance(10 * spec.Second)
+	}
+	if r := l.running("web"); r["v1"] != 10 || len(l.live("web")) != 10 {
+		t.Fatalf("running %v, %d live", r, len(l.live("web")))
+	}
+}
+
+func TestNewerCommitReplacesCanaries(t *testing.T) {
+	l, web := ten(t)
+	l.commit(edit(web, func(a *spec.App) { command("v2")(a); canary(true)(a) }))
+	l.step()
+	l.world()
+	l.advance(spec.Minute)
+	l.commit(edit(web, func(a *spec.App) { command("v3")(a); canary(true)(a) }))
+	want(t, l.step(), spec.Summary{Start: 2, Stop: 2})
+	l.world()
+	l.advance(spec.Minute)
+	if r := l.running("web"); r["v1"] != 10 || r["v3"] != 2 || r["v2"] != 0 {
+		t.Fatalf("running %v", r)
+	}
+}
+
+func TestBlueGreen(t *testing.T) {
+	l, web := ten(t)
+	l.commit(edit(web, func(a *spec.App) { command("v2")(a); a.Update.Strategy = spec.StrategyBlueGreen }))
+	l.step()
+	l.world()
+	if r := l.running("web"); r["v1"] != 10 || r["v2"] != 10 {
+		t.Fatalf("running %v, want 10 of both", r)
+	}
+	l.advance(11 * spec.Second)
+	l.settle()
+	if r := l.running("web"); r["v2"] != 10 || len(r) != 1 {
+		t.Fatalf("running %v", r)
+	}
+}
+
+func TestOneNodeReplacesInItsOwnRoom(t *testing.T) {
+	l := cluster(t, node("n1", 1000, spec.GiB))
+	web := asks("web", 1, 800, 800*spec.MiB)
+	web.Network.Ports = []spec.PortSpec{{Name: "http", Static: 80, Protocol: spec.TCP}}
+	l.commit(web)
+	l.settle()
+	l.commit(edit(web, command("v2")))
+	p := l.step()
+	c := p.Apps[0].Changes[0]
+	if c.Kind != spec.ChangeReplace || c.KeepOld || len(c.Takeover) != 1 || !c.Now {
+		t.Fatalf("%s", show(p))
+	}
+	l.settle()
+	if r := l.running("web"); r["v2"] != 1 {
+		t.Fatalf("running %v", r)
+	}
+}
+
+func TestFullClusterReplacesWithoutTakingTheLast(t *testing.T) {
+	l := cluster(t, node("n1", 1000, spec.GiB), node("n2", 1000, spec.GiB))
+	web := asks("web", 2, 800, 800*spec.MiB)
+	l.commit(web)
+	l.settle()
+	l.commit(edit(web, command("v2")))
+	for range 20 {
+		l.step()
+		n := 0
+		for _, a := range l.live("web") {
+			if a.Healthy {
+				n++
+			}
+		}
+		if n == 0 {
+			t.Fatal("the last healthy allocation was stopped")
+		}
+		l.world()
+		l.world()
+		l.advance(11 * spec.Second)
+	}
+	if r := l.running("web"); r["v2"] != 2 {
+		t.Fatalf("running %v", r)
+	}
+}
+
+func TestDependenciesStartInWavesAndStopInReverse(t *testing.T) {
+	l := newLab(t, 3)
+	app := func(name string, on ...spec.AppName) *spec.App {
+		a := service(name, 1)
+		for _, d := range on {
+			a.DependsOn = append(a.DependsOn, spec.Dependency{App: d, Deadline: 10 * spec.Minute})
+		}
+		return a
+	}
+	l.commit(app("a", "b", "c"), app("b", "c"), app("c", "d"), app("d"), app("e"))
+	seen, stopped := map[spec.AllocationID]bool{}, map[spec.AllocationID]bool{}
+	waves := func() []string {
+		var all []string
+		for range 6 {
+			l.step()
+			wave := ""
+			for i := range l.in.Current {
+				a := &l.in.Current[i]
+				if !seen[a.ID] || a.Want == spec.WantStop && !stopped[a.ID] {
+					wave += string(a.App)
+				}
+				seen[a.ID], stopped[a.ID] = true, a.Want == spec.WantStop
+			}
+			if wave != "" {
+				all = append(all, wave)
+			}
+			l.world()
+			l.advance(11 * spec.Second)
+		}
+		return all
+	}
+	if got := strings.Join(waves(), " "); got != "de c b a" {
+		t.Fatalf("started %s", got)
+	}
+	l.commit()
+	if got := strings.Join(waves(), " "); got != "ae b c d" {
+		t.Fatalf("stopped %s", got)
+	}
+}
+
+func TestDependencyThatNeverComesFails(t *testing.T) {
+	l := newLab(t, 3)
+	a := service("a", 1)
+	a.DependsOn = []spec.Dependency{{App: "db", Deadline: 5 * spec.Minute}}
+	l.commit(a, edit(service("db", 1), command("bad")), service("other", 1))
+	for range 50 {
+		l.step()
+		l.worldExcept("bad")
+		l.advance(10 * spec.Second)
+	}
+	r := l.rollout("a")
+	if r.State != spec.RolloutFailed || !strings.Contains(r.Reason, "db") || len(l.live("a")) != 0 || len(l.live("other")) != 1 {
+		t.Fatalf("%+v", r)
+	}
+	l.settle() // db becomes healthy after all
+	if len(l.live("a")) != 1 {
+		t.Fatalf("a does not start: %+v", l.rollout("a"))
+	}
+}
+
+func TestLostNodeComesBack(t *testing.T) {
+	l, _ := ten(t)
+	l.lose("n03")
+	l.settle()
+	if n := len(l.live("web")); n != 11 { // the lost one stays recorded
+		t.Fatalf("%d live", n)
+	}
+	n := l.node("n03")
+	n.State, n.LastSeen = spec.NodeReady, l.in.Now
+	p := l.step()
+	want(t, p, spec.Summary{Stop: 1})
+	l.settle()
+	if r := l.running("web"); r["v1"] != 10 || len(l.live("web")) != 10 {
+		t.Fatalf("running %v", r)
+	}
+}
+
+func TestOneMissedHeartbeatChangesNothing(t *testing.T) {
+	l, _ := ten(t)
+	n := l.node("n03")
+	n.State = spec.NodeUnknown
+	l.advance(12 * spec.Second)
+	p, r := l.plan()
+	want(t, p, spec.Summary{})
+	if r.Next != n.LastSeen.Add(30*spec.Second) {
+		t.Fatalf("next %v, want the moment the node counts as lost", r.Next)
+	}
+}
+
+func TestFailedAllocationBacksOff(t *testing.T) {
+	l := newLab(t, 2)
+	web := service("web", 1)
+	web.Reschedule.Delay = 10 * spec.Second
+	l.commit(web)
+	l.settle()
+	for attempt, delay := 0, 10*spec.Second; attempt < 4; attempt, delay = attempt+1, delay*2 {
+		a := l.live("web")[0]
+		a.State, a.Healthy, a.Since, a.AllocationStatus.Reason = spec.StateFailed, false, l.in.Now, "exit 1"
+		p, r := l.plan()
+		if b := blocked(p, "web"); b == nil || b.After != l.in.Now.Add(delay) || r.Next != b.After {
+			t.Fatalf("attempt %d: blocked %+v, next %v", attempt, b, r.Next)
+		}
+		l.advance(delay)
+		p = l.step()
+		if c := p.Apps[0].Changes[0]; c.Attempt != attempt+1 {
+			t.Fatalf("attempt %d, want %d", c.Attempt, attempt+1)
+		}
+	}
+}
+
+func TestDrainWithoutRoomSaysSo(t *testing.T) {
+	l := cluster(t, node("n1", 1000, spec.GiB), node("n2", 100, spec.GiB))
+	l.commit(asks("web", 1, 800, 100*spec.MiB))
+	l.settle()
+	l.drain("n1")
+	p := l.step()
+	want(t, p, spec.Summary{Blocked: 1})
+	if len(l.live("web")) != 1 {
+		t.Fatal("stopped without a replacement")
+	}
+	l.in.Drains[0].Deadline = l.in.Now.Add(spec.Hour)
+	if _, r := l.plan(); r.Next == 0 {
+		t.Fatal("nobody wakes up at the deadline")
+	}
+	l.advance(spec.Hour)
+	l.step()
+	if len(l.live("web")) != 0 {
+		t.Fatal("the deadline has passed, and it still runs")
+	}
+}
+
+func TestPruneIsGuarded(t *testing.T) {
+	l := newLab(t, 3)
+	var apps []*spec.App
+	for _, n := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"} {
+		apps = append(apps, service(n, 1))
+	}
+	l.in.Desired.Sync.MaxPrune = spec.Percent{Value: 20}
+	l.commit(apps...)
+	l.settle()
+	for keep, guards := range map[int]int{8: 0, 7: 1, 0: 2} {
+		l.commit(apps[:keep]...)
+		if p, _ := l.plan(); len(p.Guards) != guards || p.Summary.Stop != 10-keep {
+			t.Errorf("%d left: guards %+v, %+v", keep, p.Guards, p.Summary)
+		}
+	}
+	l.in.Desired.Sync.Prune = false
+	if p, _ := l.plan(); p.Summary.Stop != 0 || len(p.Apps) == 0 || p.Apps[0].Held == "" {
+		t.Errorf("prune is off: %s", show(p))
+	}
+}
+
+func TestMovedRestartsNothing(t *testing.T) {
+	l, web := ten(t)
+	l.commit(edit(web, func(a *spec.App) { a.Name = "shop/web" }))
+	l.in.Desired.Moved = []spec.Moved{{From: "web", To: "shop/web"}}
+	p, r := l.plan()
+	want(t, p, spec.Summary{})
+	if d := reconcile.Decide(l.in, p, r, l.gen+1); len(d.Renamed) != 1 {
+		t.Fatalf("%+v", d)
+	}
+	l.settle()
+	if n := len(l.live("shop/web")); n != 10 {
+		t.Fatalf("%d live under the new name", n)
+	}
+}
+
+func TestSystemAppsFollowTheNodes(t *testing.T) {
+	l := newLab(t, 3)
+	logs := service("logs", 0)
+	logs.Kind = spec.KindSystem
+	l.commit(logs)
+	want(t, l.step(), spec.Summary{Start: 3})
+	l.settle()
+	l.in.Nodes = append(l.in.Nodes, node("n99", 8000, spec.GiB))
+	l.node("n99").LastSeen = l.in.Now
+	want(t, l.step(), spec.Summary{Start: 1})
+	l.settle()
+	l.commit(edit(logs, command("v2")))
+	want(t, l.step(), spec.Summary{Replace: 4})
+	l.settle()
+	if r := l.running("logs"); r["v2"] != 4 || len(r) != 1 {
+		t.Fatalf("running %v", r)
+	}
+	l.drain("n99")
+	want(t, l.step(), spec.Summary{Stop: 1})
+}
+
+func TestOperatorsRestartStaysInTheBudget(t *testing.T) {
+	l, _ := ten(t)
+	l.in.Restarts = []reconcile.Restart{{App: "web", Before: l.gen + 1, Reason: "asked"}}
+	p := l.step()
+	want(t, p, spec.Summary{Replace: 10})
+	if now(p, spec.ChangeReplace) != 1 {
+		t.Fatalf("%s", show(p))
+	}
+	l.settle()
+	if len(l.in.Restarts) != 0 || len(l.live("web")) != 10 {
+		t.Fatalf("wishes %v, %d live", l.in.Restarts, len(l.live("web")))
+	}
+}
+
+func TestHeldAppsStayAsTheyAre(t *testing.T) {
+	l, web := ten(t)
+	l.commit(edit(web, command("v2")), service("other", 1))
+	l.in.Held = map[spec.AppName]string{"web": "its framework driver is down"}
+	p := l.step()
+	want(t, p, spec.Summary{Start: 1})
+	l.in.Desired.Policy.Name = "gone"
+	p, _ = l.plan()
+	if len(p.Apps) != 1 || p.Apps[0].App != "web" {
+		t.Fatalf("%s", show(p))
+	}
+	l.commit(web, service("third", 1))
+	if p, _ = l.plan(); !strings.Contains(show(p), `"gone\" is not running`) && !strings.Contains(show(p), "is not running") {
+		t.Fatalf("%s", show(p))
+	}
+}
+
+func TestFieldsTellTheirEffect(t *testing.T) {
+	l, web := ten(t)
+	l.commit(edit(web, func(a *spec.App) {
+		a.Count, a.Tasks[0].Memory = 12, 256*spec.MiB
+		a.Tasks[0].Stop.Timeout = 3 * spec.Second
+		a.Priority = 60
+	}))
+	p, _ := l.plan()
+	got := ""
+	for _, f := range p.Apps[0].Fields {
+		got += f.Path + " " + f.From + "→" + f.To + " " + f.Effect + "; "
+	}
+	if got != "count 10→12 start 2; priority 50→60 nothing restarts; task.t.memory 128MiB→256MiB replaces 10, one at a time; task.t.stop.timeout 0s→3s in place; " {
+		t.Fatal(got)
+	}
+}
+
+func TestCapacityAndFailure(t *testing.T) {
+	l := cluster(t, node("n1", 4000, 4*spec.GiB), node("n2", 4000, 4*spec.GiB))
+	l.commit(asks("web", 4, 1500, spec.GiB))
+	p := l.step()
+	if c := p.Capacity; c.Total.CPU != 8000 || c.Before.CPU != 0 || c.After.CPU != 6000 || c.Largest.CPU != 1000 {
+		t.Errorf("%+v", c)
+	}
+	if f := p.Failure; f == nil || f.Displaced != 2 || f.Homeless != 2 {
+		t.Errorf("%+v", f)
+	}
+}
