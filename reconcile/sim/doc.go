@@ -32,6 +32,7 @@
 //	expect blocked APP N [TEXT]    slots without a place; TEXT is part of a rule that is named
 //	expect node NODE N             allocations on it that have not ended; 0 while it is silent
 //	expect changes N, expect no-changes      of the newest commit's plan: right after commit all of it, later the rest
+//	expect at-rest                 no changes are left but for apps whose rollout has failed
 //	expect rollout APP STATE, expect following NAME, expect waiting NAME, expect not-used NAME
 //	expect event TEXT              a line of the story holds the text; expect events N TEXT: so many do
 //	expect starts SLOT N           containers were started in that slot since the beginning, restarts included

@@ -25,6 +25,8 @@ func (p *player) expect(args []string) error {
 	switch what {
 	case "no-changes":
 		return p.expectChanges("0")
+	case "at-rest":
+		return p.expectRest()
 	case "changes":
 		if len(args) == 1 {
 			return p.expectChanges(args[0])
@@ -129,6 +131,23 @@ func (p *player) expectChanges(text string) error {
 			}
 		}
 		return fmt.Errorf("found %d changes:\n  %s", got, strings.Join(lines, "\n  "))
+	}
+	return nil
+}
+
+// expectRest wants no changes left, but for apps whose rollout has failed: those wait for a person.
+func (p *player) expectRest() error {
+	failed := map[spec.AppName]bool{}
+	for _, v := range p.world.master.core.Apps() {
+		failed[v.App] = v.Rollout != nil && v.Rollout.State == spec.RolloutFailed
+	}
+	plan := p.plan()
+	for i := range plan.Apps {
+		for _, ch := range plan.Apps[i].Changes {
+			if ch.Kind != spec.ChangeBlocked && ch.Kind != spec.ChangeStay && !failed[ch.App] {
+				return fmt.Errorf("left is: %s %s: %s", ch.Kind, ch.Slot, ch.Reason)
+			}
+		}
 	}
 	return nil
 }

@@ -120,13 +120,13 @@ func (w *world) checkPorts(m *machine, a *activity) {
 	}
 }
 
-// checkSlot allows two of a service (a replacement) and one of a batch app among those that the master still wants and
-// whose nodes it reaches.
+// checkSlot allows two of one slot among those that the master still wants and whose nodes it reaches, for a
+// replacement; of a batch app, only when its spec changed: the same work is never done twice at once.
 func (w *world) checkSlot(a *activity) {
 	slot := a.alloc.Slot
 	others := w.active[slot]
 	kept := others[:0]
-	wanted := 0
+	wanted, same := 0, false
 	for _, o := range others {
 		if !o.alive() {
 			continue
@@ -135,11 +135,12 @@ func (w *world) checkSlot(a *activity) {
 		h := w.master.core.State().Allocations[o.alloc.ID]
 		if h != nil && h.Allocation.Want == spec.WantRun && h.Ended == nil && w.settledOn(o.machine) && !o.alloc.Canary {
 			wanted++
+			same = same || o.alloc.Runtime == a.alloc.Runtime
 		}
 	}
 	w.active[slot] = append(kept, a)
 	limit := 1
-	if a.app.Kind == spec.KindBatch {
+	if a.app.Kind == spec.KindBatch && same {
 		limit = 0
 	}
 	if wanted > limit && w.master.up && w.settledOn(a.machine) {

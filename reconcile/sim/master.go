@@ -265,13 +265,20 @@ func (m *master) later(ev control.Event) {
 	})
 }
 
-// ask has a request carried out, and waits for its answer.
+// answerWithin bounds the wait for the answer to a request: a master may stand still for a while, or another may begin
+// to lead.
+const answerWithin = 5 * spec.Minute
+
+// ask has a request carried out, and waits for its answer. When the leader goes in between, the next one is asked.
 func (m *master) ask(make func(control.Request) control.Event) (control.Answer, error) {
 	m.requests++
 	id := m.requests
-	m.step(make(id))
-	limit := m.w.now.Add(spec.Minute)
-	for m.w.violates == "" {
+	limit := m.w.now.Add(answerWithin)
+	for asked := -1; m.w.violates == ""; {
+		if m.up && asked != m.term {
+			asked = m.term
+			m.step(make(id))
+		}
 		if a, ok := m.answers[id]; ok {
 			delete(m.answers, id)
 			return a, nil

@@ -347,11 +347,11 @@ func (p *player) slot(text string, f func(*behaviour)) (spec.Slot, error) {
 	return s, nil
 }
 
-// containers calls f with every running container of a slot.
-func (p *player) containers(s spec.Slot, f func(*machine, *container)) {
+// containers calls f with every running container of some slots.
+func (p *player) containers(of func(spec.Slot) bool, f func(*machine, *container)) {
 	for _, m := range p.world.machines {
 		for _, r := range m.runs() {
-			if k := m.containers[r]; k != nil && k.running && k.alloc.Slot == s {
+			if k := m.containers[r]; k != nil && k.running && of(k.alloc.Slot) {
 				f(m, k)
 			}
 		}
@@ -368,7 +368,7 @@ func (p *player) exit(args []string) error {
 	}
 	s, err := p.slot(args[0], func(b *behaviour) { b.exits, b.code = true, code })
 	if err == nil {
-		p.containers(s, func(m *machine, k *container) { m.exitIn(k, 0, spec.Exit{Code: code}) })
+		p.containers(func(o spec.Slot) bool { return o == s }, func(m *machine, k *container) { m.exitIn(k, 0, spec.Exit{Code: code}) })
 	}
 	return err
 }
@@ -376,7 +376,7 @@ func (p *player) exit(args []string) error {
 func (p *player) unhealthy(args []string) error {
 	s, err := p.slot(args[0], func(b *behaviour) { b.unhealthy = true })
 	if err == nil {
-		p.containers(s, func(m *machine, k *container) { m.answer(k) })
+		p.containers(func(o spec.Slot) bool { return o == s }, func(m *machine, k *container) { m.answer(k) })
 	}
 	return err
 }
@@ -384,7 +384,7 @@ func (p *player) unhealthy(args []string) error {
 func (p *player) healthy(args []string) error {
 	s, err := p.slot(args[0], func(b *behaviour) { *b = behaviour{} })
 	if err == nil {
-		p.containers(s, func(m *machine, k *container) { m.answer(k) })
+		p.containers(func(o spec.Slot) bool { return o == s }, func(m *machine, k *container) { m.answer(k) })
 	}
 	return err
 }
@@ -397,7 +397,13 @@ func (p *player) start(args []string) error {
 			return err
 		}
 	}
-	p.world.change(spec.AppName(args[0]), func(b *appBehaviour) { b.start, b.never = d, args[1] == "never" })
+	app := spec.AppName(args[0])
+	was := p.world.appBehaviour(app)
+	p.world.change(app, func(b *appBehaviour) { b.start, b.never = d, args[1] == "never" })
+	if was.never {
+		// What waits for ever so far begins anew.
+		p.containers(func(s spec.Slot) bool { return s.App == app }, func(m *machine, k *container) { m.live(k) })
+	}
 	return nil
 }
 

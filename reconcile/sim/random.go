@@ -92,7 +92,7 @@ func (g *generator) repair() {
 		g.say("undrain? n%d", i)
 	}
 	g.say("settle")
-	g.say("expect no-changes")
+	g.say("expect at-rest")
 }
 
 // happen is one thing that happens.
