@@ -91,6 +91,7 @@ func (c *checker) limits() {
 		if app == nil {
 			continue
 		}
+		starts := len(on)
 		for k := range c.in.Current {
 			x := &c.in.Current[k]
 			if x.App == a.App && !x.State.Terminal() && x.Want == spec.WantRun && !c.stops[x.ID] && !c.lost(x, app) {
@@ -98,7 +99,11 @@ func (c *checker) limits() {
 			}
 		}
 		for _, rule := range app.Constraints {
-			c.limit(a, app, rule, on, fresh)
+			if rule.Operator == spec.OpSame {
+				c.same(a, rule, on[:starts], on[starts:])
+				continue
+			}
+			c.limit(a, rule, on, fresh)
 		}
 	}
 }
@@ -109,7 +114,7 @@ func (c *checker) lost(x *spec.AllocationView, app *spec.App) bool {
 	return n == nil || n.State == spec.NodeDown || n.State == spec.NodeUnknown && c.in.Now >= n.LastSeen.Add(app.Reschedule.After)
 }
 
-func (c *checker) limit(a *spec.AppPlan, app *spec.App, rule spec.Constraint, on []spec.NodeID, fresh map[spec.NodeID]bool) {
+func (c *checker) limit(a *spec.AppPlan, rule spec.Constraint, on []spec.NodeID, fresh map[spec.NodeID]bool) {
 	count, started := map[string]int{}, map[string]bool{}
 	for _, id := range on {
 		if n := c.nodes[id]; n != nil {
@@ -125,11 +130,6 @@ func (c *checker) limit(a *spec.AppPlan, app *spec.App, rule spec.Constraint, on
 		most = 1
 	case spec.OpMaxPer:
 		most = rule.Number
-	case spec.OpSame:
-		if len(count) > 1 {
-			c.report("limit", string(a.App), "%s, and yet %d values", rule, len(count))
-		}
-		return
 	default:
 		return
 	}
@@ -138,6 +138,29 @@ func (c *checker) limit(a *spec.AppPlan, app *spec.App, rule spec.Constraint, on
 		if started[v] && count[v] > most {
 			c.report("limit", string(a.App), "%s, and yet %d in %q", rule, count[v], v)
 			started[v] = false
+		}
+	}
+}
+
+// same looks for a start that brings another value than the allocations before it have.
+func (c *checker) same(a *spec.AppPlan, rule spec.Constraint, starts, before []spec.NodeID) {
+	values := func(nodes []spec.NodeID) map[string]bool {
+		set := map[string]bool{}
+		for _, id := range nodes {
+			if n := c.nodes[id]; n != nil {
+				if v, ok := attribute(n, rule.Attribute); ok {
+					set[v] = true
+				}
+			}
+		}
+		return set
+	}
+	old, added := values(before), values(starts)
+	for _, n := range c.in.Nodes {
+		v, ok := attribute(&n, rule.Attribute)
+		if ok && added[v] && (len(added) > 1 || len(old) > 0 && !old[v]) {
+			c.report("limit", string(a.App), "%s, and yet one starts in %q", rule, v)
+			return
 		}
 	}
 }

@@ -109,9 +109,9 @@ const (
 func (s *slot) rank() int {
 	m := s.main()
 	switch {
-	case m.Ground == Lost || m.Ground == Silent:
+	case !s.up() && (m.Ground == Lost || m.Ground == Silent):
 		return rankUnreachable
-	case m == s.failed || m.State != spec.StateRunning && m != s.complete:
+	case !s.up():
 		return rankNotRunning
 	case m.Ground == Draining || m.Ground == Overdue:
 		return rankLeaving
