@@ -24,9 +24,12 @@ type parsed struct {
 // NewCache returns an empty cache.
 func NewCache() *Cache { return &Cache{files: map[string]parsed{}} }
 
-// begin starts a load: the budget is full again.
-func (c *Cache) begin() {
-	c.meter.reset()
+// begin starts a load with a full budget.
+func (c *Cache) begin(budget meter) {
+	if budget == (meter{}) {
+		budget = meter{bytes: MaxEvaluatedBytes, steps: MaxSteps}
+	}
+	c.meter = budget
 	c.fresh = make(map[string]parsed, len(c.files))
 }
 

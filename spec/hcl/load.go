@@ -23,6 +23,8 @@ type Options struct {
 	Schemas func(spec.Plugin) (*spec.Schema, error)
 	// Cache, when not nil, makes a load cheaper that follows another one of nearly the same files.
 	Cache *Cache
+
+	budget meter // of evaluation; zero for the limits of this package
 }
 
 // loader is one load of a commit.
@@ -68,7 +70,7 @@ func Load(fsys fs.FS, o Options) (*spec.Cluster, []spec.Diagnostic) {
 	if l.options.Cache == nil {
 		l.options.Cache = NewCache()
 	}
-	l.options.Cache.begin()
+	l.options.Cache.begin(o.budget)
 	defer l.options.Cache.end()
 	l.meter = &l.options.Cache.meter
 	l.decoder.loader = l

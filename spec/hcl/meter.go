@@ -19,8 +19,6 @@ type meter struct {
 
 const overdrawn = "Expansion too large"
 
-func (m *meter) reset() { *m = meter{bytes: MaxEvaluatedBytes, steps: MaxSteps} }
-
 // charge takes from the budget and reports whether something is left.
 func (m *meter) charge(bytes, steps int) bool {
 	m.bytes -= bytes
