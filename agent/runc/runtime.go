@@ -1,11 +1,13 @@
 package runc
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,6 +17,9 @@ import (
 	"github.com/stowage/stowage/agent/executor"
 	"golang.org/x/sys/unix"
 )
+
+// releaseTime is how long a container that was left parked may take to notice that it is released.
+const releaseTime = 10 * time.Second
 
 // Runtime makes containers. It is safe for concurrent use.
 type Runtime struct {
@@ -261,29 +266,55 @@ func (r *Runtime) Release(id string) error {
 	delete(r.parked, id)
 	r.mu.Unlock()
 	if p == nil {
-		if _, err := os.Lstat(filepath.Join(r.stateDir(), id, "exec.fifo")); errors.Is(err, os.ErrNotExist) {
-			return nil
-		}
-		// An earlier executor parked it.
-		container, err := libcontainer.Load(r.stateDir(), id)
-		if err != nil {
-			return fmt.Errorf("load container: %w", err)
-		}
-		if status, err := container.Status(); err != nil || status != libcontainer.Created {
-			return err
-		}
-		p = &parked{container: container}
+		return r.releaseLeft(id)
 	}
-	if p.status != nil {
-		defer p.status.Close()
-	}
+	defer p.status.Close()
 	if err := p.container.Exec(); err != nil {
 		return fmt.Errorf("release container: %w", err)
 	}
-	if p.status == nil {
+	return readStatus(p.status)
+}
+
+// releaseLeft releases a container that an earlier executor parked, or was about to release when it died: then the FIFO at which the
+// container waits may be there although nobody waits any more, so it must not be waited for in turn.
+func (r *Runtime) releaseLeft(id string) error {
+	fifo := filepath.Join(r.stateDir(), id, "exec.fifo")
+	reader, err := unix.Open(fifo, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err == unix.ENOENT {
 		return nil
 	}
-	return readStatus(p.status)
+	if err != nil {
+		return fmt.Errorf("release container: %w", err)
+	}
+	defer unix.Close(reader)
+	container, err := libcontainer.Load(r.stateDir(), id)
+	if err != nil {
+		return fmt.Errorf("load container: %w", err)
+	}
+	state, err := container.State()
+	if err != nil {
+		return fmt.Errorf("read container: %w", err)
+	}
+	// The open FIFO lets the container go on; it writes a byte and executes its command.
+	for deadline := time.Now().Add(releaseTime); isParked(state.InitProcessPid); time.Sleep(time.Millisecond) {
+		if n, _ := unix.Read(reader, make([]byte, 1)); n > 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("release container: it is still parked after %v", releaseTime)
+		}
+	}
+	return os.Remove(fifo)
+}
+
+// isParked reports whether a process is still libcontainer's, waiting to be released.
+func isParked(pid int) bool {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil || !bytes.HasSuffix(data, []byte("\x00init\x00")) {
+		return false
+	}
+	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	return err == nil && strings.HasPrefix(exe, "/memfd:stowage-executor")
 }
 
 // readStatus waits until a command is executed, or says why not; see run.c.
@@ -390,7 +421,7 @@ func startAttached(container *libcontainer.Container, process *libcontainer.Proc
 // Remove implements executor.Runtime.
 func (r *Runtime) Remove(spec *executor.Spec) error {
 	r.mu.Lock()
-	if p := r.parked[spec.ID]; p != nil && p.status != nil {
+	if p := r.parked[spec.ID]; p != nil {
 		p.status.Close()
 	}
 	delete(r.parked, spec.ID)

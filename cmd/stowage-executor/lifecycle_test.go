@@ -581,3 +581,24 @@ func TestCrashWhileStarting(t *testing.T) {
 		}
 	}
 }
+
+// The executor died after a container went on, but before it removed the FIFO at which the container had waited.
+func TestReleaseThatWasCutOff(t *testing.T) {
+	n := newNode(t)
+	if _, err := n.client.Start(t.Context(), n.host("one", "echo on; exec sleep 1000")); err != nil {
+		t.Fatal(err)
+	}
+	n.await("output", func() bool { return n.log("one", "stdout") != "" })
+	n.crash()
+	fifo := filepath.Join(n.dir, "state/runtime/state/one/exec.fifo")
+	if err := unix.Mkfifo(fifo, 0o622); err != nil {
+		t.Fatal(err)
+	}
+	n.start()
+	if c, err := n.client.Get(t.Context(), "one"); err != nil || c.State != executor.StateRunning {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if _, err := os.Stat(fifo); !os.IsNotExist(err) {
+		t.Errorf("the FIFO is still there: %v", err)
+	}
+}
