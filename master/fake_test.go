@@ -185,6 +185,29 @@ func (a *fakeAgent) attach(parent context.Context, as spec.NodeID) error {
 	case a.connected <- struct{}{}:
 	default:
 	}
+	var sending sync.Mutex
+	send := func(up *wire.Up) error {
+		sending.Lock()
+		defer sending.Unlock()
+		return stream.Send(up)
+	}
+	var beat sync.WaitGroup
+	defer beat.Wait()
+	defer cancel()
+	beat.Go(func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				if send(&wire.Up{}) != nil {
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
 	for {
 		down, err := stream.Recv()
 		if err != nil {
@@ -202,7 +225,7 @@ func (a *fakeAgent) attach(parent context.Context, as spec.NodeID) error {
 			ups = a.data(down.Data)
 		}
 		for _, up := range ups {
-			if err := stream.Send(up); err != nil {
+			if err := send(up); err != nil {
 				return err
 			}
 		}
@@ -284,13 +307,6 @@ func (a *fakeAgent) window(o *wire.Open) []*wire.Up {
 	piece := func(d wire.Data) *wire.Up { d.Stream = o.Stream; return &wire.Up{Data: &d} }
 	if o.Exec != nil {
 		return []*wire.Up{piece(wire.Data{Bytes: []byte(strings.Join(o.Exec.Command, " ") + "\n")})}
-	}
-	if o.Logs.Tail == 999 { // more than the window, without waiting for credit: a broken agent
-		var ups []*wire.Up
-		for range wire.Window/wire.ChunkSize + 1 {
-			ups = append(ups, piece(wire.Data{Bytes: make([]byte, wire.ChunkSize)}))
-		}
-		return ups
 	}
 	return []*wire.Up{piece(wire.Data{Bytes: []byte("one\ntwo\n")}), piece(wire.Data{Bytes: []byte("three\n"), Stderr: true}), piece(wire.Data{End: true})}
 }

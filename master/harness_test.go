@@ -2,8 +2,12 @@ package master_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -204,7 +208,8 @@ func (c *cluster) status(t testing.TB, what string, f func(*api.Status) bool) *a
 	var st *api.Status
 	eventually(t, what, func() (err error) {
 		if st, err = c.client.Status(t.Context()); err == nil && !f(st) {
-			err = errors.New("not so: " + string(st.Phase) + " " + st.Waiting)
+			text, _ := json.Marshal(st)
+			err = errors.New("not so: " + string(text))
 		}
 		return err
 	})
@@ -243,4 +248,12 @@ func (c *cluster) lose(t testing.TB) {
 	if err := os.RemoveAll(filepath.Join(c.dir, "journal")); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// trusting returns a client that trusts an authority.
+func trusting(ca string) (*http.Client, func()) {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(ca))
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+	return &http.Client{Transport: transport}, transport.CloseIdleConnections
 }

@@ -27,7 +27,7 @@ import (
 const CredentialsFile = "credentials.json"
 
 // closeTimeout is how long requests under way may take to finish when the master stops.
-const closeTimeout = 2 * time.Second
+const closeTimeout = 500 * time.Millisecond
 
 // Master is one running master.
 type Master struct {

@@ -36,8 +36,15 @@ var errDone = errors.New("done")
 
 func TestManualApproval(t *testing.T) {
 	c := newCluster(t, map[string]string{"cluster.hcl": manual(header), "web.hcl": webApp})
+	early := c.status(t, "a plan waits", func(s *api.Status) bool { return s.Pending != nil })
 	joinAgent(t, c, "n1").run(t)
-	st := c.status(t, "a plan waits", func(s *api.Status) bool { return s.Pending != nil && s.Pending.Summary.Start == 3 })
+	c.status(t, "the node is there", func(s *api.Status) bool { return s.Nodes.Ready == 1 })
+	// The first plan was made without a node: it is refused, with what differs, and a new one waits.
+	var refused *api.Error
+	if _, err := c.client.Apply(t.Context(), api.ApplyRequest{ID: early.Pending.Plan, Mode: "exact"}); !errors.As(err, &refused) || refused.Status != 409 || len(refused.Differs) == 0 {
+		t.Fatalf("a stale plan: %v", err)
+	}
+	st := c.status(t, "a new plan waits", func(s *api.Status) bool { return s.Pending != nil && s.Pending.Summary.Start == 3 })
 	applied, err := c.client.Apply(t.Context(), api.ApplyRequest{ID: st.Pending.Plan})
 	if err != nil || applied.NoOp {
 		t.Fatal(applied, err)
