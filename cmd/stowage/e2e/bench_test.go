@@ -207,4 +207,3 @@ func ticks(b *testing.B, pid int) float64 {
 	}
 	return (user + system) / 100
 }
-

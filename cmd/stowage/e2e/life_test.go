@@ -206,6 +206,13 @@ func TestFailedRolloutGoesBack(t *testing.T) {
 	}
 	c.commit("cluster.hcl", clusterHCL, "web.hcl", app("touch /tmp/ready; exec sleep 1000000", "60s"))
 	before := c.healthy(3)
+	c.eventually("the first version is known to be good", func() error {
+		out, err := c.try("apps", "--json")
+		if err == nil && !strings.Contains(out, `"state": "done"`) {
+			err = errors.New(out)
+		}
+		return err
+	})
 	c.commit("web.hcl", app("exec sleep 1000000", "3s"))
 	seen := false
 	c.eventually("the rollout has failed and gone back", func() error {
@@ -235,7 +242,8 @@ func TestFailedRolloutGoesBack(t *testing.T) {
 			return err
 		}
 		if len(apps) != 1 || apps[0].Rollout == nil || apps[0].Rollout.State != spec.RolloutFailed || extra > 0 {
-			return fmt.Errorf("rollout %+v, %d extra allocations", apps, extra)
+			out, _ := c.try("explain", "shop/web")
+			return fmt.Errorf("%d extra allocations\n%s", extra, out)
 		}
 		return nil
 	})

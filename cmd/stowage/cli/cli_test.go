@@ -1,0 +1,60 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// TestMain lets scripts run the real command line as the command stowage.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"stowage": func() {
+			os.Exit(Run(context.Background(), World{Args: os.Args[1:], Env: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Version: "test"}))
+		},
+	})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: "testdata", UpdateScripts: *update})
+}
+
+func TestTheReferenceIsCurrent(t *testing.T) {
+	path := filepath.Join("..", "..", "..", "docs", "reference", "commands.md")
+	want := Reference()
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if err != nil || string(got) != want {
+		t.Errorf("docs/reference/commands.md is not what the commands say (%v): go test ./cmd/stowage/cli -update writes it", err)
+	}
+}
+
+// run runs a command line within the test.
+func run(args ...string) (code int, stdout, stderr string) {
+	var out, complaint bytes.Buffer
+	code = Run(context.Background(), World{Args: args, Env: []string{"HOME=/nowhere"}, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &complaint, Version: "test"})
+	return code, out.String(), complaint.String()
+}
+
+func TestEveryCommandExplainsItself(t *testing.T) {
+	for _, c := range (&shell{}).root().Commands() {
+		if code, out, _ := run(c.Name(), "--help"); code != 0 || !strings.Contains(out, "Usage:") {
+			t.Errorf("stowage %s --help: exit %d, %q", c.Name(), code, out)
+		}
+		if c.Short == "" || strings.HasSuffix(c.Short, ".") {
+			t.Errorf("stowage %s: its short description is %q", c.Name(), c.Short)
+		}
+	}
+}
