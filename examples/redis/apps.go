@@ -15,6 +15,10 @@ const (
 	dataFolder = "/var/lib"
 	// apart is how strongly a replica avoids the primary's node: a wish, so that one node is enough to try it out.
 	apart = -50
+	// even is how strongly the replicas of one primary keep to different nodes.
+	even = 50
+	// healthyFor is shorter than the language's default: a server that answers its check has all it needs.
+	healthyFor = 2 * spec.Second
 )
 
 // primary is the app of the server that takes writes.
@@ -33,6 +37,7 @@ func (s settings) replica(leader address) *spec.App {
 	// On the way down replicas stop first. On the way up the driver itself has waited.
 	app.DependsOn = []spec.Dependency{{App: s.primaryName()}}
 	app.Affinities = []spec.Affinity{{App: s.primaryName(), Weight: apart}}
+	app.Spreads = []spec.Spread{{Attribute: "node.id", Weight: even}}
 	return app
 }
 
@@ -50,6 +55,7 @@ func (s settings) server(name spec.AppName, count int, more []string) *spec.App 
 	return &spec.App{
 		Name:    name,
 		Count:   count,
+		Update:  spec.Update{HealthyFor: healthyFor, AutoPromote: true, AutoRevert: true},
 		Network: spec.Network{Mode: spec.NetworkHost, Ports: []spec.PortSpec{{Name: portName}}},
 		Tasks: []spec.Task{{
 			Name:    taskName,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/stowage/stowage/plugins"
@@ -121,7 +122,8 @@ func (f framework) Expand(ctx context.Context, q *plugins.Question) (*plugins.An
 
 // Expand asks the plugin what the block means now, and takes the answer as an expansion. It always answers: when the
 // plugin is down, or what it says breaks a rule, the expansion is held, with the reason and without apps; whoever keeps
-// the last good one goes on with that. The reason is the same as long as the trouble is.
+// the last good one goes on with that. When the driver complains of the block, the first complaint is the reason, with
+// its place, and all of them are in the expansion. The reason is the same as long as the trouble is.
 func (h *Host) Expand(ctx context.Context, p spec.Plugin, q *plugins.Question) spec.Expansion {
 	answer, err := h.Framework(p).Expand(ctx, q)
 	if err != nil {
@@ -131,6 +133,10 @@ func (h *Host) Expand(ctx context.Context, p spec.Plugin, q *plugins.Question) s
 	if err != nil {
 		e.Apps, e.Steps = nil, nil
 		e.Held = fmt.Sprintf("framework driver %q: its answer is refused: %v", p.Name, err)
+		if i := slices.IndexFunc(e.Diagnostics, func(d spec.Diagnostic) bool { return d.Severity == spec.SeverityError }); i >= 0 {
+			d := e.Diagnostics[i]
+			e.Held = fmt.Sprintf("%s:%d: %s: %s", d.Pos.File, d.Pos.Line, d.Summary, d.Detail)
+		}
 	}
 	return e
 }

@@ -180,8 +180,9 @@ func TestTroubleWithADriverHoldsItsAppsOnly(t *testing.T) {
 		mood string
 		want []string
 	}{
-		{"sulk", []string{"the harbour is closed"}},
-		{"steal", []string{`its name has to begin with "north/"`, "refused"}},
+		{"sulk", []string{`framework driver "fleet": the harbour is closed`}},
+		{"blame", []string{"fleet.hcl:7: Sad mood: Write another."}},
+		{"steal", []string{`framework driver "fleet"`, `its name has to begin with "north/"`, "refused"}},
 		{"huge", []string{"too large"}},
 		{"crash", []string{"it ended while answering Expand", "panic: a rock", "exit status 2"}},
 	}
@@ -189,7 +190,7 @@ func TestTroubleWithADriverHoldsItsAppsOnly(t *testing.T) {
 		t.Run(c.mood, func(t *testing.T) {
 			await(t, "it runs", func() bool { return h.Expand(ctx, p, ask("calm")).Held == "" })
 			held := h.Expand(ctx, p, ask(c.mood))
-			for _, want := range append(c.want, `framework driver "fleet"`) {
+			for _, want := range c.want {
 				if !strings.Contains(held.Held, want) {
 					t.Errorf("%q is missing in: %s", want, held.Held)
 				}

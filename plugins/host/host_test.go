@@ -71,6 +71,8 @@ func (fleet) Expand(ctx context.Context, q *plugins.Question) (*plugins.Answer, 
 		panic("a rock")
 	case "hang":
 		select {}
+	case "blame":
+		answer.Diagnostics = []spec.Diagnostic{sdk.Complain(q.Block, "mood", "Sad mood", "Write another.")}
 	case "steal":
 		app.Name = "other/ship"
 	case "huge":
@@ -83,7 +85,8 @@ func (fleet) Expand(ctx context.Context, q *plugins.Question) (*plugins.Answer, 
 }
 
 func ask(mood string) *plugins.Question {
-	return &plugins.Question{Block: spec.Framework{Driver: "fleet", Name: "north", Config: map[string]any{"mood": mood}}}
+	return &plugins.Question{Block: spec.Framework{Driver: "fleet", Name: "north", Config: map[string]any{"mood": mood},
+		Places: map[string]spec.Pos{"mood": {File: "fleet.hcl", Line: 7, Column: 3}}}}
 }
 
 // self is the plugin block for one of the behaviours.
