@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stowage/stowage/agent/executor"
+	"golang.org/x/sys/unix"
+)
+
+// An executor that dies while it creates containers leaves each either whole or not at all.
+func TestCrashWhileStarting(t *testing.T) {
+	n := newNode(t)
+	for round := range 4 {
+		var wg sync.WaitGroup
+		var acknowledged sync.Map
+		started := make(chan struct{}, 64)
+		for worker := range 4 {
+			wg.Go(func() {
+				for i := range 16 {
+					spec := n.host(fmt.Sprintf("c%d-%d-%d", round, worker, i), "")
+					spec.Command = []string{"sleep", "1000"}
+					if i%2 == 0 {
+						spec.Root.Writable = filepath.Join(n.dir, "upper", spec.ID)
+					}
+					if _, err := n.client.Start(context.Background(), spec); err != nil {
+						return // the crash
+					}
+					acknowledged.Store(spec.ID, true)
+					started <- struct{}{}
+				}
+			})
+		}
+		for range 3 + 2*round {
+			<-started
+		}
+		n.crash()
+		wg.Wait()
+		n.start()
+		all, err := n.client.List(t.Context())
+		if err != nil || len(all) < 3 {
+			t.Fatalf("%d containers, %v", len(all), err)
+		}
+		known := map[string]bool{}
+		for _, c := range all {
+			known[c.ID] = true
+			if _, told := acknowledged.Load(c.ID); c.State != executor.StateRunning {
+				// One that was about to be released may have ended with the executor. Its exit is told; its start never was.
+				if told {
+					t.Errorf("%s is %s, %v", c.ID, c.State, c.Exit)
+				}
+				continue
+			}
+			// A release that was cut off has been finished: it runs its command.
+			n.await(c.ID+" runs its command", func() bool {
+				data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", c.Pid))
+				if err != nil || len(data) == 0 {
+					now, err := n.client.Get(t.Context(), c.ID)
+					_, told := acknowledged.Load(c.ID)
+					return err == nil && now.State == executor.StateExited && !told
+				}
+				return strings.HasPrefix(string(data), "sleep")
+			})
+		}
+		for _, pattern := range []string{"/sys/fs/cgroup/*/" + n.parent + "/*/", filepath.Join(n.dir, "state/runtime/state/*"), filepath.Join(n.dir, "state/containers/*")} {
+			found, _ := filepath.Glob(pattern)
+			for _, dir := range found {
+				if !known[filepath.Base(filepath.Clean(dir))] {
+					t.Errorf("left of a container that is not known: %s", dir)
+				}
+			}
+		}
+		for _, c := range all {
+			if err := n.client.Delete(t.Context(), c.ID); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// The executor died after a container went on, but before it removed the FIFO at which the container had waited.
+func TestReleaseThatWasCutOff(t *testing.T) {
+	n := newNode(t)
+	if _, err := n.client.Start(t.Context(), n.host("one", "echo on; exec sleep 1000")); err != nil {
+		t.Fatal(err)
+	}
+	n.await("output", func() bool { return n.log("one", "stdout") != "" })
+	n.crash()
+	fifo := filepath.Join(n.dir, "state/runtime/state/one/exec.fifo")
+	if err := unix.Mkfifo(fifo, 0o622); err != nil {
+		t.Fatal(err)
+	}
+	n.start()
+	if c, err := n.client.Get(t.Context(), "one"); err != nil || c.State != executor.StateRunning {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if _, err := os.Stat(fifo); !os.IsNotExist(err) {
+		t.Errorf("the FIFO is still there: %v", err)
+	}
+}
