@@ -57,7 +57,7 @@ func (d *decoder) references(expr hclsyntax.Expression, e env) bool {
 			good = false
 			continue
 		}
-		if step, object, missing := missingStep(root, t); missing {
+		if step, object, missing := missingStep(root, t); missing && step == 1 { // deeper ones may stand in try
 			d.unknownAttribute(t[:step+1], object, e)
 			good = false
 		}

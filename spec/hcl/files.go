@@ -84,9 +84,10 @@ type finder struct {
 	found    []*source
 }
 
-// find returns the sources below root, sorted by name, without their text. The first value is false when the folder
+// find returns the sources below root, sorted by name, without their text. Names are shown relative to base, or to root
+// when base is "". The last value is false when the folder
 // cannot be read at all.
-func find(fsys fs.FS, root string, complain *complaints) ([]*source, bool) {
+func find(fsys fs.FS, root, base string, complain *complaints) ([]*source, bool) {
 	f := &finder{fsys: fsys, complain: complain, visited: map[string]bool{}}
 	real, info, err := resolve(fsys, root)
 	if err == nil && !info.IsDir() {
@@ -99,7 +100,9 @@ func find(fsys fs.FS, root string, complain *complaints) ([]*source, bool) {
 		})
 		return nil, false
 	}
-	f.root = real
+	if f.root = base; base == "" {
+		f.root = real
+	}
 	f.folder(real, 0)
 	slices.SortFunc(f.found, func(a, b *source) int { return strings.Compare(a.name, b.name) })
 	return f.found, true

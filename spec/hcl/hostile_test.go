@@ -79,6 +79,7 @@ var hostile = []struct{ name, text, summary string }{
 	{"one long line", "cluster \"c\" {}\napp \"" + strings.Repeat("x", 900_000) + "\" {}\n", "Invalid name"},
 	{"many names", "cluster \"c\" {}\nlocals {\n" + numbered(30_000, "a%d = local.a%[2]d\n") + "}\n", ""},
 	{"long chain", "cluster \"c\" {}\nlocals {\n" + numbered(19_000, "a%d = local.a%[2]d\n") + "a19000 = 1\n}\n", ""},
+	{"swallowed", inLocals("r = range(1000)\na = can([for x in local.r: [for y in local.r: [for z in local.r: 1]]])"), "Expansion too large"},
 	{"long heredoc", inLocals("a = <<EOT\n" + strings.Repeat("x\n", 100_000) + "EOT"), "Text too long"},
 	{"heredoc without end", inLocals("a = <<EOT\n" + strings.Repeat("x\n", 10_000)), "Unterminated template string"},
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io/fs"
-	"path"
 	"slices"
 	"strings"
 
@@ -47,6 +46,11 @@ type loader struct {
 	moved    []*declared[spec.Moved]
 	schemas  map[string]*spec.Schema
 	modules  int
+	root     string          // the followed folder, links resolved
+	folders  map[string]bool // that module blocks name
+	read     map[string]bool // folders that were looked for outside of the followed one
+	guard    guard
+	bytes    int
 	allocs   int
 }
 
@@ -77,11 +81,15 @@ func Load(fsys fs.FS, o Options) (*spec.Cluster, []spec.Diagnostic) {
 	if o.Path == "" {
 		l.options.Path = "."
 	}
-	if sources, ok := find(fsys, l.options.Path, l.complaints); ok {
+	if sources, ok := find(fsys, l.options.Path, "", l.complaints); ok {
 		l.broken = len(l.list) > 0
 		l.sources = sources
-		l.parse()
+		l.root, _, _ = resolve(fsys, l.options.Path)
+		l.parse(sources)
 		l.decode()
+	}
+	if l.meter.spent && !spec.HasErrors(l.list) { // the place was swallowed by try or can
+		l.hclErrors(overdraft(hcl.Range{}), env{})
 	}
 	diags := l.sorted()
 	if spec.HasErrors(diags) {
@@ -99,22 +107,23 @@ func (l *loader) text(name string) []byte {
 }
 
 // parse reads and parses the files. What cannot be parsed is reported and left out.
-func (l *loader) parse() {
-	bytes, g := 0, guard{}
-	for _, s := range l.sources {
-		l.byName[s.name] = s
+func (l *loader) parse(sources []*source) {
+	for _, s := range sources {
 		s.body = &hclsyntax.Body{}
+	}
+	for _, s := range sources {
+		l.byName[s.name] = s
 		text, err := read(l.fsys, s.real, MaxFileSize)
 		if err != nil {
 			l.refuse(s, "File not readable", fmt.Sprintf("The file cannot be read: %v.", cause(err)))
 			continue
 		}
-		if bytes += len(text); bytes > MaxTotalSize {
+		if l.bytes += len(text); l.bytes > MaxTotalSize {
 			l.refuse(s, "Too much text", fmt.Sprintf("From this file on, the folder holds more than %d MiB of *.hcl files. Follow a subfolder, or make more with for_each.", MaxTotalSize>>20))
 			return
 		}
 		s.text = text
-		if !l.parseFile(s, &g) {
+		if !l.parseFile(s, &l.guard) {
 			l.broken = true
 		}
 	}
@@ -151,8 +160,11 @@ func (l *loader) refuse(s *source, summary, detail string) {
 func (l *loader) decode() {
 	main := l.divide()
 	s := l.newScope(l.fsys, main, "", 0, nil)
+	for _, f := range main {
+		l.checkTop(f, s)
+	}
 	for _, kind := range order {
-		l.decodeKind(s, kind)
+		l.decodeBlocks(s, kind)
 	}
 	for _, check := range l.later {
 		check()
@@ -164,15 +176,9 @@ func (l *loader) decode() {
 // order is the order in which kinds of blocks are decoded: plugins before what they are needed for.
 var order = []string{"cluster", "role", "plugin", "app", "framework", "module", "moved"}
 
-// divide returns the files of the followed folder that belong to no module, and leaves those of modules to their uses.
-func (l *loader) divide() []*source { return l.sources }
-
-// decodeKind decodes all blocks of a kind, in the order of the files, and reports what is no block of the language.
-func (l *loader) decodeKind(s *scope, kind string) {
+// decodeBlocks decodes all blocks of a kind, in the order of the files.
+func (l *loader) decodeBlocks(s *scope, kind string) {
 	for _, f := range s.sources {
-		if kind == order[0] {
-			l.checkTop(f, s)
-		}
 		for _, hb := range f.body.Blocks {
 			if hb.Type != kind {
 				continue
@@ -351,6 +357,3 @@ func (l *loader) finish() {
 		c.Moved = append(c.Moved, *m.value)
 	}
 }
-
-// folderOf is the folder of a file, as a path of the repository.
-func folderOf(s *source) string { return path.Dir(s.real) }
