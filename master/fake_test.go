@@ -317,7 +317,9 @@ func (a *fakeAgent) data(d *wire.Data) []*wire.Up {
 	case d.End && d.Err == "":
 		return []*wire.Up{piece(wire.Data{End: true, Code: 7})}
 	case len(d.Bytes) > 0:
-		return []*wire.Up{piece(wire.Data{Bytes: d.Bytes, Credit: len(d.Bytes)})}
+		return []*wire.Up{piece(wire.Data{Bytes: d.Bytes})}
+	case d.Credit > 0: // what was echoed has been read, so as much may come again
+		return []*wire.Up{piece(wire.Data{Credit: d.Credit})}
 	case d.Rows > 0:
 		return []*wire.Up{piece(wire.Data{Bytes: fmt.Appendf(nil, "%dx%d\n", d.Rows, d.Columns), Stderr: true})}
 	}

@@ -3,9 +3,9 @@ package master
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -332,9 +332,26 @@ func (m *Master) exec(w http.ResponseWriter, c *server.Call) error {
 			return writePiece(conn, d, true)
 		})
 	}
+	hangUp(conn, done)
+	return stop(err)
+}
+
+// hangUpWithin is how long a client may take to close a connection whose last frame it was sent.
+const hangUpWithin = 2 * time.Second
+
+// hangUp ends a connection so that the last frame arrives: closing it with input unread would have the system throw away
+// what the client has not read yet. done is closed when the reading of input has ended.
+func hangUp(conn net.Conn, done <-chan struct{}) {
+	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		timer := time.NewTimer(hangUpWithin)
+		defer timer.Stop()
+		select {
+		case <-done:
+		case <-timer.C:
+		}
+	}
 	_ = conn.Close() // ends the reading of input
 	<-done
-	return stop(err)
 }
 
 // execTimeout is how long the reader of a command's output may leave it unread.
@@ -351,8 +368,8 @@ func input(ctx context.Context, r io.Reader, win *link.Window) {
 		case api.FrameStdin:
 			if len(payload) == 0 {
 				win.CloseWrite()
-			} else if err := win.Write(ctx, payload); err != nil && !errors.Is(err, io.ErrClosedPipe) {
-				return
+			} else if err := win.Write(ctx, payload); err != nil && ctx.Err() != nil {
+				return // else the command has ended: what still comes is read and dropped
 			}
 		case api.FrameResize:
 			var s api.Size
