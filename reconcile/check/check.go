@@ -118,75 +118,6 @@ func (c *checker) need(h spec.Hash) spec.Resources {
 	return n
 }
 
-// capacity adds up each node: what has not ended, what starts now, less the room that a successor takes over.
-func (c *checker) capacity() {
-	used := map[spec.NodeID]spec.Resources{}
-	touched := map[spec.NodeID]bool{}
-	room := map[spec.AllocationID]spec.Resources{} // that successors may still take over
-	take := func(node spec.NodeID, need spec.Resources, after []spec.AllocationID) {
-		rest := need
-		for _, id := range after {
-			old, ok := room[id]
-			if !ok {
-				continue
-			}
-			shared := least(rest, old)
-			rest, room[id] = rest.Minus(shared), old.Minus(shared)
-		}
-		used[node] = used[node].Plus(rest)
-	}
-	for _, waits := range []bool{false, true} {
-		for i := range c.in.Current {
-			a := &c.in.Current[i]
-			if a.State.Terminal() || (len(a.After) > 0) != waits {
-				continue
-			}
-			take(a.Node, c.need(a.Version), a.After)
-			room[a.ID] = c.need(a.Version)
-		}
-	}
-	c.each(func(_ *spec.AppPlan, ch *spec.Change) {
-		if ch.Now && starts(ch) {
-			touched[ch.Node] = true
-			take(ch.Node, c.need(ch.Version), ch.Takeover)
-		}
-	})
-	for i := range c.in.Nodes {
-		n := &c.in.Nodes[i]
-		if over := exceeds(used[n.ID], n.Capacity); touched[n.ID] && over != "" {
-			c.report("capacity", string(n.ID), "%s is exceeded: %+v of %+v", over, used[n.ID], n.Capacity)
-		}
-	}
-}
-
-func least(a, b spec.Resources) spec.Resources {
-	out := spec.Resources{CPU: max(0, min(a.CPU, b.CPU)), Memory: max(0, min(a.Memory, b.Memory)), Disk: max(0, min(a.Disk, b.Disk))}
-	for _, n := range a.Names() {
-		if out.Named == nil {
-			out.Named = map[string]spec.Milli{}
-		}
-		out.Named[n] = max(0, min(a.Named[n], b.Named[n]))
-	}
-	return out
-}
-
-func exceeds(used, capacity spec.Resources) string {
-	switch {
-	case used.CPU > capacity.CPU:
-		return "cpu"
-	case used.Memory > capacity.Memory:
-		return "memory"
-	case used.Disk > capacity.Disk:
-		return "disk"
-	}
-	for _, n := range used.Names() {
-		if used.Named[n] > capacity.Named[n] {
-			return n
-		}
-	}
-	return ""
-}
-
 // ports looks for a port of a node that two would have at once.
 func (c *checker) ports() {
 	type key struct {
@@ -239,6 +170,7 @@ func (c *checker) slots() {
 		canary bool
 	}
 	seen := map[key]bool{}
+	started := map[spec.Slot]bool{}
 	old := map[spec.AllocationID]int{}
 	c.each(func(_ *spec.AppPlan, ch *spec.Change) {
 		if starts(ch) {
@@ -247,6 +179,10 @@ func (c *checker) slots() {
 			} else {
 				seen[k] = true
 			}
+			if ch.Now && started[ch.Slot] {
+				c.report("slots", ch.Slot.String(), "two new allocations at once would have one ID")
+			}
+			started[ch.Slot] = started[ch.Slot] || ch.Now
 		}
 		if ch.Old == "" {
 			return

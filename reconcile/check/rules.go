@@ -100,7 +100,7 @@ func (c *checker) limits() {
 		}
 		for _, rule := range app.Constraints {
 			if rule.Operator == spec.OpSame {
-				c.same(a, rule, on[:starts], on[starts:])
+				c.same(a, app, rule, on[:starts])
 				continue
 			}
 			c.limit(a, rule, on, fresh)
@@ -143,7 +143,15 @@ func (c *checker) limit(a *spec.AppPlan, rule spec.Constraint, on []spec.NodeID,
 }
 
 // same looks for a start that brings another value than the allocations before it have.
-func (c *checker) same(a *spec.AppPlan, rule spec.Constraint, starts, before []spec.NodeID) {
+func (c *checker) same(a *spec.AppPlan, app *spec.App, rule spec.Constraint, starts []spec.NodeID) {
+	var before []spec.NodeID
+	remain := false
+	for i := range c.in.Current {
+		if x := &c.in.Current[i]; x.App == a.App && !x.State.Terminal() && x.Want == spec.WantRun && !c.lost(x, app) {
+			before = append(before, x.Node)
+			remain = remain || !c.stops[x.ID]
+		}
+	}
 	values := func(nodes []spec.NodeID) map[string]bool {
 		set := map[string]bool{}
 		for _, id := range nodes {
@@ -158,7 +166,7 @@ func (c *checker) same(a *spec.AppPlan, rule spec.Constraint, starts, before []s
 	old, added := values(before), values(starts)
 	for _, n := range c.in.Nodes {
 		v, ok := attribute(&n, rule.Attribute)
-		if ok && added[v] && (len(added) > 1 || len(old) > 0 && !old[v]) {
+		if ok && added[v] && (len(added) > 1 || remain && len(old) > 0 && !old[v]) {
 			c.report("limit", string(a.App), "%s, and yet one starts in %q", rule, v)
 			return
 		}

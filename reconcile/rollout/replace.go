@@ -137,11 +137,25 @@ func (d *decision) canaries(wanted []*slot) {
 	}
 	if c := d.a.Canaries; c != nil {
 		for i := 0; i < c.Count; i++ {
-			if k := canarySlot(wanted, i); want[k] {
-				d.step(Step{Slot: k, Kind: spec.ChangeStart, Canary: true, Now: d.a.Waiting == "", After: d.a.Waiting, Reason: ReasonCanary})
+			k := canarySlot(wanted, i)
+			if !want[k] {
+				continue
 			}
+			step := Step{Slot: k, Kind: spec.ChangeStart, Canary: true, Now: d.a.Waiting == "", After: d.a.Waiting, Reason: ReasonCanary}
+			if d.starts(k) {
+				// An ID is a slot and a generation: one decision starts one allocation of a slot.
+				step.Now, step.After = false, fmt.Sprintf(AfterHealthy, spec.Slot{App: d.a.Spec.Name, Index: k})
+			}
+			d.step(step)
 		}
 	}
+}
+
+// starts reports whether a new allocation of the slot is already among the steps.
+func (d *decision) starts(slot int) bool {
+	return slices.ContainsFunc(d.out.Steps, func(s Step) bool {
+		return s.Slot == slot && (s.Kind == spec.ChangeStart || s.Kind == spec.ChangeMove || s.Kind == spec.ChangeReplace)
+	})
 }
 
 // canarySlot returns the slot of the i-th canary: the i-th that exists, or one beyond them all.
