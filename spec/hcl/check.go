@@ -108,6 +108,11 @@ func (l *loader) checkReferences(b *block, a *spec.App) {
 		}
 		l.at(b.placeOf("role"), b.env.context, "Unknown role", fmt.Sprintf("There is no role named %q.%s", shorten(string(a.Role), 60), hint), l.valuesIn(exprOf(b, "role"), b.env)...)
 	}
+	for i := range a.Affinities {
+		if near := &a.Affinities[i]; near.App != "" { // unknown ones are reported by their block
+			near.App, _ = l.resolveApp(b.env.scope, near.App)
+		}
+	}
 	seen := map[spec.AppName]bool{}
 	for i := range a.DependsOn {
 		dep := &a.DependsOn[i]

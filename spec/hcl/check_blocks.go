@@ -108,10 +108,8 @@ func checkAffinity(d *decoder, b *block, a *spec.Affinity) {
 		}
 		if a.App != "" {
 			d.later = append(d.later, func() {
-				if full, ok := d.resolveApp(b.env.scope, a.App); !ok {
+				if _, ok := d.resolveApp(b.env.scope, a.App); !ok {
 					d.unknownApp(b, "app", a.App)
-				} else {
-					a.App = full
 				}
 			})
 		}

@@ -60,10 +60,21 @@ type declared[T any] struct {
 	block *block
 }
 
+// programError is the summary of a panic.
+const programError = "Program error"
+
 // Load reads all *.hcl files of a folder and returns the cluster they describe: defaults filled in, references
 // resolved, everything sorted. The cluster is nil when a diagnostic is an error. Load only reads from fsys, keeps
 // nothing, and returns the same for the same files.
-func Load(fsys fs.FS, o Options) (*spec.Cluster, []spec.Diagnostic) {
+func Load(fsys fs.FS, o Options) (c *spec.Cluster, diags []spec.Diagnostic) {
+	defer func() {
+		if p := recover(); p != nil { // the parser and its library read what nobody vouches for
+			c, diags = nil, []spec.Diagnostic{{
+				Severity: spec.SeverityError, Summary: programError,
+				Detail: fmt.Sprintf("Reading this commit met an error of Stowage itself: %s. Please report it with the files.", shorten(fmt.Sprint(p), 500)),
+			}}
+		}
+	}()
 	l := &loader{
 		fsys: fsys, options: o, byName: map[string]*source{}, cluster: &spec.Cluster{},
 		roles: map[spec.RoleName]*declared[spec.Role]{}, plugins: map[string]*declared[spec.Plugin]{},
@@ -91,7 +102,7 @@ func Load(fsys fs.FS, o Options) (*spec.Cluster, []spec.Diagnostic) {
 	if l.meter.spent && !spec.HasErrors(l.list) { // the place was swallowed by try or can
 		l.hclErrors(overdraft(hcl.Range{}), env{})
 	}
-	diags := l.sorted()
+	diags = l.sorted()
 	if spec.HasErrors(diags) {
 		return nil, diags
 	}
