@@ -38,7 +38,7 @@ var pure = map[string]entry{
 	"lower":       {doc: "lower case", call: stdlib.LowerFunc},
 	"regex":       {doc: "what a regular expression (RE2) finds first", call: stdlib.RegexFunc},
 	"regexall":    {doc: "all that a regular expression (RE2) finds", call: stdlib.RegexAllFunc},
-	"replace":     {doc: "replaces a part of a text, or what a /regular expression/ finds", call: replace, guard: guardReplace},
+	"replace":     {doc: "replaces a part of a text, or what a /regular expression/ finds", call: replace},
 	"split":       {doc: "splits a text at a separator", call: stdlib.SplitFunc},
 	"startswith":  {doc: "whether a text begins with another", call: textTest(strings.HasPrefix)},
 	"strcontains": {doc: "whether a text holds another", call: textTest(strings.Contains)},
@@ -236,10 +236,6 @@ func guardJoin(args []cty.Value) error {
 		n += a.LengthInt()
 	}
 	return bound(n+1, textLength(args[0])+1)
-}
-
-func guardReplace(args []cty.Value) error {
-	return bound(textLength(args[0])+1, textLength(args[2])+1)
 }
 
 func guardProduct(args []cty.Value) error {

@@ -7,6 +7,7 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"math/big"
 	"net/url"
@@ -76,16 +77,18 @@ var replace = function.New(&function.Spec{
 	Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
 		s, find, with := args[0].AsString(), args[1].AsString(), args[2].AsString()
 		if len(find) < 3 || find[0] != '/' || find[len(find)-1] != '/' {
+			if err := bound(strings.Count(s, find), len(with)); err != nil {
+				return cty.NilVal, err
+			}
 			return cty.StringVal(strings.ReplaceAll(s, find, with)), nil
 		}
 		re, err := regexp.Compile(find[1 : len(find)-1])
 		if err != nil {
 			return cty.NilVal, err
 		}
-		if n := strings.Count(with, "$"); n > 0 {
-			if err := bound(len(s)+1, len(s)+1, n); err != nil {
-				return cty.NilVal, fmt.Errorf("the text is too long for a replacement with groups")
-			}
+		// Matches do not overlap, so a group adds at most the length of the text over all of them.
+		if err := errors.Join(bound(len(re.FindAllStringIndex(s, -1)), len(with)), bound(len(s), strings.Count(with, "$"))); err != nil {
+			return cty.NilVal, err
 		}
 		return cty.StringVal(re.ReplaceAllString(s, with)), nil
 	},

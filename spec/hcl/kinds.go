@@ -156,7 +156,12 @@ func whole(low, high int) kind[int] {
 			}
 			return int(f), nil
 		},
-		show: strconv.Itoa,
+		show: func(n int) string {
+			if n < low {
+				return "" // a zero that stands for nothing
+			}
+			return strconv.Itoa(n)
+		},
 	}
 }
 
