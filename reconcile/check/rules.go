@@ -83,12 +83,14 @@ func (c *checker) limits() {
 		var on []spec.NodeID
 		fresh := map[spec.NodeID]bool{}
 		var app *spec.App
+		mixed := false // versions with different rules start: each was right when its turn came
 		for k := range a.Changes {
 			if ch := &a.Changes[k]; ch.Now && starts(ch) {
+				mixed = mixed || app != nil && app != c.apps[ch.Version]
 				on, fresh[ch.Node], app = append(on, ch.Node), true, c.apps[ch.Version]
 			}
 		}
-		if app == nil {
+		if app == nil || mixed {
 			continue
 		}
 		starts := len(on)

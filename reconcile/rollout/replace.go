@@ -85,6 +85,7 @@ func (p *pace) take(d *decision, s *slot, step *Step) {
 	switch {
 	case p.all:
 		step.Beside, step.Now = StopFirst, true
+		d.out.Spare = 0
 		return
 	case p.byParts && p.start > 0:
 		p.start--
@@ -93,6 +94,7 @@ func (p *pace) take(d *decision, s *slot, step *Step) {
 	case p.byParts && (p.stop > 0 || !s.up()):
 		if s.up() {
 			p.stop--
+			d.out.Spare = max(0, d.out.Spare-1)
 		}
 		step.Beside, step.Now = StopFirst, true
 		return
