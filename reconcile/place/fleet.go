@@ -29,6 +29,7 @@ type Fleet struct {
 	credit   []int64 // likewise: room of leaving allocations that nobody has claimed
 	load     []int32
 	ports    [][]held
+	dynamic  [][2]int // first and last of the ports without a number that a node gives
 	leaving  [][]*leaver
 	columns  map[string]*column
 	scratch  scratch
@@ -59,9 +60,10 @@ func NewFleet(nodes []spec.NodeView, extra []string) *Fleet {
 	f.attrs, f.address = make([]map[string]string, n), make([]string, n)
 	f.capacity, f.used, f.credit = make([]int64, n*d), make([]int64, n*d), make([]int64, n*d)
 	f.load, f.ports, f.leaving = make([]int32, n), make([][]held, n), make([][]*leaver, n)
-	f.scratch.own = make([]int32, n)
+	f.scratch.own, f.dynamic = make([]int32, n), make([][2]int, n)
 	for i := range nodes {
 		v := &nodes[i]
+		f.dynamic[i][0], f.dynamic[i][1] = v.DynamicPorts()
 		f.ids[i], f.states[i], f.attrs[i], f.address[i] = v.ID, v.State, v.Attributes, v.Address
 		f.lastSeen[i] = v.LastSeen
 		f.index[v.ID] = int32(i)

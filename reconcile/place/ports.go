@@ -64,9 +64,10 @@ func (f *Fleet) portRoom(node int, asked []spec.PortSpec, leaving bool, limit in
 		limit = 1
 	}
 	if dynamic > 0 {
-		first, _ := slices.BinarySearch(f.ports[node], portKey(spec.DynamicPortFirst, spec.TCP))
-		last, _ := slices.BinarySearch(f.ports[node], portKey(spec.DynamicPortLast+1, spec.TCP))
-		free := spec.DynamicPortLast - spec.DynamicPortFirst + 1 - (last - first)
+		low, high := f.dynamic[node][0], f.dynamic[node][1]
+		first, _ := slices.BinarySearch(f.ports[node], portKey(low, spec.TCP))
+		last, _ := slices.BinarySearch(f.ports[node], portKey(high+1, spec.TCP))
+		free := high - low + 1 - (last - first)
 		limit = min(limit, int32(max(0, free/dynamic)))
 	}
 	return limit, nil
@@ -78,13 +79,13 @@ func (f *Fleet) Ports(node int, slot spec.Slot, asked []spec.PortSpec) []spec.Po
 	if len(asked) == 0 {
 		return nil
 	}
-	const span = spec.DynamicPortLast - spec.DynamicPortFirst + 1
+	low, span := f.dynamic[node][0], f.dynamic[node][1]-f.dynamic[node][0]+1
 	ports := make([]spec.Port, 0, len(asked))
-	offset := int(hash(string(slot.App))%span) + slot.Index
+	offset := int(hash(string(slot.App)))%span + slot.Index
 	for _, a := range asked {
 		p := spec.Port{Name: a.Name, Number: a.Static, Protocol: a.Protocol}
 		for try := 0; p.Number == 0 && try < span; try++ {
-			number := spec.DynamicPortFirst + (offset+try)%span
+			number := low + (offset+try)%span
 			if !staticAsked(asked, number) && !given(ports, number) &&
 				f.portFree(node, portKey(number, spec.TCP), false) && f.portFree(node, portKey(number, spec.UDP), false) {
 				p.Number = number
