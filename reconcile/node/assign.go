@@ -94,13 +94,16 @@ func (c *Core) inventory(containers []Container) {
 	for _, id := range c.order {
 		a := c.allocations[id]
 		for i := range a.Tasks {
-			if a.alive(i) {
-				c.find(a, i, found[a.run(i)])
+			if r := a.run(i); a.alive(i) {
+				c.find(a, i, found[r])
+				delete(found, r)
 			}
 		}
 	}
 	for i := range containers {
-		c.stray(&containers[i])
+		if k := &containers[i]; found[k.Run] == k {
+			c.stray(k)
+		}
 	}
 	for _, id := range c.order {
 		c.advance(c.allocations[id])
@@ -129,15 +132,7 @@ func (c *Core) find(a *allocation, i int, k *Container) {
 // left alone; an earlier run of a known one has no business to run.
 func (c *Core) stray(k *Container) {
 	a := c.allocations[k.Run.ID]
-	known := false
-	if a != nil {
-		if i := a.task(k.Run.Task); i >= 0 {
-			if a.alive(i) && a.Tasks[i].Attempt == k.Run.Attempt {
-				return
-			}
-			known = true
-		}
-	}
+	known := a != nil && a.task(k.Run.Task) >= 0
 	switch {
 	case !k.Running:
 		c.act(Remove{k.Run})
