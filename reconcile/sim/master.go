@@ -26,7 +26,8 @@ type master struct {
 	held   []control.Event // while frozen
 	frozen bool
 
-	base    *control.State  // the journal up to here
+	base    []byte          // snapshot of the journal up to here
+	ready   *control.State  // the same, decoded and not yet used; or nil
 	journal []control.Entry // after base
 	durable int             // of journal
 	safe    spec.Generation // the newest that is durable
@@ -40,18 +41,32 @@ type master struct {
 }
 
 func newMaster(w *world) *master {
-	m := &master{w: w, base: control.NewState(), fresh: true, answers: map[control.Request]control.Answer{}}
+	m := &master{w: w, fresh: true, answers: map[control.Request]control.Answer{}}
+	m.forget()
 	m.lead()
 	return m
 }
 
-// lead makes a core from the journal.
-func (m *master) lead() {
-	state, err := m.replay()
+// forget empties the journal.
+func (m *master) forget() {
+	m.ready = control.NewState()
+	base, err := m.ready.Encode()
 	if err != nil {
 		m.w.violated("%s: %v", invariantReplay, err)
-		return
 	}
+	m.base, m.journal, m.durable = base, nil, 0
+}
+
+// lead makes a core from the journal.
+func (m *master) lead() {
+	if len(m.journal) > 0 || m.ready == nil {
+		if _, err := m.replay(); err != nil {
+			m.w.violated("%s: %v", invariantReplay, err)
+			return
+		}
+	}
+	state := m.ready
+	m.ready = nil
 	m.term++
 	m.up, m.frozen, m.held = true, false, nil
 	m.doneAt, m.wake = m.w.now, 0
@@ -66,13 +81,10 @@ func (m *master) lead() {
 	}
 }
 
-// replay builds a state from what is durable, by way of the bytes that a journal would hold.
+// replay builds a state from the journal, by way of the bytes that it would hold on disk. What was replayed once
+// becomes a snapshot.
 func (m *master) replay() (*control.State, error) {
-	b, err := m.base.Encode()
-	if err != nil {
-		return nil, err
-	}
-	state, err := control.DecodeState(b)
+	state, err := control.DecodeState(m.base)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +98,10 @@ func (m *master) replay() (*control.State, error) {
 		}
 		state.Apply(e)
 	}
-	m.base, m.journal, m.durable = state.Clone(), nil, 0
+	if m.base, err = state.Encode(); err != nil {
+		return nil, err
+	}
+	m.journal, m.durable, m.ready = nil, 0, state
 	return state, nil
 }
 
@@ -112,13 +127,12 @@ func (m *master) depose() {
 
 // checkReplay compares a live state with what the journal gives.
 func (m *master) checkReplay(live []byte) {
-	state, err := m.replay()
-	if err != nil {
+	if _, err := m.replay(); err != nil {
 		m.w.violated("%s: %v", invariantReplay, err)
 		return
 	}
-	if again, _ := state.Encode(); !bytes.Equal(live, again) {
-		m.w.violated("%s, but:\n%s\nis not\n%s", invariantReplay, again, live)
+	if !bytes.Equal(live, m.base) {
+		m.w.violated("%s, but:\n%s\nis not\n%s", invariantReplay, m.base, live)
 	}
 }
 
@@ -129,7 +143,8 @@ func (m *master) lose() {
 	for _, machine := range m.w.machines {
 		machine.breakLink()
 	}
-	m.base, m.journal, m.durable, m.fresh = control.NewState(), nil, 0, false
+	m.forget()
+	m.fresh = false
 	m.w.newest = 0
 	for _, machine := range m.w.machines {
 		for _, id := range sortedKeys(machine.disk) {
