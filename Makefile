@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
-EXECUTOR_TAGS := netgo osusergo seccomp
+EXECUTOR_TAGS := netgo osusergo
 
 .DEFAULT_GOAL := build
 
@@ -20,17 +20,21 @@ build: deps ## bin/stowage and bin/stowage-executor
 deps: ## what Debian has to give; asks apt-get only for what is missing
 	@.ci/deps
 
+.PHONY: drivers
+drivers: ## bin/stowage-redis, the framework driver of examples/redis
+	examples/redis/build --binary bin/stowage-redis
+
 .PHONY: demo
 demo: build ## a cluster of one master and three agents on this machine
 	@bin/stowage dev --demo examples/quickstart
 
 .PHONY: test
 test: deps ## everything but the slow lanes, in a few minutes
-	go test -tags seccomp ./...
+	go test ./...
 
 .PHONY: race
 race: deps ## the same under the race detector
-	go test -race -tags seccomp ./...
+	go test -race ./...
 
 .PHONY: fuzz
 FUZZTIME ?= 20s
@@ -39,7 +43,7 @@ fuzz: ## each fuzz target for FUZZTIME
 
 .PHONY: bench
 bench: build ## the figures, as ratios to those of others
-	@go test -run '^$$' -bench . -benchtime 1s -tags seccomp ./spec/... ./reconcile/... ./agent/... ./master/... | grep -E '^(Benchmark|pkg:)'
+	@go test -run '^$$' -bench . -benchtime 1s ./spec/... ./reconcile/... ./agent/... ./master/... | grep -E '^(Benchmark|pkg:)'
 	@.ci/bench
 
 .PHONY: clean

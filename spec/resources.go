@@ -1,6 +1,9 @@
 package spec
 
-import "sort"
+import (
+	"maps"
+	"slices"
+)
 
 // Resources is an amount of each thing a node has and a task needs. Ports are counted apart, by number.
 type Resources struct {
@@ -11,14 +14,7 @@ type Resources struct {
 }
 
 // Names returns the names of the named resources in order.
-func (r Resources) Names() []string {
-	names := make([]string, 0, len(r.Named))
-	for n := range r.Named {
-		names = append(names, n)
-	}
-	sort.Strings(names)
-	return names
-}
+func (r Resources) Names() []string { return slices.Sorted(maps.Keys(r.Named)) }
 
 // Plus returns the sum; neither operand is changed.
 func (r Resources) Plus(o Resources) Resources { return r.combine(o, 1) }

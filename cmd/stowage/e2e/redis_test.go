@@ -112,4 +112,30 @@ func (c *cluster) killDriver(before map[string]spec.AllocationView) {
 	})
 	c.settled(0, []string{"the driver"}, before, "", len(before))
 	c.noChanges()
+
+	// Killed again and again it stays down for a while: its app is held with the reason, and others go on.
+	c.eventually("the app of a driver that is down is held", func() error {
+		if now, err := state(); err == nil && now.Pid != 0 {
+			_ = unix.Kill(now.Pid, unix.SIGKILL)
+		}
+		out, err := c.try("why")
+		if err == nil && !strings.Contains(out, "held:") {
+			err = errors.New(out)
+		}
+		if err == nil {
+			c.t.Logf("while the driver is down, stowage why says:\n%s", out)
+		}
+		return err
+	})
+	c.commit("other.hcl", webHCL(2, ""))
+	c.healthy(len(before) + 1)
+	c.eventually("the app is no longer held", func() error {
+		out, err := c.try("why")
+		if err == nil && strings.Contains(out, "held:") {
+			err = errors.New(out)
+		}
+		return err
+	})
+	c.commit("other.hcl", webHCL(1, ""))
+	c.settled(0, []string{"the driver, several times"}, before, "", len(before))
 }
