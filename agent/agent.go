@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/stowage/stowage/agent/executor"
@@ -134,7 +136,7 @@ func open(ctx context.Context, cfg *Config) (*agent, error) {
 	}
 	a := &agent{cfg: *cfg, log: cfg.Log.With("node", string(cfg.Node)), memory: memory{filepath.Join(cfg.DataDir, "memory")}, folders: folders{cfg.DataDir},
 		events: make(chan node.Event, maxEvents), errands: newErrands()}
-	a.cfg.Facts.DataDir = cfg.DataDir
+	a.cfg.Facts.DataDir, a.cfg.Facts.DiskHeld = cfg.DataDir, held(cfg.DataDir)
 	if a.node, err = a.readFacts(); err != nil {
 		return nil, err
 	}
@@ -172,6 +174,25 @@ func (a *agent) tell(ctx context.Context) func(node.Event) {
 		}
 	}
 }
+
+// held is how much the allocations and images of an earlier agent take of the disk: room that the node still has to give.
+func held(dir string) (sum spec.Bytes) {
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error { // what cannot be read counts as nothing
+		if err != nil {
+			return nil
+		}
+		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
+			if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+				sum += spec.Bytes(stat.Blocks * diskBlock)
+			}
+		}
+		return nil
+	})
+	return sum
+}
+
+// diskBlock is the unit of Stat_t.Blocks, in bytes, whatever the file system's block is.
+const diskBlock = 512
 
 func (a *agent) readFacts() (spec.Node, error) {
 	n, err := facts.Read(a.cfg.Facts)
