@@ -1,0 +1,403 @@
+package control
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stowage/stowage/reconcile"
+	"github.com/stowage/stowage/spec"
+)
+
+const start = spec.Time(1e18)
+
+// rig drives a core, and plays the agents.
+type rig struct {
+	t       testing.TB
+	core    *Core
+	now     spec.Time
+	entries []Entry
+	sends   map[spec.NodeID]spec.Assignment
+	answers []Answer
+	asks    []Expand
+	wake    spec.Time
+	plans   int
+}
+
+func newRig(t testing.TB, fresh bool) *rig {
+	r := &rig{t: t, now: start, sends: map[spec.NodeID]spec.Assignment{}}
+	r.lead(NewState(), fresh)
+	return r
+}
+
+func (r *rig) lead(state *State, fresh bool) {
+	r.wake = 0
+	r.core = New(Config{Fresh: fresh, Audit: func(reconcile.Input, spec.Plan, reconcile.Report, *reconcile.Decision) { r.plans++ }}, state, r.now)
+	r.step()
+}
+
+func (r *rig) step(events ...Event) {
+	r.t.Helper()
+	r.answers = nil
+	before := r.plans
+	for i, e := range r.core.Step(r.now, events...) {
+		switch e := e.(type) {
+		case Record:
+			if i != 0 {
+				r.t.Error("something comes before what has to be recorded first")
+			}
+			r.entries = append(r.entries, e.Entries...)
+		case Send:
+			r.sends[e.Node] = e.Assignment
+		case Answer:
+			r.answers = append(r.answers, e)
+		case Expand:
+			r.asks = append(r.asks, e)
+		case Wake:
+			r.wake = e.At
+		}
+	}
+	if r.plans > before+2 {
+		r.t.Errorf("one step made %d plans", r.plans-before)
+	}
+}
+
+func (r *rig) advance(d spec.Duration) {
+	for end := r.now.Add(d); ; {
+		if r.wake == 0 || r.wake > end {
+			r.now = end
+			return
+		}
+		r.now = r.wake
+		r.wake = 0
+		for _, id := range r.core.nodeOrder {
+			r.step(NodeSeen{id, r.core.nodes[id].session})
+		}
+		r.step(Tick{})
+	}
+}
+
+func (r *rig) join(names ...spec.NodeID) {
+	for _, id := range names {
+		n := spec.Node{ID: id, Capacity: spec.Resources{CPU: 4000, Memory: 8 * spec.GiB, Disk: spec.TiB}}
+		r.step(NodeConnected{id, 1}, NodeReported{id, 1, spec.Report{Full: true, Node: &n}})
+	}
+}
+
+// obey has every agent run what it was told.
+func (r *rig) obey() {
+	for _, id := range r.core.nodeOrder {
+		a := r.sends[id]
+		rep := spec.Report{Generation: a.Generation}
+		for _, al := range a.Allocations {
+			st := spec.AllocationStatus{State: spec.StateRunning, Healthy: true, HealthySince: r.now, Since: r.now}
+			if al.Want == spec.WantStop {
+				st = spec.AllocationStatus{State: spec.StateComplete, Since: r.now}
+			}
+			rep.Allocations = append(rep.Allocations, spec.ReportAllocation{ID: al.ID, Status: st})
+		}
+		r.step(NodeReported{id, r.core.nodes[id].session, rep})
+	}
+}
+
+func app(name spec.AppName, count int) *spec.App {
+	return &spec.App{Name: name, Kind: spec.KindService, Count: count, Role: spec.DefaultRole, Priority: spec.DefaultPriority,
+		Update:     spec.Update{Strategy: spec.StrategyRolling, MaxParallel: 1, HealthyFor: spec.DefaultHealthyFor, Deadline: spec.DefaultUpdateDeadline, AutoRevert: true},
+		Restart:    spec.Restart{Attempts: 3, Interval: 10 * spec.Minute, Delay: spec.Second, MaxDelay: spec.Minute},
+		Reschedule: spec.Reschedule{After: spec.DefaultRescheduleAfter, Delay: spec.Second, MaxDelay: spec.Minute},
+		Network:    spec.Network{Mode: spec.NetworkHost},
+		Tasks:      []spec.Task{{Name: "main", Lifecycle: spec.LifecycleMain, CPU: 100, Memory: 64 * spec.MiB, Rootfs: spec.RootfsHost, Command: []string{"true"}}}}
+}
+
+func commit(name string, approval spec.Approval, apps ...*spec.App) spec.Revision {
+	return spec.Revision{Commit: spec.Commit(strings.Repeat(name, 20)), Subject: name, Cluster: &spec.Cluster{Name: "t",
+		Sync:   spec.Sync{Approval: approval, Prune: true, MaxPrune: spec.Percent{Value: 50}},
+		Policy: spec.PolicyRef{Name: "binpack"}, Disruption: spec.Disruption{MaxUnavailable: spec.Percent{Value: 10}}, Apps: apps}}
+}
+
+// replayed is the state that the journal gives, by way of its bytes.
+func (r *rig) replayed() *State {
+	s := NewState()
+	for _, e := range r.entries {
+		b, err := e.Encode()
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if e, err = DecodeEntry(b); err != nil {
+			r.t.Fatal(err)
+		}
+		s.Apply(e)
+	}
+	return s
+}
+
+func (r *rig) sameAsJournal() {
+	r.t.Helper()
+	live, _ := r.core.State().Encode()
+	again, _ := r.replayed().Encode()
+	if !bytes.Equal(live, again) {
+		r.t.Errorf("the journal gives\n%s\nand not\n%s", again, live)
+	}
+}
+
+func TestApprovalTwiceIsNoOp(t *testing.T) {
+	r := newRig(t, true)
+	r.join("n1", "n2")
+	r.step(RevisionSeen{Revision: commit("aa", spec.ApprovalManual, app("web", 2))})
+	p := r.core.Pending()
+	if p == nil || len(r.core.Allocations()) != 0 {
+		t.Fatal("a commit under manual approval does not wait")
+	}
+	r.step(Approve{Request: 1, ID: "p-other"})
+	if len(r.answers) != 1 || r.answers[0].Err == "" {
+		t.Errorf("another plan was approved: %+v", r.answers)
+	}
+	r.step(Approve{Request: 2, ID: p.Plan.ID, Mode: ModeExact, By: "me"})
+	if len(r.answers) != 1 || r.answers[0].Err != "" || len(r.core.Allocations()) != 2 {
+		t.Fatalf("the approval was answered with %+v", r.answers)
+	}
+	g := r.core.State().Generation
+	r.step(Approve{Request: 3, ID: p.Plan.ID})
+	if len(r.answers) != 1 || !r.answers[0].NoOp || r.core.State().Generation != g {
+		t.Errorf("the second approval was answered with %+v", r.answers)
+	}
+	if h := r.core.History(); len(h) != 1 || h[0].By != "me" || h[0].Full == nil {
+		t.Errorf("the history is %+v", h)
+	}
+	r.sameAsJournal()
+}
+
+func TestBoundedApprovalAllowsOtherNodesAndRefusesMore(t *testing.T) {
+	r := newRig(t, true)
+	r.join("n1", "n2")
+	r.step(RevisionSeen{Revision: commit("aa", spec.ApprovalManual, app("web", 2))})
+	shown := *r.core.Pending()
+	r.step(Drain{Node: "n1"})
+	r.step(Approve{Request: 1, ID: shown.Plan.ID, Mode: ModeExact})
+	if len(r.answers) != 1 || len(r.answers[0].Differs) == 0 || r.core.State().Following != nil {
+		t.Fatalf("an exact approval of a stale plan was answered with %+v", r.answers)
+	}
+	next := r.core.Pending().Plan.ID
+	if next == shown.Plan.ID || r.answers[0].Plan.ID != next {
+		t.Error("the refusal does not bring the new plan")
+	}
+	r.step(Approve{Request: 2, Plan: &shown.Plan})
+	if len(r.answers) != 1 || r.answers[0].Err != "" {
+		t.Fatalf("the same changes on other nodes were refused: %+v", r.answers)
+	}
+	for _, v := range r.core.Allocations() {
+		if v.Node != "n2" {
+			t.Errorf("%s is on %s", v.Slot, v.Node)
+		}
+	}
+	less := shown.Plan
+	less.ID, less.Apps = "p-less", nil
+	r.step(RevisionSeen{Revision: commit("bb", spec.ApprovalManual, app("web", 4))})
+	less.Commit = r.core.Pending().Revision.Commit
+	r.step(Approve{Request: 3, Plan: &less})
+	if len(r.answers) != 1 || len(r.answers[0].Differs) != 2 {
+		t.Errorf("more than was shown is answered with %+v", r.answers)
+	}
+	r.sameAsJournal()
+}
+
+func TestEmptyJournalWaitsForAgents(t *testing.T) {
+	r := newRig(t, false)
+	r.join("n1")
+	r.step(RevisionSeen{Revision: commit("aa", spec.ApprovalAuto, app("web", 2))})
+	r.advance(SettleFor - spec.Second)
+	if len(r.core.Allocations()) != 0 || r.core.State().Following != nil {
+		t.Fatal("something was decided before agents had time to come back")
+	}
+	// One comes back with what the lost journal had decided.
+	a := app("web", 2)
+	old := spec.Allocation{ID: "web-0-41", Slot: spec.Slot{App: "web"}, Node: "n2", Generation: 41, Version: a.Hash(), Runtime: a.RuntimeHash(), Want: spec.WantRun}
+	n := spec.Node{ID: "n2", Capacity: spec.Resources{CPU: 4000, Memory: 8 * spec.GiB, Disk: spec.TiB}}
+	r.step(NodeConnected{"n2", 7}, NodeReported{"n2", 7, spec.Report{Full: true, Node: &n, Generation: 57, Allocations: []spec.ReportAllocation{
+		{ID: old.ID, Decided: &old, Spec: a, Status: spec.AllocationStatus{State: spec.StateRunning, Healthy: true, HealthySince: start, Since: start}}}}})
+	r.advance(2 * spec.Second)
+	all := r.core.Allocations()
+	if len(all) != 2 || all[0].ID != old.ID || all[0].Want != spec.WantRun || all[1].Index != 1 || all[1].Generation <= 57 {
+		t.Fatalf("after the loss of the journal there are %+v", all)
+	}
+	if r.sends["n2"].Generation <= 57 {
+		t.Error("an assignment is not newer than what the agent follows")
+	}
+	r.sameAsJournal()
+}
+
+func TestNewLeaderWaitsForFullReports(t *testing.T) {
+	r := newRig(t, true)
+	r.join("n1", "n2")
+	r.step(RevisionSeen{Revision: commit("aa", spec.ApprovalAuto, app("web", 2))})
+	r.obey()
+	assignment := r.sends["n1"]
+	r.sends = map[spec.NodeID]spec.Assignment{}
+	r.lead(r.replayed(), true)
+	plans := r.plans
+	r.step(NodeConnected{"n2", 2}, NodeReported{"n2", 2, spec.Report{Full: true, Generation: assignment.Generation}})
+	r.advance(5 * spec.Second)
+	if r.plans != plans || len(r.sends) != 0 {
+		t.Fatal("a new leader decides before all nodes have reported")
+	}
+	rep := spec.Report{Full: true, Generation: assignment.Generation}
+	for _, al := range assignment.Allocations {
+		rep.Allocations = append(rep.Allocations, spec.ReportAllocation{ID: al.ID, Decided: &al, Status: spec.AllocationStatus{State: spec.StateRunning, Healthy: true, HealthySince: start, Since: start}})
+	}
+	r.step(NodeConnected{"n1", 2}, NodeReported{"n1", 1, spec.Report{Full: true}}, NodeReported{"n1", 2, rep})
+	if r.plans == plans {
+		t.Error("a new leader does not decide after all nodes have reported")
+	}
+	if len(r.sends) != 0 || len(r.core.Allocations()) != 2 {
+		t.Errorf("a change of leader changed something: %+v", r.sends)
+	}
+}
+
+func TestForgottenByTheAgentIsLost(t *testing.T) {
+	r := newRig(t, true)
+	r.join("n1", "n2")
+	r.step(RevisionSeen{Revision: commit("aa", spec.ApprovalAuto, app("web", 1))})
+	r.obey()
+	was := r.core.Allocations()[0]
+	r.step(NodeConnected{was.Node, 2}, NodeReported{was.Node, 2, spec.Report{Full: true, Generation: 0}})
+	all := r.core.Allocations()
+	if all[0].State != spec.StateLost || r.core.State().Failures != nil {
+		t.Errorf("what the agent no longer knows is %s", all[0].State)
+	}
+	r.advance(2 * spec.Second)
+	if all = r.core.Allocations(); len(all) != 2 || all[1].State.Terminal() {
+		t.Errorf("the lost one is not replaced: %+v", all)
+	}
+	r.sameAsJournal()
+}
+
+func TestGuardsWaitEvenUnderAuto(t *testing.T) {
+	r := newRig(t, true)
+	r.join("n1")
+	r.step(RevisionSeen{Revision: commit("aa", spec.ApprovalAuto, app("a", 1), app("b", 1), app("c", 1))})
+	r.obey()
+	r.step(RevisionSeen{Revision: commit("bb", spec.ApprovalAuto)})
+	p := r.core.Pending()
+	if p == nil || len(p.Plan.Guards) == 0 {
+		t.Fatal("a commit without any app takes effect by itself")
+	}
+	r.step(RevisionSeen{Revision: commit("aa", spec.ApprovalAuto, app("a", 1), app("b", 1), app("c", 1))})
+	if r.core.Pending() != nil {
+		t.Error("a plan waits though the branch went back")
+	}
+}
+
+func TestFrameworksAreExpandedAndHeld(t *testing.T) {
+	r := newRig(t, true)
+	r.join("n1")
+	rev := commit("aa", spec.ApprovalAuto, app("web", 1))
+	rev.Cluster.Plugins = []spec.Plugin{{Name: "redis", Kind: spec.PluginFramework}}
+	rev.Cluster.Frameworks = []spec.Framework{{Driver: "redis", Name: "cache"}}
+	r.step(RevisionSeen{Revision: rev})
+	if len(r.asks) != 1 || r.core.State().Following != nil {
+		t.Fatalf("the driver was asked %d times before the commit is planned", len(r.asks))
+	}
+	primary := app("cache/primary", 1)
+	primary.Framework = "redis cache"
+	r.step(Expanded{rev.Commit, spec.Expansion{Driver: "redis", Name: "cache", Apps: []*spec.App{primary}}})
+	if len(r.core.Allocations()) != 2 {
+		t.Fatalf("there are %d allocations", len(r.core.Allocations()))
+	}
+	asked := len(r.asks)
+	r.obey()
+	r.step(Tick{})
+	if len(r.asks) == asked || len(r.asks[len(r.asks)-1].Owned) != 1 {
+		t.Error("the driver is not asked again when its allocation got healthy")
+	}
+	r.step(Expanded{rev.Commit, spec.Expansion{Driver: "redis", Name: "cache", Held: "it crashed"}})
+	r.advance(spec.Minute)
+	held := ""
+	for _, v := range r.core.Apps() {
+		if v.App == "cache/primary" {
+			held = v.Held
+		}
+	}
+	if held != "it crashed" || len(r.core.Allocations()) != 2 {
+		t.Errorf("held is %q, with %d allocations", held, len(r.core.Allocations()))
+	}
+	r.sameAsJournal()
+}
+
+func TestNewerFormatsAreRefused(t *testing.T) {
+	for _, text := range []string{`{"v":2,"resumed":{}}`, `{"v":1}`, `{`, `{"v":1,"time":"x"}`} {
+		if _, err := DecodeEntry([]byte(text)); err == nil {
+			t.Errorf("the entry %s is accepted", text)
+		}
+	}
+	if _, err := DecodeState([]byte(`{"format_version":2}`)); err == nil {
+		t.Error("a state of a newer format is accepted")
+	}
+}
+
+func TestStandingStillIsNotTheNodesSilence(t *testing.T) {
+	r := newRig(t, true)
+	r.join("n1", "n2")
+	r.step(RevisionSeen{Revision: commit("aa", spec.ApprovalAuto, app("web", 2))})
+	r.obey()
+	r.now = r.wake.Add(5 * spec.Minute)
+	r.step(Tick{})
+	for _, n := range r.core.Nodes() {
+		if n.State != spec.NodeReady {
+			t.Errorf("%s is %s because the master stood still", n.ID, n.State)
+		}
+	}
+	for range 11 {
+		r.now = r.now.Add(spec.Second)
+		r.step(Tick{})
+	}
+	if n := r.core.Nodes()[0]; n.State != spec.NodeUnknown {
+		t.Errorf("%s is %s after a real silence", n.ID, n.State)
+	}
+}
+
+// big is a cluster at rest.
+func big(b *testing.B, nodes, per int) *rig {
+	r := newRig(b, true)
+	for i := range nodes {
+		r.join(spec.NodeID(fmt.Sprintf("n%05d", i)))
+	}
+	var apps []*spec.App
+	for i := range nodes * per / 100 {
+		apps = append(apps, app(spec.AppName(fmt.Sprintf("app-%05d", i)), 100))
+	}
+	r.step(RevisionSeen{Revision: commit("aa", spec.ApprovalAuto, apps...)})
+	r.obey()
+	r.advance(spec.Minute)
+	return r
+}
+
+// BenchmarkStatus takes reports of one allocation each, a thousand at a time, from 1,000 nodes with 20,000 allocations.
+func BenchmarkStatus(b *testing.B) {
+	r := big(b, 1000, 20)
+	all := r.core.Allocations()
+	var events []Event
+	for i := range 1000 {
+		v := &all[i*len(all)/1000]
+		st := v.AllocationStatus
+		st.Restarts++
+		events = append(events, NodeReported{v.Node, 1, spec.Report{Allocations: []spec.ReportAllocation{{ID: v.ID, Status: st}}}})
+	}
+	b.ResetTimer()
+	for range b.N {
+		r.now += 1000
+		r.core.Step(r.now, events...)
+	}
+	b.ReportMetric(float64(b.N)*1000/b.Elapsed().Seconds(), "status/s")
+}
+
+// BenchmarkOne takes single heartbeats: a step without news must not look at the whole cluster.
+func BenchmarkOne(b *testing.B) {
+	r := big(b, 1000, 20)
+	e := NodeSeen{"n00500", 1}
+	b.ResetTimer()
+	for range b.N {
+		r.now++
+		r.core.Step(r.now, e)
+	}
+}
