@@ -1,6 +1,7 @@
 package master_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -36,6 +37,7 @@ type cluster struct {
 	ended  chan error
 	api    string
 	link   string
+	free   int64 // Config.JournalMinFree; 0: no check
 }
 
 const header = `cluster "test" {
@@ -119,7 +121,7 @@ func (c *cluster) start(t testing.TB) {
 	c.cancel, c.ended = cancel, make(chan error, 1)
 	ready := make(chan master.Ready, 1)
 	config := master.Config{DataDir: c.dir, Repository: git.Config{URL: c.repo, Branch: "main", Poll: 200 * time.Millisecond}, API: c.api, Link: c.link, Version: "test",
-		JournalMinFree: -1, Ready: func(r master.Ready) { ready <- r }}
+		JournalMinFree: cmp.Or(c.free, -1), Ready: func(r master.Ready) { ready <- r }}
 	if testing.Verbose() {
 		config.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
@@ -257,3 +259,5 @@ func trusting(ca string) (*http.Client, func()) {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
 	return &http.Client{Transport: transport}, transport.CloseIdleConnections
 }
+
+var everyAllocation = client.AllocationFilter{}
