@@ -286,7 +286,7 @@ func (w *world) isSettled(x *app) bool {
 	return wanted <= 0
 }
 
-// stepsOf asks the rollout for the steps of every app.
+// steps asks the rollout for the steps of every app.
 func (w *world) steps() {
 	for _, x := range w.apps {
 		switch {
@@ -314,6 +314,9 @@ func (w *world) stepsOf(x *app) {
 	}
 	x.out = rollout.Decide(&a)
 	w.wake(x.out.Next)
+	if ref := w.policyOf(x.desired.app); !w.hasPolicy(ref.Name) && slices.ContainsFunc(x.out.Steps, rollout.Step.Places) {
+		w.hold(x, fmt.Sprintf(heldPolicyMissing, ref.Name))
+	}
 }
 
 // budget returns how many slots of the app may lack a healthy allocation at once: what the app says of itself, or

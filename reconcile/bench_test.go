@@ -71,3 +71,30 @@ func BenchmarkNothingToDo(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkLosingOnePercent(b *testing.B) {
+	in := settled(big(10_000, 500, 200))
+	for i := 0; i < len(in.Nodes); i += 100 {
+		in.Nodes[i].State, in.Nodes[i].LastSeen = spec.NodeUnknown, in.Now.Add(-spec.Minute)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if p, _ := reconcile.Plan(in); p.Summary.Start < 500 {
+			b.Fatalf("%+v", p.Summary)
+		}
+	}
+}
+
+func BenchmarkOneAppChanges(b *testing.B) {
+	in := settled(big(10_000, 500, 200))
+	c := *in.Desired
+	c.Apps = append([]*spec.App(nil), c.Apps...)
+	c.Apps[7] = edit(c.Apps[7], func(a *spec.App) { a.Tasks[0].Command = []string{"v2"}; a.Count = 210 })
+	in.Desired, in.Hashes = &c, reconcile.HashApps(c.Apps)
+	b.ReportAllocs()
+	for b.Loop() {
+		if p, _ := reconcile.Plan(in); p.Summary.Replace != 200 || p.Summary.Start != 10 {
+			b.Fatalf("%+v", p.Summary)
+		}
+	}
+}

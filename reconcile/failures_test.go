@@ -1,10 +1,12 @@
 package reconcile_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/stowage/stowage/reconcile"
+	"github.com/stowage/stowage/reconcile/place"
 	"github.com/stowage/stowage/spec"
 )
 
@@ -456,5 +458,57 @@ func TestCapacityAndFailure(t *testing.T) {
 	}
 	if f := p.Failure; f == nil || f.Displaced != 2 || f.Homeless != 2 {
 		t.Errorf("%+v", f)
+	}
+}
+
+// moody is a policy that fails when told to, or answers nonsense.
+type moody struct{ answer []place.Pick }
+
+func (m moody) Place(b *place.Batch) ([]place.Pick, error) {
+	if m.answer != nil {
+		return m.answer, nil
+	}
+	return nil, errors.New("it crashed")
+}
+
+func TestPolicyThatFailsHoldsItsApp(t *testing.T) {
+	for name, answer := range map[string][]place.Pick{"it crashed": nil, "node number 99": {{Node: 99}}} {
+		l := newLab(t, 3)
+		web := service("web", 2)
+		l.commit(web)
+		l.settle()
+		l.in.Policies = map[string]place.Policy{"moody": moody{answer}}
+		l.commit(edit(web, func(a *spec.App) { command("v2")(a); a.Policy = &spec.PolicyRef{Name: "moody"} }), service("other", 1))
+		p := l.step()
+		want(t, p, spec.Summary{Start: 1})
+		if !strings.Contains(show(p), name) || l.running("web")["v1"] != 2 {
+			t.Fatalf("%s", show(p))
+		}
+		l.in.Policies["moody"] = place.Spread
+		l.settle()
+		if l.running("web")["v2"] != 2 {
+			t.Fatalf("running %v", l.running("web"))
+		}
+	}
+}
+
+func TestOverdueDrainStartsElsewhere(t *testing.T) {
+	l, _ := ten(t)
+	l.drain("n03")
+	l.in.Drains[0].Deadline = l.in.Now
+	want(t, l.step(), spec.Summary{Start: 1, Stop: 1})
+	l.settle()
+	if l.where("web")["n03"] != 0 || len(l.live("web")) != 10 {
+		t.Fatalf("on %v", l.where("web"))
+	}
+}
+
+func TestAutoscaledCountNeedsNoRollout(t *testing.T) {
+	l, web := ten(t)
+	good := l.rollout("web")
+	l.commit(edit(web, count(12)))
+	l.settle()
+	if r := l.rollout("web"); r.State != spec.RolloutDone || r.Started != good.Started {
+		t.Fatalf("a change of count started a rollout: %+v", r)
 	}
 }

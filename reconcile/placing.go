@@ -113,6 +113,10 @@ func (w *world) place() {
 		now = append(now, w.jobs(x, true)...)
 		later = append(later, w.jobs(x, false)...)
 	}
+	if len(now)+len(later) == 0 {
+		return
+	}
+	w.roles = w.newRoles()
 	w.placeFairly(now)
 	slices.SortStableFunc(later, byImportance)
 	for _, j := range later {
@@ -341,6 +345,11 @@ func (w *world) policyOf(a *spec.App) spec.PolicyRef {
 	return w.in.Desired.Policy
 }
 
+func (w *world) hasPolicy(name string) bool {
+	_, ok := w.policy(name)
+	return ok
+}
+
 func (w *world) policy(name string) (place.Policy, bool) {
 	if p, ok := w.in.Policies[name]; ok {
 		return p, true
@@ -378,8 +387,13 @@ func (w *world) hold(x *app, why string) {
 	x.held = why
 	for i := range x.changes {
 		c := &x.changes[i]
-		if c.Node != "" && c.Kind != spec.ChangeUpdate {
+		if c.Node != "" && c.Kind != spec.ChangeUpdate && len(c.Takeover) == 0 { // what shares room stays counted: too much is safe
 			w.fleet.Release(w.fleet.Node(c.Node), c.version.need, c.Ports)
+		}
+		if c.stopsOld && c.Now && c.From != "" {
+			if n := w.fleet.Node(c.From); n >= 0 {
+				w.fleet.Unleave(n, c.Old)
+			}
 		}
 	}
 	x.changes, x.missed, x.blocked = nil, nil, nil

@@ -15,7 +15,6 @@ import (
 // be taken at once. It changes nothing; carrying it out is Decide's part.
 func Plan(in Input) (spec.Plan, Report) {
 	w := newWorld(&in)
-	w.roles = w.newRoles()
 	w.advance()
 	w.steps()
 	w.retire()

@@ -100,6 +100,7 @@ func (r *roles) role(byName map[spec.RoleName]*party, name spec.RoleName) *party
 
 // count adds what the app has.
 func (r *roles) count(x *app, p *party) {
+	total := make([]int64, len(r.total))
 	var v *version
 	for i := range x.views {
 		a := &x.views[i]
@@ -110,9 +111,10 @@ func (r *roles) count(x *app, p *party) {
 			v = r.w.known(a.Version)
 		}
 		if v != nil {
-			p.add(v.need, 1)
+			sum(total, v.need)
 		}
 	}
+	p.add(total, 1)
 }
 
 func (p *party) add(need []int64, sign int64) {

@@ -177,9 +177,10 @@ func (c *checker) same(a *spec.AppPlan, app *spec.App, rule spec.Constraint, sta
 
 // budgets counts the slots of each app that have a healthy allocation before and after the steps that are taken now.
 func (c *checker) budgets() {
-	touched := map[spec.AppName]bool{}
+	touched, promoted := map[spec.AppName]bool{}, map[spec.AllocationID]bool{}
 	c.each(func(_ *spec.AppPlan, ch *spec.Change) {
 		touched[ch.App] = true
+		promoted[ch.Old] = promoted[ch.Old] || ch.Kind == spec.ChangeUpdate
 		for _, v := range ch.Victims {
 			if a := c.byID[v.ID]; a != nil {
 				touched[a.App] = true
@@ -189,7 +190,7 @@ func (c *checker) budgets() {
 	before, after := map[spec.AppName]map[int]bool{}, map[spec.AppName]map[int]bool{}
 	for i := range c.in.Current {
 		a := &c.in.Current[i]
-		if !touched[a.App] || a.State.Terminal() || !a.Healthy || a.Want == spec.WantStop || c.nodes[a.Node] == nil || c.nodes[a.Node].State == spec.NodeUnknown || c.nodes[a.Node].State == spec.NodeDown {
+		if !touched[a.App] || a.State.Terminal() || !a.Healthy || a.Want == spec.WantStop || a.Canary && !promoted[a.ID] || c.nodes[a.Node] == nil || c.nodes[a.Node].State == spec.NodeUnknown || c.nodes[a.Node].State == spec.NodeDown {
 			continue
 		}
 		if before[a.App] == nil {

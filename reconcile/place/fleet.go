@@ -249,15 +249,22 @@ func (f *Fleet) Claim(node int, need []int64, ports []spec.Port, prefer spec.All
 		short[d] = max(0, need[d]-max(0, capacity[d]-used[d]))
 	}
 	var after []spec.AllocationID
+	rest := slices.Clone(need)
 	for _, l := range f.inOrder(node, prefer) {
 		helps := l.id == prefer || sharesPort(l.ports, ports)
 		for d := range short {
-			helps = helps || short[d] > 0 && l.credit[d] > 0
+			if short[d] > 0 && l.credit[d] > 0 {
+				helps = true
+			}
 		}
-		if helps {
-			after = append(after, l.id)
-			f.claim(node, l, short)
+		if !helps {
+			continue
 		}
+		for d := range short {
+			short[d] -= l.credit[d]
+		}
+		after = append(after, l.id)
+		f.claim(node, l, rest)
 	}
 	f.Take(node, need, ports)
 	return after

@@ -87,7 +87,7 @@ func begin(old *spec.Rollout, f *Facts, tell func(what, why string)) spec.Rollou
 	failed := old.State == spec.RolloutFailed || old.State == spec.RolloutReverting
 	if f.Same && !failed {
 		r := *old // the rollout goes on; only what nobody but the planner sees has changed
-		r.Target, r.Commit = f.Hash, f.Commit
+		r.App, r.Target, r.Commit = f.App.Name, f.Hash, f.Commit
 		return r
 	}
 	fresh.Good = old.Good

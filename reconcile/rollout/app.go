@@ -86,6 +86,11 @@ type Step struct {
 	OnNode  bool      // Node counts
 }
 
+// Places reports whether the step brings a new allocation.
+func (s Step) Places() bool {
+	return s.Kind == spec.ChangeStart || s.Kind == spec.ChangeMove || s.Kind == spec.ChangeReplace
+}
+
 // Outcome is what Decide found.
 type Outcome struct {
 	Steps []Step

@@ -208,11 +208,12 @@ func (d *decision) heal(s *slot) {
 	case len(s.lost) > 0:
 		step.Reason, step.Old = ReasonLost, s.lost[len(s.lost)-1]
 	case len(s.overdue) > 0:
-		step.Kind, step.Reason, step.Old, step.Beside = spec.ChangeMove, ReasonOverdue, s.overdue[0], StopFirst
+		step.Reason = ReasonOverdue
 	case s.failed != nil:
-		step.Reason, step.Attempt = ReasonFailed, s.failed.Attempt+1
+		attempt := s.failed.attempts(d.a.Spec)
+		step.Reason, step.Attempt = ReasonFailed, attempt+1
 		if s.failed.State == spec.StateFailed || s.failed.State == spec.StateComplete {
-			step.Until = s.failed.Since.Add(BackOff(d.a.Spec.Reschedule, s.failed.Attempt))
+			step.Until = s.failed.Since.Add(BackOff(d.a.Spec.Reschedule, attempt))
 		}
 		if d.a.Now < step.Until {
 			step.Kind, step.Now, step.Reason = spec.ChangeBlocked, false, ReasonBackOff
@@ -222,6 +223,15 @@ func (d *decision) heal(s *slot) {
 	d.inflight++
 	d.waitsFor = append(d.waitsFor, s.index)
 	d.step(step)
+}
+
+// attempts returns how many attempts in a row have failed before this one: none, when it did its work for longer than
+// any back-off lasts.
+func (a *Alloc) attempts(app *spec.App) int {
+	if a.Since.Sub(a.Placed) > app.Update.HealthyFor+app.Reschedule.MaxDelay {
+		return 0
+	}
+	return a.Attempt
 }
 
 // BackOff returns how long to wait after the given attempt failed: the delay, doubled for each attempt before.

@@ -156,7 +156,7 @@ func (d *decision) canaries(wanted []*slot) {
 // starts reports whether a new allocation of the slot is already among the steps.
 func (d *decision) starts(slot int) bool {
 	return slices.ContainsFunc(d.out.Steps, func(s Step) bool {
-		return s.Slot == slot && (s.Kind == spec.ChangeStart || s.Kind == spec.ChangeMove || s.Kind == spec.ChangeReplace)
+		return s.Slot == slot && s.Places()
 	})
 }
 
