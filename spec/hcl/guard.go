@@ -11,8 +11,9 @@ import (
 
 // guard counts what the parser is given over all files of a commit.
 type guard struct {
-	tokens int
-	work   int // of joining the lines of long texts, which the parser does anew for each line
+	tokens   int
+	elements int // of lists and maps, counted by their commas
+	work     int // of joining the lines of long texts, which the parser does anew for each line
 }
 
 // admit looks at a file before the parser may: it must be text of a sane size, and so shaped that neither the parser nor
@@ -40,6 +41,16 @@ func (g *guard) admit(src []byte, filename string, template bool, complain func(
 	}
 	if i := invalidUTF8(src); i >= 0 {
 		complain(point(i), "Not a text file", "The file is not UTF-8 from here on. Save it as UTF-8, or give it another ending than .hcl.")
+		return false
+	}
+	signs := 0
+	for _, c := range src {
+		if c < '0' && c != ' ' || c > '9' && c < 'A' || c > 'Z' && c < 'a' && c != '_' || c > 'z' && c < 0x80 {
+			signs++
+		}
+	}
+	if signs > MaxFileTokens+MaxFileTokens/3 { // even the lexer would need hundreds of bytes for each
+		complain(point(0), "File too large", fmt.Sprintf("The file has %d signs besides letters and digits; at most %d are read. Split it.", signs, MaxFileTokens+MaxFileTokens/3))
 		return false
 	}
 	var list hclsyntax.Tokens
@@ -100,6 +111,10 @@ func (g *guard) shape(list hclsyntax.Tokens, complain func(r hcl.Range, summary,
 			}
 		case hclsyntax.TokenComma:
 			top.operators = 0
+			if g.elements++; g.elements > MaxTotalElements {
+				complain(t.Range, "Too much text", fmt.Sprintf("Up to here lists and maps have more than %d elements written out. Put data into files and read these with file or csvdecode, or make it with for.", MaxTotalElements))
+				return false
+			}
 		case hclsyntax.TokenNewline:
 			if top.lines {
 				top.operators = 0

@@ -7,8 +7,10 @@ const (
 	// MaxTotalSize of all *.hcl files of a commit, in bytes.
 	MaxTotalSize = 16 << 20
 	// MaxTotalTokens of all *.hcl files of a commit: each costs about 100 bytes of memory while its file is parsed, and
-	// a part of that until the commit is decoded. It is enough for 15,000 apps written out; for_each makes more.
+	// a part of that until the commit is decoded. It is enough for over 10,000 apps written out; for_each makes more.
 	MaxTotalTokens = 2_000_000
+	// MaxTotalElements of lists and maps written out in a commit: the densest text there is, in memory.
+	MaxTotalElements = 100_000
 	// MaxFileTokens of one file.
 	MaxFileTokens = 300_000
 	// MaxFiles that a commit may hold, *.hcl or not, below the followed folder.

@@ -143,8 +143,10 @@ func (l *loader) parse(sources []*source) {
 // parseFile parses one file, or takes it from the cache.
 func (l *loader) parseFile(s *source, total *guard) bool {
 	cache, sum := l.options.Cache, sha256.Sum256(s.text)
-	if p, ok := cache.find(s.name, sum); ok && total.tokens+p.cost.tokens <= MaxTotalTokens && total.work+p.cost.work <= MaxTextWork {
-		total.tokens, total.work, s.body = total.tokens+p.cost.tokens, total.work+p.cost.work, p.body
+	if p, ok := cache.find(s.name, sum); ok && total.tokens+p.cost.tokens <= MaxTotalTokens && total.work+p.cost.work <= MaxTextWork &&
+		total.elements+p.cost.elements <= MaxTotalElements {
+		total.tokens, total.work, total.elements = total.tokens+p.cost.tokens, total.work+p.cost.work, total.elements+p.cost.elements
+		s.body = p.body
 		return true
 	}
 	before := *total
@@ -158,7 +160,7 @@ func (l *loader) parseFile(s *source, total *guard) bool {
 	}
 	s.body = file.Body.(*hclsyntax.Body)
 	l.meter.wrapBody(s.body, false)
-	cache.fresh[s.name] = parsed{sum, s.body, guard{total.tokens - before.tokens, total.work - before.work}}
+	cache.fresh[s.name] = parsed{sum, s.body, guard{total.tokens - before.tokens, total.elements - before.elements, total.work - before.work}}
 	return true
 }
 
