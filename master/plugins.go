@@ -182,12 +182,17 @@ func (k *keeper) review() {
 	}
 }
 
-// again asks about blocks that are held: their driver may have come back.
+// again asks about blocks whose driver has come or gone: those that are held may go on, and those of a driver that does
+// not run are held from now on, with the reason.
 func (k *keeper) again() {
+	states := k.term.master.host.List()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for at, a := range k.blocks {
-		if a.held && a.last != nil {
+		down := slices.ContainsFunc(states, func(s host.State) bool {
+			return s.Name == a.plugin.Name && s.Kind == a.plugin.Kind && s.Phase == host.Waiting
+		})
+		if (a.held || down) && a.last != nil {
 			if a.next == nil {
 				a.next = a.last
 			}
