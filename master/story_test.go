@@ -1,0 +1,196 @@
+package master
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/stowage/stowage/master/api"
+	"github.com/stowage/stowage/reconcile/control"
+	"github.com/stowage/stowage/spec"
+)
+
+func TestASlowListenerIsCutAndNobodyWaits(t *testing.T) {
+	s := newStory(1)
+	_, _, slow := s.listen("", 0)
+	_, _, quick := s.listen("", 0)
+	for i := range maxBehind + 10 {
+		s.publish([]spec.Event{{Subject: fmt.Sprint(i)}})
+		if e := <-quick.events; e.Subject != fmt.Sprint(i) {
+			t.Fatalf("event %d is %+v", i, e)
+		}
+	}
+	n := 0
+	for range slow.events { // ends, as it was closed
+		n++
+	}
+	if n != maxBehind {
+		t.Errorf("the slow one got %d, want %d", n, maxBehind)
+	}
+	s.leave(slow)
+	s.leave(quick)
+}
+
+func TestTheStoryForgetsTheOldest(t *testing.T) {
+	s := newStory(1)
+	total := 2*control.MaxEvents + 7
+	for i := range total {
+		s.publish([]spec.Event{{Subject: fmt.Sprint(i)}})
+	}
+	past, _, l := s.listen("", 1<<30)
+	s.leave(l)
+	if len(past) < control.MaxEvents || len(past) > control.MaxEvents*5/4+1 || past[len(past)-1].Subject != fmt.Sprint(total-1) {
+		t.Errorf("%d are kept, the last is %+v", len(past), past[len(past)-1])
+	}
+	if rest, gap, l := s.listen(past[3].ID, 0); gap || len(rest) != len(past)-4 || rest[0].ID != past[4].ID {
+		t.Errorf("after the fourth come %d of %d, gap %v", len(rest), len(past), gap)
+	} else {
+		s.leave(l)
+	}
+	if rest, gap, l := s.listen(past[len(past)-1].ID, 0); gap || len(rest) != 0 {
+		t.Errorf("after the last come %d, gap %v", len(rest), gap)
+	} else {
+		s.leave(l)
+	}
+	for _, id := range []string{s.id(1), s.id(uint64(total) + 5), "x", "1-x", "2-7"} {
+		if _, gap, l := s.listen(id, 0); !gap {
+			t.Errorf("after %s there is no gap", id)
+		} else {
+			s.leave(l)
+		}
+	}
+}
+
+// pack builds a tar archive from headers; regular files hold their own name.
+func pack(t testing.TB, headers ...tar.Header) *bytes.Buffer {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, h := range headers {
+		if h.Typeflag == tar.TypeReg {
+			h.Size = int64(len(h.Name))
+		}
+		if err := w.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+		if h.Typeflag == tar.TypeReg {
+			if _, err := w.Write([]byte(h.Name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return &b
+}
+
+func TestAnUploadedTree(t *testing.T) {
+	tr, err := readTree(pack(t, tar.Header{Typeflag: tar.TypeReg, Name: "a.hcl"}, tar.Header{Typeflag: tar.TypeDir, Name: "empty/"},
+		tar.Header{Typeflag: tar.TypeReg, Name: "./deep/er/b.hcl"}, tar.Header{Typeflag: tar.TypeFifo, Name: "pipe"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := fstest.TestFS(tr, "a.hcl", "empty", "deep/er/b.hcl"); err != nil {
+		t.Error(err)
+	}
+	if _, err := fs.Stat(tr, "pipe"); err == nil {
+		t.Error("a pipe was taken in")
+	}
+}
+
+func TestLinksOfAnUploadedTreeStayInside(t *testing.T) {
+	link := func(name, to string) tar.Header {
+		return tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: to}
+	}
+	tr, err := readTree(pack(t, tar.Header{Typeflag: tar.TypeReg, Name: "d/f"}, link("l", "d/f"), link("d/up", "../l"), link("folder", "d"),
+		link("out", "../../etc/passwd"), link("abs", "/etc/passwd"), link("loop", "loop"), link("x", "y"), link("y", "x")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"d/f", "l", "d/up", "folder/f", "folder/up"} {
+		if b, err := fs.ReadFile(tr, name); err != nil || string(b) != "d/f" {
+			t.Errorf("%s: %q, %v", name, b, err)
+		}
+	}
+	for _, name := range []string{"out", "abs", "loop", "x", "l/f", "../d/f", "nothing"} {
+		if _, err := fs.ReadFile(tr, name); err == nil {
+			t.Errorf("%s could be read", name)
+		}
+	}
+	if to, err := fs.ReadLink(tr, "l"); err != nil || to != "d/f" {
+		t.Errorf("the link leads to %q, %v", to, err)
+	}
+}
+
+func TestUploadsThatAreRefused(t *testing.T) {
+	file := func(name string) tar.Header { return tar.Header{Typeflag: tar.TypeReg, Name: name} }
+	many := make([]tar.Header, maxUploadFiles+1)
+	for i := range many {
+		many[i] = file(fmt.Sprint(i))
+	}
+	for name, archive := range map[string]*bytes.Buffer{
+		"leaves the tree": pack(t, file("../x")), "absolute": pack(t, file("/etc/x")), "twice": pack(t, file("x"), file("x")),
+		"file and folder": pack(t, file("x"), file("x/y")), "too deep": pack(t, file(strings.Repeat("d/", maxUploadDepth)+"x")),
+		"too many": pack(t, many...), "rubbish": bytes.NewBufferString(strings.Repeat("rubbish", 1000)),
+	} {
+		var e *api.Error
+		if _, err := readTree(archive); !errors.As(err, &e) || e.Status < 400 || e.Status > 499 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestLargeEntriesAreCompressedAndReadBack(t *testing.T) {
+	e := control.Entry{FormatVersion: control.EntryVersion, Time: 7, Joined: &spec.Node{ID: "n1", Attributes: map[string]string{}}}
+	for i := range 5000 {
+		e.Joined.Attributes[fmt.Sprintf("attribute-%d", i)] = "the same value again and again"
+	}
+	b, err := encodeEntry(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := e.Encode()
+	if err != nil || len(b) > len(plain)/4 {
+		t.Fatalf("%d bytes of %d, %v", len(b), len(plain), err)
+	}
+	one, two := newMachine(), newMachine()
+	one.expect([]pendingEntry{{b, e}}) // as on the leader, which need not decode
+	for _, m := range []*machine{one, two} {
+		if err := m.Apply(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	x, err1 := one.clone().Encode()
+	y, err2 := two.clone().Encode()
+	if err1 != nil || err2 != nil || !bytes.Equal(x, y) {
+		t.Errorf("two members differ: %v, %v", err1, err2)
+	}
+	// A snapshot brings another member to the same state.
+	w, err := one.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var snap bytes.Buffer
+	if _, err := w.WriteTo(&snap); err != nil {
+		t.Fatal(err)
+	}
+	three := newMachine()
+	if err := three.Restore(&snap); err != nil {
+		t.Fatal(err)
+	}
+	if z, err := three.clone().Encode(); err != nil || !bytes.Equal(x, z) {
+		t.Errorf("after the snapshot it differs: %v", err)
+	}
+	if err := two.Apply([]byte(`{"v":99,"time":"","resumed":{}}`)); err == nil {
+		t.Error("an entry of a newer version was applied")
+	}
+	if err := two.Apply(nil); err != nil {
+		t.Errorf("an empty entry: %v", err)
+	}
+}
