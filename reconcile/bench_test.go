@@ -98,3 +98,22 @@ func BenchmarkOneAppChanges(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkManyBlocked(b *testing.B) {
+	in := settled(big(10_000, 100, 1000))
+	c := *in.Desired
+	c.Apps = append([]*spec.App(nil), c.Apps...)
+	for i := range 100 {
+		c.Apps = append(c.Apps, edit(c.Apps[i], func(a *spec.App) {
+			a.Name, a.Count, a.Tasks[0].CPU = spec.AppName(fmt.Sprintf("huge-%03d", i)), 10, 64_000
+			a.Constraints = []spec.Constraint{{Attribute: "zone", Operator: spec.OpNotEqual, Value: "z1"}}
+		}))
+	}
+	in.Desired, in.Hashes = &c, reconcile.HashApps(c.Apps)
+	b.ReportAllocs()
+	for b.Loop() {
+		if p, _ := reconcile.Plan(in); p.Summary.Blocked != 1000 {
+			b.Fatalf("%+v", p.Summary)
+		}
+	}
+}

@@ -10,9 +10,14 @@ import (
 	"github.com/stowage/stowage/spec"
 )
 
-// maxWaves bounds how many later waves of a rollout are foreseen one by one, each with the room the one before leaves;
-// beyond it, what remains is foreseen at once.
-const maxWaves = 64
+// Bounds on how far ahead a rollout is foreseen wave by wave, each with the room that the one before leaves; beyond
+// them what remains is foreseen at once. Large clusters look less far: each wave looks at every node.
+const (
+	maxWaves      = 64
+	foreseenLooks = 320_000
+)
+
+func (w *world) waves() int { return max(8, min(maxWaves, foreseenLooks/max(1, w.fleet.Len()))) }
 
 func (w *world) matcher(x *app, v *version) *place.Matcher {
 	if m, ok := x.matchers[v]; ok {
@@ -409,9 +414,10 @@ func (w *world) foresee(j *job) {
 	slices.SortStableFunc(steps, func(a, b *rollout.Step) int { return cmp.Compare(a.Wave, b.Wave) })
 	w.leaveOld(x, 0)
 	done := len(x.changes)
+	most := w.waves()
 	for waves := 0; len(steps) > 0 && x.held == ""; waves++ {
 		n := 1
-		for n < len(steps) && (steps[n].Wave == steps[0].Wave || waves >= maxWaves) {
+		for n < len(steps) && (steps[n].Wave == steps[0].Wave || waves >= most) {
 			n++
 		}
 		var alone, after []*rollout.Step

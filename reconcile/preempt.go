@@ -60,6 +60,7 @@ func (w *world) displaced(j *job, s *rollout.Step, chosen []victim) []*job {
 	c := &j.x.changes[len(j.x.changes)-1]
 	var again []*job
 	for _, v := range chosen {
+		w.preempted[v.a.ID] = true
 		c.Victims = append(c.Victims, spec.Victim{ID: v.a.ID, Priority: v.priority})
 		if !slices.Contains(c.Takeover, v.a.ID) {
 			c.Takeover = append(c.Takeover, v.a.ID)
@@ -88,7 +89,7 @@ func (w *world) victims(priority int) [][]victim {
 		for i := range x.allocs {
 			a := &x.allocs[i]
 			node := w.fleet.Node(a.Node)
-			if !a.Live() || a.Canary || busy[a.Index] || node < 0 || !w.fleet.Open(node) {
+			if !a.Live() || a.Canary || w.preempted[a.ID] || busy[a.Index] || node < 0 || !w.fleet.Open(node) {
 				continue
 			}
 			byNode[node] = append(byNode[node], victim{x, a, w.known(a.Version).need, x.version.app.Priority})

@@ -12,21 +12,22 @@ import (
 
 // world is the input in the form that planning needs. It lives for one plan.
 type world struct {
-	in       *Input
-	fleet    *place.Fleet
-	versions map[spec.Hash]*version
-	apps     []*app // those desired and those that still run, by name
-	byName   map[spec.AppName]*app
-	current  []spec.AllocationView // Input.Current with moved blocks applied
-	renamed  []Rename
-	drains   map[spec.NodeID]*spec.Drain
-	overdue  map[spec.NodeID]bool
-	roles    *roles
-	next     spec.Time
-	events   []spec.Event
-	before   []int64 // used on ready nodes before the plan
-	fixed    int     // apps for which a fix was looked for
-	nodeOf   []int32 // of each of current that has not ended, or -1
+	in        *Input
+	fleet     *place.Fleet
+	versions  map[spec.Hash]*version
+	apps      []*app // those desired and those that still run, by name
+	byName    map[spec.AppName]*app
+	current   []spec.AllocationView // Input.Current with moved blocks applied
+	renamed   []Rename
+	drains    map[spec.NodeID]*spec.Drain
+	overdue   map[spec.NodeID]bool
+	roles     *roles
+	next      spec.Time
+	events    []spec.Event
+	before    []int64 // used on ready nodes before the plan
+	preempted map[spec.AllocationID]bool
+	fixed     int     // apps for which a fix was looked for
+	nodeOf    []int32 // of each of current that has not ended, or -1
 }
 
 // app is one app during planning.
@@ -75,7 +76,7 @@ type version struct {
 }
 
 func newWorld(in *Input) *world {
-	w := &world{in: in, byName: map[spec.AppName]*app{}, versions: make(map[spec.Hash]*version, len(in.Versions)+8)}
+	w := &world{in: in, byName: map[spec.AppName]*app{}, preempted: map[spec.AllocationID]bool{}, versions: make(map[spec.Hash]*version, len(in.Versions)+8)}
 	w.fleet = place.NewFleet(w.nodes(), w.resourceNames())
 	w.before = make([]int64, len(w.fleet.Vector(spec.Resources{})))
 	w.readDesired()

@@ -151,7 +151,10 @@ func (c *checker) same(a *spec.AppPlan, app *spec.App, rule spec.Constraint, sta
 	for i := range c.in.Current {
 		if x := &c.in.Current[i]; x.App == a.App && !x.State.Terminal() && x.Want == spec.WantRun && !c.lost(x, app) {
 			before = append(before, x.Node)
-			remain = remain || !c.stops[x.ID]
+			if n := c.nodes[x.Node]; n != nil && !c.stops[x.ID] {
+				_, set := attribute(n, rule.Attribute)
+				remain = remain || set
+			}
 		}
 	}
 	values := func(nodes []spec.NodeID) map[string]bool {

@@ -20,6 +20,16 @@ func (f *Fleet) Explain(r *Request) ([]spec.Reason, []spec.Missing) {
 	f.clearOwn(r.Own)
 	same := f.sameHave(m, r)
 	e.lacks = make([]int64, len(f.dims))
+	for _, c := range m.App.Constraints {
+		name := ruleConstraint + c.String()
+		if overAllocations(c.Operator) {
+			name = ruleConstraint + c.Attribute + " is set"
+		}
+		e.rules = append(e.rules, name)
+	}
+	for _, g := range groups {
+		e.groupOf = append(e.groupOf, ruleConstraint+g.name)
+	}
 	for i := range f.ids {
 		e.failed = 0
 		e.attributes(i)
@@ -51,7 +61,9 @@ type explanation struct {
 	request *Request
 	byRule  map[string]int
 	reasons []spec.Reason
-	failed  int // rules that the node in hand fails so far
+	rules   []string // the constraints over attributes, as reasons name them
+	groupOf []string // likewise the rules over allocations
+	failed  int      // rules that the node in hand fails so far
 	lacks   []int64
 	short   []shortage
 }
@@ -89,16 +101,10 @@ func (e *explanation) attributes(i int) {
 	if f.states[i] != spec.NodeReady {
 		e.fail(i, ruleState+string(f.states[i]))
 	}
-	for k, c := range m.App.Constraints {
+	for k := range m.filters {
 		fl := &m.filters[k]
-		v := fl.column.of[i]
-		switch {
-		case overAllocations(c.Operator):
-			if v == none {
-				e.fail(i, ruleConstraint+c.Attribute+" is set")
-			}
-		case v == none && !fl.absent, v != none && !fl.ok[v]:
-			e.fail(i, ruleConstraint+c.String())
+		if v := fl.column.of[i]; v == none && !fl.absent || v != none && !fl.ok[v] {
+			e.fail(i, e.rules[k])
 		}
 	}
 }
@@ -110,7 +116,7 @@ func (e *explanation) groups(i int, gs groupings) {
 			continue
 		}
 		if v := g.column.of[i]; g.have[v] >= g.most[v] {
-			e.fail(i, ruleConstraint+g.name)
+			e.fail(i, e.groupOf[k])
 		}
 	}
 }
