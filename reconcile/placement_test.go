@@ -342,3 +342,21 @@ func TestScoreNamesTheRunnerUp(t *testing.T) {
 		t.Fatalf("%+v", s)
 	}
 }
+
+func TestQuotaIsNamed(t *testing.T) {
+	l := newLab(t, 2)
+	l.in.Desired.Roles = []spec.Role{{Name: "eng", Weight: 1, Quota: &spec.Resources{CPU: 1000}}}
+	a := asks("a", 3, 500, spec.MiB)
+	a.Role = "eng/data"
+	l.commit(a)
+	b := blocked(l.step(), "a")
+	if b == nil || len(b.Slots) != 1 || b.Reasons[0].Rule != "quota of role eng: cpu" || b.Reasons[0].Detail != "1 of 1 are used" {
+		t.Fatalf("%+v", b)
+	}
+	l.settle()
+	l.commit(edit(a, func(a *spec.App) { command("v2")(a); a.Count = 2 }))
+	l.settle() // a rollout at the edge of its quota goes on: a successor takes the place of the old one
+	if r := l.running("a"); r["v2"] != 2 || len(r) != 1 {
+		t.Fatalf("running %v", r)
+	}
+}

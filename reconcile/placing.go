@@ -350,6 +350,7 @@ func (w *world) policyOf(a *spec.App) spec.PolicyRef {
 	return w.in.Desired.Policy
 }
 
+// hasPolicy reports whether the policy can be asked.
 func (w *world) hasPolicy(name string) bool {
 	_, ok := w.policy(name)
 	return ok

@@ -1,0 +1,172 @@
+package reconcile
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/stowage/stowage/reconcile/rollout"
+	"github.com/stowage/stowage/spec"
+)
+
+// Why apps are held that neither a framework nor a policy holds.
+const (
+	heldNoPrune = "it left the repository, and prune is off"
+)
+
+// steps asks the rollout for the steps of every app.
+func (w *world) steps() {
+	for _, x := range w.apps {
+		switch {
+		case x.desired == nil:
+			w.remove(x)
+		case x.held == "" && !x.calm:
+			w.stepsOf(x)
+		}
+	}
+}
+
+func (w *world) stepsOf(x *app) {
+	v := x.version.app
+	a := rollout.App{
+		Now: w.in.Now, Spec: v, Allocs: x.allocs, Count: v.Count, Frozen: x.frozen, Waiting: x.waiting,
+		Order: w.order(x),
+	}
+	if v.Kind == spec.KindSystem {
+		a.Count = w.wanted(x)
+		a.Nodes = w.nodesWithout(x)
+	}
+	a.Unavailable = w.budget(v, a.Count)
+	if x.canary != nil {
+		a.Canaries = &rollout.Canaries{Spec: x.canary.app, Count: rollout.CanariesOf(&x.rollout, x.canary.app)}
+	}
+	x.out = rollout.Decide(&a)
+	w.wake(x.out.Next)
+	if ref := w.policyOf(x.desired.app); !w.hasPolicy(ref.Name) && slices.ContainsFunc(x.out.Steps, rollout.Step.Places) {
+		w.hold(x, fmt.Sprintf(heldPolicyMissing, ref.Name))
+	}
+}
+
+// budget returns how many slots of the app may lack a healthy allocation at once: what the app says of itself, or
+// else the cluster's budget.
+func (w *world) budget(a *spec.App, count int) int {
+	switch {
+	case a.Update.Strategy == spec.StrategyRecreate:
+		return count
+	case a.Update.MinHealthy > 0:
+		return count - (int(a.Update.MinHealthy)*count+999)/1000
+	}
+	return w.in.Desired.Disruption.MaxUnavailable.Of(count)
+}
+
+// order groups allocations for an even scale-down: by the value of the first spread, or by node. For system apps it is
+// negative where the node no longer takes the app.
+func (w *world) order(x *app) func(*rollout.Alloc) int {
+	m := w.matcher(x, x.version)
+	if x.version.app.Kind == spec.KindSystem {
+		open := map[spec.NodeID]bool{}
+		for _, n := range m.Takes() {
+			open[w.fleet.ID(int(n))] = true
+		}
+		others := w.otherWork()
+		return func(a *rollout.Alloc) int {
+			switch {
+			case a.Ground == rollout.Silent:
+				return 0
+			case !open[a.Node], a.Ground == rollout.Lost && w.fleet.Node(a.Node) < 0:
+				return -1
+			case (a.Ground == rollout.Draining || a.Ground == rollout.Overdue) && !others[a.Node]:
+				return -1
+			}
+			return 0
+		}
+	}
+	return func(a *rollout.Alloc) int {
+		node := w.fleet.Node(a.Node)
+		if node < 0 {
+			return -1
+		}
+		return m.SpreadGroup(node)
+	}
+}
+
+// otherWork tells which nodes have allocations of other apps than system ones: those leave a draining node first.
+func (w *world) otherWork() map[spec.NodeID]bool {
+	busy := map[spec.NodeID]bool{}
+	for _, x := range w.apps {
+		if x.desired != nil && x.desired.app.Kind == spec.KindSystem {
+			continue
+		}
+		for i := range x.views {
+			if !x.views[i].State.Terminal() {
+				busy[x.views[i].Node] = true
+			}
+		}
+	}
+	return busy
+}
+
+// nodesWithout returns the nodes that should have an allocation of a system app and have none.
+func (w *world) nodesWithout(x *app) []int {
+	has := map[spec.NodeID]bool{}
+	for i := range x.allocs {
+		a := &x.allocs[i]
+		if a.Live() || a.Want == spec.WantRun && a.State == spec.StateFailed {
+			has[a.Node] = true
+		}
+	}
+	var nodes []int
+	for _, n := range w.matcher(x, x.version).Open() {
+		if !has[w.fleet.ID(int(n))] {
+			nodes = append(nodes, int(n))
+		}
+	}
+	return nodes
+}
+
+// remove stops an app that left the repository, after those that depend on it.
+func (w *world) remove(x *app) {
+	live := slices.DeleteFunc(slices.Clone(x.views), func(a spec.AllocationView) bool {
+		return a.State.Terminal() || a.Want == spec.WantStop
+	})
+	if len(live) == 0 || x.held != "" {
+		return
+	}
+	if !w.in.Desired.Sync.Prune {
+		x.held = heldNoPrune
+		return
+	}
+	after := w.dependents(x)
+	for i := range x.views {
+		a := &x.views[i]
+		if a.State.Terminal() || a.Want == spec.WantStop {
+			continue
+		}
+		x.allocs = append(x.allocs, rollout.Alloc{AllocationView: a, Fit: rollout.Outdated})
+	}
+	for i := range x.allocs {
+		a := &x.allocs[i]
+		x.out.Steps = append(x.out.Steps, rollout.Step{Slot: a.Index, Kind: spec.ChangeStop, Old: a, Now: after == "", After: after, Reason: reasonPruned})
+	}
+}
+
+// dependents names an app that goes too and depends on this one, or "".
+func (w *world) dependents(x *app) string {
+	for _, y := range w.apps {
+		if y == x || y.desired != nil {
+			continue
+		}
+		for i := range y.views {
+			a := &y.views[i]
+			v := w.known(a.Version)
+			if a.State.Terminal() || v == nil {
+				continue
+			}
+			for _, d := range v.app.DependsOn {
+				if d.App == x.name {
+					return fmt.Sprintf(afterStopped, y.name)
+				}
+			}
+		}
+	}
+	return ""
+}
