@@ -93,9 +93,13 @@ func (s *Server) launch(ses *session, spec *Spec, e *ExecSpec) (*process, []*os.
 		if err != nil {
 			return nil, nil, err
 		}
+		proc, err := adoptChild(pid)
+		if err != nil {
+			term.Close()
+			return nil, nil, err
+		}
 		ses.term, ses.stdin = term, term
-		proc, err := openProcess(pid, 0)
-		return proc, []*os.File{term}, err
+		return proc, []*os.File{term}, nil
 	}
 	var ours, theirs []*os.File
 	closeAll := func(files []*os.File) {
@@ -119,12 +123,13 @@ func (s *Server) launch(ses *session, spec *Spec, e *ExecSpec) (*process, []*os.
 		closeAll(ours)
 		return nil, nil, err
 	}
-	ses.stdin = ours[0]
-	proc, err := openProcess(pid, 0)
+	proc, err := adoptChild(pid)
 	if err != nil {
 		closeAll(ours)
+		return nil, nil, err
 	}
-	return proc, ours[1:], err
+	ses.stdin = ours[0]
+	return proc, ours[1:], nil
 }
 
 // readInput carries what the client sends to the process until either has ended.

@@ -39,6 +39,20 @@ func openProcess(pid int, start uint64) (*process, error) {
 	return &process{pid: pid, start: stat.start, file: os.NewFile(uintptr(fd), "pidfd")}, nil
 }
 
+// adoptChild opens a child that was just started. One that cannot be opened (no descriptors left) is killed and reaped.
+func adoptChild(pid int) (*process, error) {
+	p, err := openProcess(pid, 0)
+	if err != nil {
+		_ = unix.Kill(pid, unix.SIGKILL)
+		for {
+			if _, again := unix.Wait4(pid, nil, 0, nil); again != unix.EINTR {
+				break
+			}
+		}
+	}
+	return p, err
+}
+
 // signal sends a signal; a process that is gone already is no error.
 func (p *process) signal(sig unix.Signal) error {
 	raw, err := p.file.SyscallConn()

@@ -36,6 +36,7 @@ type Server struct {
 	store    store
 	slots    chan struct{} // creations at once
 	epoch    string
+	endTime  time.Duration // see endTime
 
 	mu      sync.Mutex
 	tasks   map[string]*task
@@ -60,6 +61,7 @@ func Open(lock *Lock, rt Runtime, features Features) (*Server, error) {
 		// Creation is half waiting for the kernel: twice the processors keeps them busy, more only takes memory.
 		slots:   make(chan struct{}, 2*runtime.NumCPU()),
 		epoch:   rand.Text(),
+		endTime: endTime,
 		tasks:   map[string]*task{},
 		changed: make(chan struct{}),
 		unsaved: map[string]*task{},

@@ -3,6 +3,7 @@ package executor
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -17,6 +18,10 @@ import (
 // drainTime bounds the wait for the end of the output of a task that has ended: an end of its FIFO may have been handed to a
 // process outside.
 const drainTime = 2 * time.Second
+
+// endTime bounds how long a delete waits for the end of a container that it has killed. A process in an uninterruptible wait (a dead network
+// file system) dies only when that ends; whoever deletes is told, and may try again.
+const endTime = 10 * time.Second
 
 // task is a container and what the server needs to look after it. The fields above step are guarded by Server.mu; step
 // serialises what must not happen at the same time to one container.
@@ -128,7 +133,7 @@ func (s *Server) create(t *task, spec *Spec, goal State) error {
 	defer errW.Close()
 	pid, err := s.runtime.Prepare(spec, Stdio{Out: out, Err: errW})
 	if err == nil {
-		t.proc, err = openProcess(pid, 0)
+		t.proc, err = adoptChild(pid)
 	}
 	if err != nil {
 		outR.Close()
@@ -290,7 +295,9 @@ func (s *Server) delete(id string) error {
 	if err := s.runtime.Remove(spec); err != nil {
 		return err
 	}
-	<-t.done
+	if err := s.awaitEnd(t); err != nil {
+		return fmt.Errorf("delete container %s: %w", id, err)
+	}
 	if err := s.store.remove(id); err != nil {
 		return err
 	}
@@ -302,6 +309,18 @@ func (s *Server) delete(id string) error {
 	delete(s.unsaved, id)
 	s.mu.Unlock()
 	return nil
+}
+
+// awaitEnd waits until the exit of a killed container is recorded.
+func (s *Server) awaitEnd(t *task) error {
+	timer := time.NewTimer(s.endTime)
+	defer timer.Stop()
+	select {
+	case <-t.done:
+		return nil
+	case <-timer.C:
+		return fmt.Errorf("its first process, %d, has not ended %v after it was killed; if it waits for a disk or a network file system, bring that back; then delete it again", t.proc.pid, s.endTime)
+	}
 }
 
 // adopt takes over what an earlier executor left: running containers are watched again, exits are kept, halves are removed.

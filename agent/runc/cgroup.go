@@ -38,13 +38,20 @@ func (r *Runtime) removeCgroup(path string) error {
 	if err != nil {
 		return err
 	}
-	if m.Exists() {
-		if err := killAll(m); err != nil {
-			return fmt.Errorf("kill cgroup %s: %w", path, err)
+	// A process that is being started in it may come after the last look.
+	for deadline := time.Now().Add(killTime); ; {
+		if m.Exists() {
+			if err := killAll(m); err != nil {
+				return fmt.Errorf("kill cgroup %s: %w", path, err)
+			}
 		}
-	}
-	if err := m.Destroy(); err != nil {
-		return fmt.Errorf("remove cgroup %s: %w", path, err)
+		err := m.Destroy()
+		if err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("remove cgroup %s: %w", path, err)
+		}
 	}
 	if parent := filepath.Dir(path); parent != filepath.Join("/", r.parent) {
 		r.removeParents(parent)
@@ -64,6 +71,7 @@ func killAll(m cgroups.Manager) error {
 		if len(pids) == 0 {
 			return nil
 		}
+		left := len(pids)
 		if kill := m.Path(""); cgroups.IsCgroup2UnifiedMode() && os.WriteFile(filepath.Join(kill, "cgroup.kill"), []byte("1"), 0) == nil {
 			pids = nil
 		}
@@ -71,7 +79,7 @@ func killAll(m cgroups.Manager) error {
 			_ = unix.Kill(pid, unix.SIGKILL)
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%d processes do not die", len(pids))
+			return fmt.Errorf("%d processes do not die within %v", left, killTime)
 		}
 		time.Sleep(pause)
 	}

@@ -21,6 +21,9 @@ import (
 // releaseTime is how long a container that was left parked may take to notice that it is released.
 const releaseTime = 10 * time.Second
 
+// lookAgain is the pause between looks at a container that does not say that it is released.
+const lookAgain = 50 * time.Millisecond
+
 // Runtime makes containers. It is safe for concurrent use.
 type Runtime struct {
 	dir      string // below it: run/ID, state/ID (libcontainer's), skeleton, dev
@@ -47,8 +50,8 @@ type Runtime struct {
 
 // parked is a container between Prepare and Release.
 type parked struct {
-	container *libcontainer.Container
-	status    *os.File // brings why the command could not be executed, or its end
+	pid    int
+	status *os.File // brings why the command could not be executed, or its end
 }
 
 // New prepares a node for containers, with its files below dir and their cgroups below parent. Only one Runtime uses a dir.
@@ -159,19 +162,19 @@ func (r *Runtime) create(spec *executor.Spec, rt root, cgroup string, stdio exec
 	}
 	process.Init = true
 	process.Cwd = orRoot(spec.Dir)
-	err = container.Start(process)
+	pid, err := startInit(func() (int, error) {
+		if err := container.Start(process); err != nil {
+			return 0, fmt.Errorf("start container: %w", err)
+		}
+		return process.Pid()
+	})
 	process.ExtraFiles[1].Close()
-	if err != nil {
-		status.Close()
-		return 0, fmt.Errorf("start container: %w", err)
-	}
-	pid, err := process.Pid()
 	if err != nil {
 		status.Close()
 		return 0, err
 	}
 	r.mu.Lock()
-	r.parked[spec.ID] = &parked{container, status}
+	r.parked[spec.ID] = &parked{pid, status}
 	r.mu.Unlock()
 	return pid, nil
 }
@@ -265,28 +268,17 @@ func (r *Runtime) Release(id string) error {
 	p := r.parked[id]
 	delete(r.parked, id)
 	r.mu.Unlock()
-	if p == nil {
-		return r.releaseLeft(id)
+	if p != nil {
+		defer p.status.Close()
+		if err := r.unpark(id, p.pid); err != nil {
+			return err
+		}
+		return readStatus(p.status)
 	}
-	defer p.status.Close()
-	if err := p.container.Exec(); err != nil {
-		return fmt.Errorf("release container: %w", err)
-	}
-	return readStatus(p.status)
-}
-
-// releaseLeft releases a container that an earlier executor parked, or was about to release when it died: then the FIFO at which the
-// container waits may be there although nobody waits any more, so it must not be waited for in turn.
-func (r *Runtime) releaseLeft(id string) error {
-	fifo := filepath.Join(r.stateDir(), id, "exec.fifo")
-	reader, err := unix.Open(fifo, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err == unix.ENOENT {
+	// An earlier executor parked it, or was about to release it when it died.
+	if _, err := os.Lstat(r.fifo(id)); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("release container: %w", err)
-	}
-	defer unix.Close(reader)
 	container, err := libcontainer.Load(r.stateDir(), id)
 	if err != nil {
 		return fmt.Errorf("load container: %w", err)
@@ -295,16 +287,42 @@ func (r *Runtime) releaseLeft(id string) error {
 	if err != nil {
 		return fmt.Errorf("read container: %w", err)
 	}
-	// The open FIFO lets the container go on; it writes a byte and executes its command.
-	for deadline := time.Now().Add(releaseTime); isParked(state.InitProcessPid); time.Sleep(time.Millisecond) {
-		if n, _ := unix.Read(reader, make([]byte, 1)); n > 0 {
-			break
+	return r.unpark(id, state.InitProcessPid)
+}
+
+// fifo is where a parked container waits: it goes on when somebody opens the other end, writes a byte, and executes its command.
+func (r *Runtime) fifo(id string) string { return filepath.Join(r.stateDir(), id, "exec.fifo") }
+
+// unpark lets a container go on. After a crash the FIFO may be there although nobody waits at it any more, and a container may die at
+// any time, so it is not waited for without a look at the process.
+func (r *Runtime) unpark(id string, pid int) error {
+	reader, err := unix.Open(r.fifo(id), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("release container: open its fifo: %w", err)
+	}
+	defer unix.Close(reader)
+	process, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return fmt.Errorf("release container: find its process: %w", err)
+	}
+	defer unix.Close(process)
+	for deadline := time.Now().Add(releaseTime); ; {
+		poll := []unix.PollFd{{Fd: int32(reader), Events: unix.POLLIN}, {Fd: int32(process), Events: unix.POLLIN}}
+		if _, err := unix.Poll(poll, int(lookAgain.Milliseconds())); err != nil && err != unix.EINTR {
+			return fmt.Errorf("release container: %w", err)
 		}
-		if time.Now().After(deadline) {
+		switch {
+		case poll[0].Revents&unix.POLLIN != 0 || !isParked(pid) && poll[1].Revents == 0:
+			if err := os.Remove(r.fifo(id)); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return fmt.Errorf("release container: %w", err)
+			}
+			return nil
+		case poll[1].Revents != 0:
+			return errors.New("release container: it has died")
+		case time.Now().After(deadline):
 			return fmt.Errorf("release container: it is still parked after %v", releaseTime)
 		}
 	}
-	return os.Remove(fifo)
 }
 
 // isParked reports whether a process is still libcontainer's, waiting to be released.
@@ -363,15 +381,18 @@ func (r *Runtime) Exec(spec *executor.Spec, e *executor.ExecSpec, stdio executor
 	if e.Dir != "" {
 		process.Cwd = e.Dir
 	}
-	terminal, err := startAttached(container, process, e)
+	var terminal *os.File
+	pid, err := startMore(func() (int, error) {
+		if terminal, err = startAttached(container, process, e); err != nil {
+			return 0, err
+		}
+		return process.Pid()
+	})
+	process.ExtraFiles[1].Close()
 	if err != nil {
 		return 0, nil, err
 	}
-	pid, err := process.Pid()
-	if err == nil {
-		err = readStatus(status)
-	}
-	if err != nil {
+	if err := readStatus(status); err != nil {
 		if terminal != nil {
 			terminal.Close()
 		}
@@ -383,8 +404,6 @@ func (r *Runtime) Exec(spec *executor.Spec, e *executor.ExecSpec, stdio executor
 
 // startAttached starts a process, and returns its terminal if it asks for one.
 func startAttached(container *libcontainer.Container, process *libcontainer.Process, e *executor.ExecSpec) (*os.File, error) {
-	report := process.ExtraFiles[1]
-	defer report.Close()
 	if !e.Terminal {
 		if err := container.Start(process); err != nil {
 			return nil, fmt.Errorf("start process: %w", err)
@@ -402,18 +421,29 @@ func startAttached(container *libcontainer.Container, process *libcontainer.Proc
 	if err := container.Start(process); err != nil {
 		return nil, fmt.Errorf("start process: %w", err)
 	}
-	got, err := utils.RecvFile(parent)
+	terminal, err := receiveTerminal(parent)
 	if err != nil {
+		_ = process.Signal(unix.SIGKILL)
+		_, _ = process.Wait()
 		return nil, fmt.Errorf("receive terminal: %w", err)
+	}
+	return terminal, nil
+}
+
+// receiveTerminal takes the terminal that a process sends.
+func receiveTerminal(socket *os.File) (*os.File, error) {
+	got, err := utils.RecvFile(socket)
+	if err != nil {
+		return nil, err
 	}
 	defer got.Close()
 	fd, err := unix.FcntlInt(got.Fd(), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
-		return nil, fmt.Errorf("receive terminal: %w", err)
+		return nil, err
 	}
 	if err := unix.SetNonblock(fd, true); err != nil {
 		unix.Close(fd)
-		return nil, fmt.Errorf("receive terminal: %w", err)
+		return nil, err
 	}
 	return os.NewFile(uintptr(fd), "terminal"), nil
 }

@@ -505,9 +505,14 @@ func TestTwoHundredStartsLeaveNothing(t *testing.T) {
 	for err := range errs {
 		t.Error(err)
 	}
+	n.awaitTraces(before)
+}
+
+// awaitTraces waits until nothing is left that was not there before.
+func (n *node) awaitTraces(before map[string]int) {
+	n.t.Helper()
 	var after map[string]int
-	deadline := time.Now().Add(patience)
-	for {
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		after = n.traces()
 		same := true
 		for what, count := range before {
@@ -517,8 +522,7 @@ func TestTwoHundredStartsLeaveNothing(t *testing.T) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("before %v, after %v", before, after)
+			n.t.Fatalf("before %v, after %v", before, after)
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 }
