@@ -210,7 +210,9 @@ func (c *Core) record(e Entry) {
 	e.FormatVersion, e.Time = EntryVersion, c.now
 	c.state.Apply(e)
 	c.entries = append(c.entries, e)
-	c.dirty = true
+	if e.Retired == nil && e.Forgotten == nil { // those mean nothing to a plan
+		c.dirty = true
+	}
 }
 
 func (c *Core) act(e Effect) { c.acts = append(c.acts, e) }

@@ -261,8 +261,11 @@ func (c *Core) noteworthy(v *spec.AllocationView, now *spec.AllocationStatus) {
 		}
 	}
 	if now.State != v.State || now.Healthy != v.Healthy {
-		c.dirty = true
 		c.ownedChanged(v)
+	}
+	// On the way to running nothing is decided; an end is recorded, and that has the plan made again.
+	if now.Healthy != v.Healthy || now.State == spec.StateRunning {
+		c.dirty = true
 	}
 }
 

@@ -50,6 +50,28 @@ type generator struct {
 	removed  map[int]bool
 	never    map[spec.AppName]bool
 	slots    []string // of which something was said
+	bad      int      // of slots, from here on
+	away     []int    // nodes with a fault
+}
+
+// Limits of what is broken at once on a day like any other.
+const (
+	brokenSlots = 5
+	brokenNodes = 10
+)
+
+// mend repairs what has been broken for longest, as somebody would.
+func (g *generator) mend() {
+	if len(g.slots)-g.bad > brokenSlots {
+		g.say("healthy %s", g.slots[g.bad])
+		g.bad++
+	}
+	if len(g.away) > brokenNodes {
+		for _, verb := range []string{"thaw", "heal", "return", "undrain?"} {
+			g.say("%s n%d", verb, g.away[0])
+		}
+		g.away = g.away[1:]
+	}
 }
 
 func (g *generator) say(format string, args ...any) {
@@ -69,6 +91,9 @@ func (g *generator) generate() {
 	}
 	for range g.shape.Steps {
 		g.happen()
+		if g.shape.Fixed {
+			g.mend()
+		}
 		g.say("advance %s", (g.random.between(0, g.shape.Pause) / spec.Millisecond * spec.Millisecond).String())
 	}
 	g.repair()
@@ -100,15 +125,15 @@ func (g *generator) happen() {
 	n := 1 + g.random.below(g.shape.Nodes)
 	app := g.cluster.Apps[g.random.below(len(g.cluster.Apps))]
 	kinds := []func(){
-		func() { g.say("crash n%d", n) },
+		func() { g.say("crash n%d", n); g.away = append(g.away, n) },
 		func() { g.say("return n%d", n) },
-		func() { g.say("partition n%d", n) },
+		func() { g.say("partition n%d", n); g.away = append(g.away, n) },
 		func() { g.say("heal n%d", n) },
 		func() { g.say("agent-restart n%d", n) },
 		func() { g.say("reset n%d", n) },
-		func() { g.say("freeze n%d", n) },
+		func() { g.say("freeze n%d", n); g.away = append(g.away, n) },
 		func() { g.say("thaw n%d", n) },
-		func() { g.say("drain? n%d", n) },
+		func() { g.say("drain? n%d", n); g.away = append(g.away, n) },
 		func() { g.say("undrain? n%d", n) },
 		func() { g.slot("exit %s 1", app) },
 		func() { g.slot("unhealthy %s", app) },
