@@ -360,3 +360,47 @@ func TestQuotaIsNamed(t *testing.T) {
 		t.Fatalf("running %v", r)
 	}
 }
+
+func TestAffinities(t *testing.T) {
+	near := func(weight int) func(*spec.App) {
+		return func(a *spec.App) { a.Affinities = []spec.Affinity{{App: "cache", Weight: weight}} }
+	}
+	for _, tt := range []struct {
+		name string
+		edit func(*spec.App)
+		want string
+	}{
+		{"near another app", near(80), "n03"},
+		{"apart from another app", near(-80), "n01"},
+		{"an attribute", func(a *spec.App) {
+			a.Affinities = []spec.Affinity{{Attribute: "disk.type", Operator: spec.OpEqual, Value: "ssd", Weight: 50}}
+		}, "n02"},
+		{"an attribute that is not wanted", func(a *spec.App) {
+			a.Affinities = []spec.Affinity{{Attribute: "node.id", Operator: spec.OpIn, Values: []string{"n01", "n03"}, Weight: -50}}
+		}, "n02"},
+	} {
+		l := newLab(t, 3)
+		l.in.Nodes[1].Attributes["disk.type"] = "ssd"
+		cache := service("cache", 1)
+		cache.Constraints = []spec.Constraint{{Attribute: "node.id", Operator: spec.OpEqual, Value: "n03"}}
+		l.commit(cache)
+		l.settle()
+		l.in.Desired.Policy.Name = "spread"
+		l.commit(cache, edit(service("web", 1), tt.edit))
+		if l.step(); l.where("web")[spec.NodeID(tt.want)] != 1 {
+			t.Errorf("%s: on %v, want %s", tt.name, l.where("web"), tt.want)
+		}
+	}
+}
+
+func TestPlanIDIsItsContent(t *testing.T) {
+	l := newLab(t, 3)
+	l.commit(service("web", 2))
+	a, _ := l.plan()
+	b, _ := l.plan()
+	l.in.Subject = "another"
+	c, _ := l.plan()
+	if a.ID != b.ID || a.ID == c.ID || !strings.HasPrefix(string(a.ID), "p-") {
+		t.Fatalf("%s %s %s", a.ID, b.ID, c.ID)
+	}
+}

@@ -176,7 +176,7 @@ func (w *world) placeJob(j *job) []*rollout.Step {
 			beside = append(beside, s)
 		}
 	}
-	missed := w.placeSteps(j, beside, false)
+	missed := w.placeSteps(j, beside)
 	var still []*rollout.Step
 	for _, s := range missed {
 		if s.Beside != rollout.IfNeeded || !w.stopFirst(j, s, true) {
@@ -214,7 +214,7 @@ func (w *world) request(j *job, count int) *place.Request {
 
 // placeSteps places steps beside whatever their old allocations do: on free room first, then, where that is not
 // enough, on the room of those who leave.
-func (w *world) placeSteps(j *job, steps []*rollout.Step, foreseen bool) []*rollout.Step {
+func (w *world) placeSteps(j *job, steps []*rollout.Step) []*rollout.Step {
 	if len(steps) == 0 {
 		return nil
 	}
@@ -273,7 +273,7 @@ func (w *world) stopFirst(j *job, s *rollout.Step, asked bool) bool {
 	}
 	node := w.fleet.Node(s.Old.Node)
 	if node < 0 {
-		return len(w.placeSteps(j, []*rollout.Step{s}, false)) == 0
+		return len(w.placeSteps(j, []*rollout.Step{s})) == 0
 	}
 	beside := s.Beside
 	s.Beside = rollout.StopFirst
@@ -291,7 +291,7 @@ func (w *world) stopFirst(j *job, s *rollout.Step, asked bool) bool {
 	if asked {
 		return false
 	}
-	return len(w.placeSteps(j, []*rollout.Step{s}, false)) == 0
+	return len(w.placeSteps(j, []*rollout.Step{s})) == 0
 }
 
 // otherUp reports whether another allocation of the app works and will go on working.
@@ -429,7 +429,7 @@ func (w *world) foresee(j *job) {
 				alone = append(alone, s)
 			}
 		}
-		missed := w.placeSteps(j, alone, true)
+		missed := w.placeSteps(j, alone)
 		for _, s := range append(missed, after...) {
 			if !w.stopFirst(j, s, false) {
 				x.missed = append(x.missed, *s)

@@ -141,9 +141,6 @@ func yes(n int) []bool {
 	return all
 }
 
-// Eligible returns how many nodes the constraints over attributes accept, whatever is free there.
-func (m *Matcher) Eligible() int { return len(m.eligible) }
-
 // Open returns the nodes that the constraints accept and that take allocations, in order.
 func (m *Matcher) Open() []int32 {
 	open := make([]int32, 0, len(m.eligible))

@@ -28,11 +28,8 @@ const (
 	ReasonBackOff     = "waits before the next attempt, as the last one failed"
 	ReasonNodeNew     = "every matching node has one, and this one had none"
 	AfterSuccessor    = "after its successor is healthy"
-	AfterFirst        = "after those before it are healthy"
 	AfterHealthy      = "after %s is healthy"
 	AfterMoreHealthy  = "after more of the app is healthy"
-	AfterUnfrozen     = "after another version is committed"
-	AfterPromotion    = "after the canaries are promoted"
 	AfterDependencies = "after %s is healthy"
 )
 
