@@ -144,6 +144,8 @@ func TestAgentsCannotPretend(t *testing.T) {
 	a := joinAgent(t, c, "n1")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
+	leads := func(s *api.Status) bool { return s.Phase == api.PhaseLeading }
+	c.status(t, "leads", leads)
 	if err := a.attach(ctx, "n2"); status.Code(err) != codes.PermissionDenied {
 		t.Errorf("another node's name: %v", err)
 	}

@@ -39,8 +39,7 @@ type fakeAgent struct {
 	held       map[spec.AllocationID]*fakeAllocation
 	starts     int
 	stops      int
-	unhealthy  bool // what is started from now on never gets healthy
-	silent     bool // starts nothing, answers nothing
+	ahead      int // bytes sent to the last window before any input came
 	cancel     context.CancelFunc
 	done       sync.WaitGroup
 	connected  chan struct{} // receives at each welcome
@@ -262,7 +261,7 @@ func (a *fakeAgent) ids() []spec.AllocationID {
 func (a *fakeAgent) obey(as *spec.Assignment) *spec.Report {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if as.Generation <= a.generation || a.silent {
+	if as.Generation <= a.generation {
 		return nil
 	}
 	a.generation = as.Generation
@@ -276,9 +275,7 @@ func (a *fakeAgent) obey(as *spec.Assignment) *spec.Report {
 		case h == nil && al.Want == spec.WantRun:
 			a.starts++
 			h = &fakeAllocation{status: spec.AllocationStatus{State: spec.StateRunning, Since: now, Tasks: []spec.TaskStatus{{Name: "main", State: spec.StateRunning, Pid: 1000 + a.starts}}}}
-			if !a.unhealthy {
-				h.status.Healthy, h.status.HealthySince = true, now
-			}
+			h.status.Healthy, h.status.HealthySince = true, now
 			a.held[al.ID] = h
 		case h == nil:
 			h = &fakeAllocation{status: spec.AllocationStatus{State: spec.StateComplete, Since: now, Reason: "it never ran"}}
@@ -306,7 +303,9 @@ func (a *fakeAgent) obey(as *spec.Assignment) *spec.Report {
 func (a *fakeAgent) window(o *wire.Open) []*wire.Up {
 	piece := func(d wire.Data) *wire.Up { d.Stream = o.Stream; return &wire.Up{Data: &d} }
 	if o.Exec != nil {
-		return []*wire.Up{piece(wire.Data{Bytes: []byte(strings.Join(o.Exec.Command, " ") + "\n")})}
+		greeting := []byte(strings.Join(o.Exec.Command, " ") + "\n")
+		a.ahead = len(greeting)
+		return []*wire.Up{piece(wire.Data{Bytes: greeting})}
 	}
 	return []*wire.Up{piece(wire.Data{Bytes: []byte("one\ntwo\n")}), piece(wire.Data{Bytes: []byte("three\n"), Stderr: true}), piece(wire.Data{End: true})}
 }
@@ -318,8 +317,10 @@ func (a *fakeAgent) data(d *wire.Data) []*wire.Up {
 		return []*wire.Up{piece(wire.Data{End: true, Code: 7})}
 	case len(d.Bytes) > 0:
 		return []*wire.Up{piece(wire.Data{Bytes: d.Bytes})}
-	case d.Credit > 0: // what was echoed has been read, so as much may come again
-		return []*wire.Up{piece(wire.Data{Credit: d.Credit})}
+	case d.Credit > 0: // what was echoed has been read, so as much may come again, but for the greeting
+		grant := d.Credit - a.ahead
+		a.ahead = 0
+		return []*wire.Up{piece(wire.Data{Credit: grant})}
 	case d.Rows > 0:
 		return []*wire.Up{piece(wire.Data{Bytes: fmt.Appendf(nil, "%dx%d\n", d.Rows, d.Columns), Stderr: true})}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/stowage/stowage/reconcile/control"
@@ -63,15 +64,27 @@ func (t *term) loop(ctx context.Context, core *control.Core) error {
 		}
 		if len(events) > 0 {
 			t.master.metrics.step(len(events))
-			if err := t.carryOut(ctx, core, core.Step(t.master.now(), events...), timer); err != nil {
+			effects := core.Step(t.master.now(), events...)
+			if err := t.carryOut(ctx, core, effects, timer); err != nil {
 				return err
 			}
-			t.master.touch()
+			t.master.version.Add(1)
+			if len(effects) > 0 || news(events) {
+				t.master.touch()
+			}
 		}
 		for _, look := range looks {
 			look(core)
 		}
 	}
+}
+
+// news reports whether the events are more than signs of life: only then who watches is woken.
+func news(events []control.Event) bool {
+	return slices.ContainsFunc(events, func(ev control.Event) bool {
+		_, life := ev.(control.NodeSeen)
+		return !life
+	})
 }
 
 // carryOut does what a Step asks for, in order. An error ends the term: the core is ahead of the journal.

@@ -86,11 +86,25 @@ func (m *Master) preview(ctx context.Context, rev spec.Revision) (*spec.Plan, er
 		behind, _, _ = m.repo.Distance(string(from), string(rev.Commit))
 	}
 	var in reconcile.Input
-	if err := m.look(ctx, func(c *control.Core) { in = c.PreviewInput(rev, expansions, false, behind) }); err != nil {
+	settled := false
+	err = m.look(ctx, func(c *control.Core) {
+		if settled = c.Status().Settled; settled {
+			in = c.PreviewInput(rev, expansions, false, behind)
+		}
+	})
+	if err != nil {
 		return nil, err
+	}
+	if !settled {
+		return nil, settling()
 	}
 	plan, _ := reconcile.Plan(in)
 	return &plan, nil
+}
+
+// settling refuses a plan while it would leave out what agents have not reported yet.
+func settling() error {
+	return &api.Error{Status: http.StatusServiceUnavailable, Message: "the master has just begun to lead and waits for its agents to report what they run", Remedy: "try again in a few seconds"}
 }
 
 // expansion is a framework block of a preview, with what is known of it or what to ask about it.
@@ -136,6 +150,8 @@ func (m *Master) pendingPlan(c *server.Call) (any, error) {
 		return nil, err
 	}
 	switch {
+	case !s.status.Settled:
+		return nil, settling()
 	case s.pending != nil:
 		return s.pending.Plan, nil
 	case s.status.Failure != nil:

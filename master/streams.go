@@ -123,13 +123,40 @@ func (m *Master) watch(w http.ResponseWriter, c *server.Call) error {
 
 // watched is what a watch has told.
 type watched struct {
-	allocations map[spec.AllocationID]string
+	allocations map[spec.AllocationID]mark
 	apps        map[spec.AppName]string
 	last        string
 }
 
+// mark is what tells two views of an allocation apart: cheap to make and to compare. A report replaces the tasks as a
+// whole, so their address stands for them.
+type mark struct {
+	app              spec.AppName
+	version          spec.Hash
+	want             spec.Want
+	state            spec.State
+	healthy, canary  bool
+	since, healthyAt spec.Time
+	reason           string
+	restarts         int
+	tasks            *spec.TaskStatus
+	count            int
+}
+
+func markOf(a *spec.AllocationView) mark {
+	return mark{app: a.App, version: a.Version, want: a.Want, state: a.State, healthy: a.Healthy, canary: a.Canary, since: a.Since,
+		healthyAt: a.HealthySince, reason: a.Reason, restarts: a.Restarts, tasks: first(a.Tasks), count: len(a.Tasks)}
+}
+
+func first(tasks []spec.TaskStatus) *spec.TaskStatus {
+	if len(tasks) == 0 {
+		return nil
+	}
+	return &tasks[0]
+}
+
 func newWatched() *watched {
-	return &watched{allocations: map[spec.AllocationID]string{}, apps: map[spec.AppName]string{}}
+	return &watched{allocations: map[spec.AllocationID]mark{}, apps: map[spec.AppName]string{}}
 }
 
 // difference returns what is new since the last call; nil when nothing is, unless told to answer always.
@@ -144,8 +171,8 @@ func (d *watched) difference(s *snapshot, app, node string, always bool) *api.Ch
 	now := make(map[spec.AllocationID]bool, len(d.allocations))
 	for _, a := range s.pick(app, node, true) {
 		now[a.ID] = true
-		if text := print(a); d.allocations[a.ID] != text {
-			d.allocations[a.ID] = text
+		if now := markOf(&a); d.allocations[a.ID] != now {
+			d.allocations[a.ID] = now
 			ch.Allocations = append(ch.Allocations, a)
 		}
 	}
@@ -165,11 +192,11 @@ func (d *watched) difference(s *snapshot, app, node string, always bool) *api.Ch
 			ch.Apps = append(ch.Apps, v)
 		}
 	}
-	mark := fmt.Sprint(ch.Settled, ch.Commit, ch.Pending)
-	if !always && len(ch.Allocations)+len(ch.Gone)+len(ch.Apps) == 0 && mark == d.last {
+	rest := fmt.Sprint(ch.Settled, ch.Commit, ch.Pending)
+	if !always && len(ch.Allocations)+len(ch.Gone)+len(ch.Apps) == 0 && rest == d.last {
 		return nil
 	}
-	d.last = mark
+	d.last = rest
 	return ch
 }
 
