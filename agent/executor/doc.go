@@ -14,6 +14,19 @@
 //
 // States only move forward. Delete is allowed in every state: it kills what is left, and removes cgroups, mounts and records.
 //
+// # Signals
+//
+// A signal goes to the first process of a container. That one is process 1 of its pid namespace, and for process 1 the kernel leaves
+// out default actions: sleep, or a shell without a trap, would ignore SIGTERM in a container although it ends by it anywhere else, and
+// every stop would take the whole grace. So the server carries out the default action itself. If a signal's default action is to
+// terminate and the first process neither catches, ignores nor blocks it, the container is killed whole, and its exit is told as
+// the end by that signal. A process that catches, ignores or blocks a signal gets it as it is, and decides. Stopping from a
+// terminal (SIGTSTP, SIGTTIN, SIGTTOU) stays without effect on a first process that does not catch it.
+//
+// The other duty of process 1, to reap orphans, stays with the task. A task that leaves them as zombies holds nothing but entries of
+// its own pids limit, and they end with the container; an init of ours would be one more process in each container, for the few that need it.
+// An image or command that starts with an init (tini, dumb-init) works as it is.
+//
 // # On disk
 //
 // All state is below one directory, which one executor holds under flock:

@@ -29,6 +29,7 @@ type task struct {
 	container Container
 	seq       uint64 // place in the stream of exits
 	deleted   bool
+	ending    unix.Signal // whose default action ends the container; 0: none
 
 	step    sync.Mutex
 	proc    *process
@@ -194,6 +195,9 @@ func (t *task) awaitOutput(readers ...*os.File) {
 }
 
 func (s *Server) recordExit(t *task, exit Exit) {
+	s.mu.Lock()
+	exit = asked(exit, t.ending)
+	s.mu.Unlock()
 	if s.features.Cgroup != 0 {
 		exit.MemoryLimit = t.limit
 	}
@@ -251,21 +255,6 @@ func (s *Server) release(id string) (*task, error) {
 		s.mu.Unlock()
 	}
 	return t, nil
-}
-
-// signal reaches the first process of a container; the kill signal, through its pid namespace, all of them.
-func (s *Server) signal(id string, sig unix.Signal) error {
-	if sig <= 0 || sig > 64 {
-		return Errorf(CodeInvalid, "signal %d does not exist", sig)
-	}
-	t, err := s.find(id)
-	if err != nil {
-		return err
-	}
-	if s.state(t) == StateExited || t.proc == nil {
-		return nil
-	}
-	return t.proc.signal(sig)
 }
 
 // delete kills what is left of a container and removes every trace of it.
