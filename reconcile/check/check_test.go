@@ -1,0 +1,109 @@
+package check_test
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stowage/stowage/reconcile"
+	"github.com/stowage/stowage/reconcile/check"
+	"github.com/stowage/stowage/spec"
+)
+
+func world() reconcile.Input {
+	node := func(id string, state spec.NodeState) spec.NodeView {
+		return spec.NodeView{State: state, Node: spec.Node{ID: spec.NodeID(id), Attributes: map[string]string{"zone": "z1"}, Capacity: spec.Resources{CPU: 2000, Memory: spec.GiB}}}
+	}
+	app := &spec.App{
+		Name: "web", Kind: spec.KindService, Count: 3, Role: spec.DefaultRole,
+		Constraints: []spec.Constraint{{Attribute: "zone", Operator: spec.OpEqual, Value: "z1"}, {Attribute: "zone", Operator: spec.OpMaxPer, Number: 3}},
+		Update:      spec.Update{Strategy: spec.StrategyRolling, MaxParallel: 1},
+		Network:     spec.Network{Ports: []spec.PortSpec{{Name: "http", Protocol: spec.TCP}}},
+		Tasks:       []spec.Task{{Name: "t", CPU: 500, Memory: spec.MiB, Command: []string{"v1"}}},
+	}
+	in := reconcile.Input{
+		Now: spec.Time(spec.Hour), Versions: map[spec.Hash]*spec.App{},
+		Desired: &spec.Cluster{Apps: []*spec.App{app}, Disruption: spec.Disruption{MaxUnavailable: spec.Percent{Value: 10}}},
+		Nodes:   []spec.NodeView{node("n1", spec.NodeReady), node("n2", spec.NodeReady), node("n3", spec.NodeDown)},
+	}
+	in.Nodes[1].Attributes = map[string]string{}
+	return in
+}
+
+// running is the world after everything has started, with the next version committed.
+func running() reconcile.Input {
+	in := world()
+	p, r := reconcile.Plan(in)
+	in = reconcile.Apply(in, reconcile.Decide(in, p, r, 1))
+	for i := range in.Current {
+		in.Current[i].State, in.Current[i].Healthy, in.Current[i].HealthySince = spec.StateRunning, true, in.Now
+	}
+	c := *in.Desired
+	next := *c.Apps[0]
+	next.Tasks = []spec.Task{{Name: "t", CPU: 500, Memory: spec.MiB, Command: []string{"v2"}}}
+	c.Apps = []*spec.App{&next}
+	in.Desired = &c
+	return in
+}
+
+func TestGoodPlansPass(t *testing.T) {
+	for _, in := range []reconcile.Input{world(), running()} {
+		p, r := reconcile.Plan(in)
+		if len(p.Apps) == 0 {
+			t.Fatal("nothing is planned")
+		}
+		if found := check.Plan(in, p, r); found != nil {
+			t.Error(found)
+		}
+	}
+}
+
+// TestEveryRuleBites breaks a good plan in one place at a time.
+func TestEveryRuleBites(t *testing.T) {
+	tests := []struct {
+		name  string
+		rule  string
+		in    reconcile.Input
+		spoil func(p *spec.Plan, c []spec.Change)
+	}{
+		{"a node that does not meet a constraint", "constraint", world(), func(_ *spec.Plan, c []spec.Change) { c[0].Node = "n2" }},
+		{"a node that is down", "state", world(), func(_ *spec.Plan, c []spec.Change) { c[0].Node = "n3" }},
+		{"one slot twice", "slots", world(), func(_ *spec.Plan, c []spec.Change) { c[1].Slot = c[0].Slot }},
+		{"one port twice", "ports", world(), func(_ *spec.Plan, c []spec.Change) { c[1].Ports = c[0].Ports }},
+		{"no port", "ports", world(), func(_ *spec.Plan, c []spec.Change) { c[1].Ports = nil }},
+		{"no reason", "reason", world(), func(_ *spec.Plan, c []spec.Change) { c[1].Reason = "" }},
+		{"no score", "reason", world(), func(_ *spec.Plan, c []spec.Change) { c[1].Score = nil }},
+		{"waits for nothing", "reason", world(), func(_ *spec.Plan, c []spec.Change) { c[1].Now = false }},
+		{"a wrong count", "counts", world(), func(p *spec.Plan, _ []spec.Change) { p.Summary.Start++ }},
+		{"a healthy one too many stops", "budget", running(), func(_ *spec.Plan, c []spec.Change) {
+			for i := range c {
+				c[i].Now, c[i].After, c[i].KeepOld = true, "", false
+			}
+		}},
+		{"more than max_per", "limit", running(), func(_ *spec.Plan, c []spec.Change) {
+			for i := range c {
+				c[i].Now, c[i].After, c[i].KeepOld = true, "", true
+			}
+		}},
+		{"more than the node has", "capacity", running(), func(_ *spec.Plan, c []spec.Change) {
+			for i := range c {
+				c[i].Now, c[i].KeepOld, c[i].Takeover = true, true, nil
+			}
+		}},
+	}
+	for _, tt := range tests {
+		p, r := reconcile.Plan(tt.in)
+		var broken spec.Plan
+		b, _ := json.Marshal(&p)
+		if err := json.Unmarshal(b, &broken); err != nil {
+			t.Fatal(err)
+		}
+		tt.spoil(&broken, broken.Apps[0].Changes)
+		found := false
+		for _, v := range check.Plan(tt.in, broken, r) {
+			found = found || v.Rule == tt.rule
+		}
+		if !found {
+			t.Errorf("%s: %s did not notice: %v", tt.name, tt.rule, check.Plan(tt.in, broken, r))
+		}
+	}
+}
