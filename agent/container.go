@@ -116,7 +116,7 @@ func (f folders) container(run node.Run, a *spec.Allocation, app *spec.App, t *s
 	var base []string
 	if img != nil {
 		base = img.Config.Env
-		c.Root.Kind = executor.RootLayers
+		c.Root.Kind, c.Root.UserXattr = executor.RootLayers, img.UserXattr
 		c.Root.Layers = slices.Clone(img.Layers)
 		slices.Reverse(c.Root.Layers) // the store lists the top first, the executor the bottom
 		if len(c.Command) == 0 {

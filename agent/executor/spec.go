@@ -36,6 +36,9 @@ type Root struct {
 	Kind RootKind `json:"kind"`
 	// Layers are absolute paths of read-only directories, the lowest first. Only for RootLayers.
 	Layers []string `json:"layers,omitempty"`
+	// UserXattr says that the layers mark what they hide with the attributes user.overlay.*, as those do that were unpacked
+	// without root. Only for RootLayers.
+	UserXattr bool `json:"user_xattr,omitempty"`
 	// Writable is the absolute path of a directory that receives what the task writes outside of mounts; it belongs to one
 	// container at a time. Empty: the root is read-only, but for a private /tmp in memory.
 	Writable string `json:"writable,omitempty"`
@@ -191,7 +194,7 @@ func (r *Root) faults() []error {
 	var errs []error
 	switch r.Kind {
 	case RootHost:
-		if len(r.Layers) > 0 {
+		if len(r.Layers) > 0 || r.UserXattr {
 			errs = append(errs, errors.New("root host: layers are not used"))
 		}
 	case RootLayers:

@@ -66,6 +66,9 @@ func (r *Runtime) makeRoot(spec *executor.Spec, dir string) (root, error) {
 	if err != nil {
 		return out, err
 	}
+	if spec.Root.UserXattr {
+		options += ",userxattr"
+	}
 	if err := unix.Mount("overlay", out.path, "overlay", 0, options); err != nil {
 		return out, fmt.Errorf("mount overlay of %d layers: %w", len(lower), err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -339,6 +340,39 @@ func TestLayers(t *testing.T) {
 	}
 	if entries, _ := os.ReadDir(low); len(entries) != 1 {
 		t.Errorf("layer was changed: %v", entries)
+	}
+}
+
+// Layers of a store without root hide what is below with attributes of users. Here the upper one hides the account file, so a user is
+// known only if the attribute is not looked at.
+func TestLayersWithUserAttributes(t *testing.T) {
+	n := newNode(t)
+	low, high := filepath.Join(n.dir, "low"), filepath.Join(n.dir, "high")
+	for _, dir := range []string{low + "/bin", low + "/etc", high + "/etc"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := exec.Command("cp", build(t), low+"/bin/tool").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := os.WriteFile(low+"/etc/passwd", []byte("app:x:1234:1234::/home:/bin/sh\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setxattr(high+"/etc", "user.overlay.opaque", []byte("y"), 0); err != nil {
+		t.Skipf("no attributes of users in %s: %v", n.dir, err)
+	}
+	for i, writable := range []string{"", filepath.Join(n.dir, "upper")} {
+		spec := n.host(fmt.Sprint("plain", i), "")
+		spec.Command, spec.User = []string{"tool", "--version"}, "app"
+		spec.Root = executor.Root{Kind: executor.RootLayers, Layers: []string{low, high}, Writable: writable}
+		if out := n.inside(spec); !strings.HasPrefix(out, "stowage-executor ") {
+			t.Errorf("without attributes: out %q", out)
+		}
+		spec.ID, spec.Root.UserXattr = fmt.Sprint("hiding", i), true
+		if _, err := n.client.Start(t.Context(), spec); !errors.Is(err, executor.ErrInvalid) {
+			t.Errorf("with attributes: the hidden account file was seen: %v", err)
+		}
 	}
 }
 
