@@ -4,8 +4,13 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -307,5 +312,63 @@ framework "evil" "x" {}
 	}
 	if _, err := os.Stat(mark); err == nil {
 		t.Error("the program ran")
+	}
+}
+
+func TestAgentsRenewTheirCertificate(t *testing.T) {
+	c := newCluster(t, map[string]string{"cluster.hcl": auto(header)})
+	a := joinAgent(t, c, "n1")
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: a.roots, Certificates: []tls.Certificate{a.certificate}}}
+	defer transport.CloseIdleConnections()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	renew := func(node spec.NodeID) (int, api.JoinAnswer) {
+		body, err := json.Marshal(api.JoinRequest{Node: node, CSR: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := (&http.Client{Transport: transport}).Post(c.ready.API+"/v1/renew", "application/json", bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		var answer api.JoinAnswer
+		if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, answer
+	}
+	if code, _ := renew("n2"); code != http.StatusForbidden {
+		t.Errorf("another name answers %d", code)
+	}
+	code, answer := renew("n1")
+	if code != http.StatusOK {
+		t.Fatalf("renewing answers %d", code)
+	}
+	block, _ := pem.Decode([]byte(answer.Certificate))
+	a.certificate = tls.Certificate{Certificate: [][]byte{block.Bytes}, PrivateKey: key}
+	a.run(t)
+	c.status(t, "the renewed agent is there", func(s *api.Status) bool { return s.Nodes.Ready == 1 })
+}
+
+func TestARemovedNodeComesBackWithWhatItRuns(t *testing.T) {
+	c := newCluster(t, map[string]string{"cluster.hcl": auto(header), "web.hcl": webApp})
+	a := joinAgent(t, c, "n1")
+	a.run(t)
+	before := c.running(t, "shop/web", 3)
+	if _, err := c.client.RemoveNode(t.Context(), "n1"); err != nil {
+		t.Fatal(err)
+	}
+	// Its agent is cut, connects again, and is taken up with what it holds; no slot ends up with two.
+	after := c.running(t, "shop/web", 3)
+	running, _, _ := a.counts()
+	if running != 3 {
+		t.Errorf("%d run; before %s, after %s", running, describe(before), describe(after))
 	}
 }
