@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/stowage/stowage/cmd/stowage/view"
@@ -22,6 +23,10 @@ func (s *shell) execCommand() *cobra.Command {
 	c := &cobra.Command{Use: "exec WHAT -- COMMAND…", Short: "Run a command inside a task", Args: cobra.MinimumNArgs(2),
 		Example: "  stowage exec -it shop/web[0] -- sh",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			command, err := commandAfter(args)
+			if err != nil {
+				return err
+			}
 			c, err := s.client()
 			if err != nil {
 				return err
@@ -30,7 +35,7 @@ func (s *shell) execCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			request.Command = args[1:]
+			request.Command = command
 			streams := client.Streams{Stdout: s.Stdout, Stderr: s.Stderr}
 			if interactive {
 				streams.Stdin = s.Stdin
@@ -44,7 +49,7 @@ func (s *shell) execCommand() *cobra.Command {
 			}
 			code, err := c.Exec(cmd.Context(), id, request, streams)
 			if err != nil {
-				return err
+				return fmt.Errorf("run %s in %s: %w", command[0], id, err)
 			}
 			if code != 0 {
 				return exitCode(code)
@@ -56,6 +61,21 @@ func (s *shell) execCommand() *cobra.Command {
 	c.Flags().BoolVarP(&request.Terminal, "tty", "t", false, "with a terminal")
 	c.Flags().StringVar((*string)(&request.Task), "task", "", "in which task; without it, the only main one")
 	return c
+}
+
+// commandAfter is the command of WHAT -- COMMAND…; the two dashes may be missing.
+func commandAfter(args []string) ([]string, error) {
+	what, command := args[0], args[1:]
+	switch {
+	case command[0] == "--":
+		command = command[1:]
+	case strings.HasPrefix(command[0], "-"):
+		return nil, fmt.Errorf("%s stands behind %s: flags come first, as in stowage exec -it %s -- sh", command[0], what, what)
+	}
+	if len(command) == 0 {
+		return nil, fmt.Errorf("no command stands behind --: write it as in stowage exec -it %s -- sh", what)
+	}
+	return command, nil
 }
 
 // rawTerminal passes keys on as they are pressed, and the size of the window as it changes, until restored.

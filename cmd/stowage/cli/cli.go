@@ -114,7 +114,34 @@ func (s *shell) root() *cobra.Command {
 		}
 	}
 	root.AddCommand(s.versionCommand())
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return fmt.Errorf("%w: %s --help lists the flags", err, c.CommandPath())
+	})
+	sayUsage(root)
 	return root
+}
+
+// sayUsage lets wrong arguments be answered with the right ones, in a command and all below it.
+func sayUsage(c *cobra.Command) {
+	switch check := c.Args; {
+	case c.HasSubCommands() && c.HasParent():
+		c.RunE = func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return c.Help()
+			}
+			return fmt.Errorf("unknown command %q: %s --help lists them", c.CommandPath()+" "+args[0], c.CommandPath())
+		}
+	case check != nil:
+		c.Args = func(c *cobra.Command, args []string) error {
+			if check(c, args) == nil {
+				return nil
+			}
+			return fmt.Errorf("wrong number of arguments (%d): write it as %s; %s --help tells more", len(args), strings.TrimSuffix(c.UseLine(), " [flags]"), c.CommandPath())
+		}
+	}
+	for _, below := range c.Commands() {
+		sayUsage(below)
+	}
 }
 
 func (s *shell) versionCommand() *cobra.Command {

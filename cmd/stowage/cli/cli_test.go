@@ -48,6 +48,15 @@ func run(args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), complaint.String()
 }
 
+func TestExecTakesTheCommandBehindTheDashes(t *testing.T) {
+	for _, args := range [][]string{{"web[0]", "--", "sh", "-c", "ls --all"}, {"web[0]", "sh", "-c", "ls --all"}} {
+		command, err := commandAfter(args)
+		if err != nil || strings.Join(command, "|") != "sh|-c|ls --all" {
+			t.Errorf("%q: %q, %v", args, command, err)
+		}
+	}
+}
+
 func TestEveryCommandExplainsItself(t *testing.T) {
 	for _, c := range (&shell{}).root().Commands() {
 		if code, out, _ := run(c.Name(), "--help"); code != 0 || !strings.Contains(out, "Usage:") {

@@ -68,6 +68,11 @@ func (d *dev) run(ctx context.Context) (err error) {
 	if d.agents < 1 || d.agents > 20 {
 		return fmt.Errorf("--agents %d: from 1 to 20", d.agents)
 	}
+	if info, statErr := os.Stat(d.repo); statErr == nil && info.IsDir() { // and not a URL
+		if d.repo, err = filepath.Abs(d.repo); err != nil {
+			return fmt.Errorf("find repository: %w", err)
+		}
+	}
 	if d.dataDir, err = os.MkdirTemp("", "stowage-dev-"); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
 	}
@@ -126,12 +131,12 @@ func (d *dev) addresses() (link string, err error) {
 
 // play shows the demo, or waits, until the person or the world says stop.
 func (d *dev) play(ctx context.Context, c *client.Client, failed <-chan error) error {
-	interactive := make(chan struct{}) // closed when standard input ends
-	go func() {
-		_, _ = io.Copy(io.Discard, d.Stdin)
-		close(interactive)
-	}()
+	inputEnded := make(chan struct{}) // the demo ends with its input, so that scripts can run it
 	if d.demo != "" {
+		go func() {
+			_, _ = io.Copy(io.Discard, d.Stdin)
+			close(inputEnded)
+		}()
 		if err := d.showDemo(ctx, c); err != nil {
 			if ctx.Err() != nil {
 				return nil
@@ -139,12 +144,12 @@ func (d *dev) play(ctx context.Context, c *client.Client, failed <-chan error) e
 			return err
 		}
 	} else {
-		d.say("In another terminal:\n  stowage status    stowage plan %s    stowage ps\nCtrl-C takes everything down.", d.repo)
+		d.say("In another terminal:\n  stowage status    stowage plan %s    stowage ps\nCtrl-C takes everything down without a trace.", d.repo)
 	}
 	select {
 	case err := <-failed:
 		return err
-	case <-interactive:
+	case <-inputEnded:
 		d.say("\nStandard input is closed: taking everything down.")
 	case <-ctx.Done():
 		d.say("\nTaking everything down.")

@@ -97,10 +97,37 @@ func (s *shell) nodeCommand() *cobra.Command {
 }
 
 func (s *shell) explainCommand() *cobra.Command {
+	type detail struct {
+		*api.Explanation
+		Node        *api.Node             `json:"node,omitempty"`
+		Allocations []spec.AllocationView `json:"allocations,omitempty"` // of an app or node
+	}
 	return look(s, "explain WHAT", "Why a slot, allocation, app or node is as it is, and its story", cobra.ExactArgs(1),
-		func(cmd *cobra.Command, c *client.Client, args []string) (*api.Explanation, error) {
-			return c.Explain(cmd.Context(), args[0])
-		}, func(p *view.Page, e *api.Explanation) { p.Explanation(e) })
+		func(cmd *cobra.Command, c *client.Client, args []string) (d detail, err error) {
+			if d.Explanation, err = c.Explain(cmd.Context(), args[0]); err != nil {
+				return d, err
+			}
+			_, slotErr := spec.ParseSlot(d.Subject)
+			switch {
+			case d.Allocation != nil || slotErr == nil:
+				return d, nil
+			case d.Spec != nil:
+				d.Allocations, err = c.Allocations(cmd.Context(), client.AllocationFilter{App: d.Spec.Name})
+				return d, err
+			}
+			if d.Node, err = c.Node(cmd.Context(), spec.NodeID(d.Subject)); err != nil {
+				return d, err
+			}
+			d.Allocations, err = c.Allocations(cmd.Context(), client.AllocationFilter{Node: d.Node.ID})
+			return d, err
+		}, func(p *view.Page, d detail) {
+			if d.Node != nil {
+				p.Node(d.Node, d.Allocations)
+				p.Story(d.Story)
+				return
+			}
+			p.Explanation(d.Explanation, d.Allocations)
+		})
 }
 
 func (s *shell) whyCommand() *cobra.Command {
@@ -185,7 +212,21 @@ func (s *shell) target(cmd *cobra.Command, c *client.Client, what string) (spec.
 	if best < 0 {
 		return "", fmt.Errorf("nothing is called %q: name an allocation, a slot such as shop/web[3], or an app; stowage ps lists them", what)
 	}
+	if alive := live(list, app); err != nil && len(alive) > 1 {
+		fmt.Fprintf(s.Stderr, "%s has %d allocations: this is %s; name another such as %s[%d]\n", app, len(alive), list[best].Slot, app, alive[len(alive)-1].Slot.Index)
+	}
 	return list[best].ID, nil
+}
+
+// live are the allocations of an app that have not ended.
+func live(list []spec.AllocationView, app string) []*spec.AllocationView {
+	var alive []*spec.AllocationView
+	for i := range list {
+		if string(list[i].App) == app && !list[i].State.Terminal() {
+			alive = append(alive, &list[i])
+		}
+	}
+	return alive
 }
 
 // better prefers what has not ended, then what is newer.

@@ -188,13 +188,13 @@ var starter = []struct{ name, text string }{
   }
 }
 `},
-	{"apps/hello.hcl", `# A service: three allocations, restarted when they exit, spread and packed by the scheduler.
+	{"apps/hello.hcl", `# A service: three allocations, restarted when they exit. Without a policy or spread they fill one node after another.
 app "hello" {
   count = 3
 
   task "greeter" {
     rootfs  = "host" # the node's own programs, read-only; or image = "oci:./path" for an image in this repository
-    command = ["sh", "-c", "while true; do echo hello from slot $STOWAGE_SLOT; sleep 5; done"]
+    command = ["sh", "-c", "trap exit TERM; while true; do echo hello from slot $STOWAGE_SLOT; sleep 5 & wait; done"]
     cpu     = 0.1
     memory  = "32MiB"
   }
@@ -221,7 +221,11 @@ func (s *shell) initCommand() *cobra.Command {
 			}
 			fmt.Fprintf(s.Stdout, "  %s\n", path)
 		}
-		fmt.Fprintf(s.Stdout, "\nNext: stowage validate %[1]s, then\n  cd %[1]s && git init -b main && git add . && git commit -m 'first revision'\n  stowage dev --repo %[1]s\n", folder)
+		fmt.Fprint(s.Stdout, "\nNext:\n")
+		if filepath.Clean(folder) != "." {
+			fmt.Fprintf(s.Stdout, "  cd %s\n", folder)
+		}
+		fmt.Fprint(s.Stdout, "  stowage validate\n  git init -b main && git add . && git commit -m 'first revision'\n  stowage dev\n")
 		return nil
 	}}
 	c.Flags().StringVar(&name, "name", "home", "name of the cluster")

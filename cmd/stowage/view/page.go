@@ -152,6 +152,15 @@ func (p *Page) Age(t spec.Time) string {
 	return fmt.Sprintf("%dd", d/(24*spec.Hour))
 }
 
+// Ago is Age in a sentence: "now", "12s ago".
+func (p *Page) Ago(t spec.Time) string {
+	age := p.Age(t)
+	if t == 0 || age == "now" {
+		return age
+	}
+	return age + " ago"
+}
+
 // plural prints a number with its noun.
 func plural(n int, noun string) string {
 	if n == 1 {

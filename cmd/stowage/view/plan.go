@@ -91,7 +91,7 @@ func (p *Page) planHead(plan *spec.Plan) {
 	p.Line("%s", head)
 	used := map[spec.ChangeKind]bool{}
 	for i := range plan.Apps {
-		used[plan.Apps[i].Action] = true
+		used[actionOf(&plan.Apps[i])] = true
 		for _, c := range plan.Apps[i].Changes {
 			used[c.Kind] = true
 		}
@@ -126,7 +126,7 @@ func summary(s spec.Summary) string {
 
 func (p *Page) appPlan(a *spec.AppPlan, o PlanOptions) {
 	p.Line("")
-	head := fmt.Sprintf("  %s app %q", p.symbol(a.Action), a.App)
+	head := fmt.Sprintf("  %s app %q", p.symbol(actionOf(a)), a.App)
 	for _, f := range a.Fields {
 		if f.Path == "count" && f.From != "" {
 			head += fmt.Sprintf("   count %s → %s", f.From, f.To)
@@ -149,6 +149,23 @@ func (p *Page) appPlan(a *spec.AppPlan, o PlanOptions) {
 	if a.Blocked != nil {
 		p.blocked(a.Blocked, "      ")
 	}
+}
+
+// actionOf is what a plan does to an app as a whole: it stops one only if nothing of it goes on.
+func actionOf(a *spec.AppPlan) spec.ChangeKind {
+	if a.Action != spec.ChangeStop {
+		return a.Action
+	}
+	action := spec.ChangeStop
+	if len(a.Stay) > 0 {
+		action = spec.ChangeStay
+	}
+	for i := range a.Changes {
+		if kind := a.Changes[i].Kind; kind != spec.ChangeStop && kind != spec.ChangeStay {
+			return kind
+		}
+	}
+	return action
 }
 
 // placed prints a line with a position at its right edge.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/stowage/stowage/master/api"
 	"github.com/stowage/stowage/spec"
@@ -19,7 +20,7 @@ func (p *Page) Status(s *api.Status) {
 	}
 	p.Line("%s   master %s, %s", p.paint(bold, "Cluster "+name), s.Version, phaseWords(s))
 	if f := s.Follows; f != nil {
-		p.pairs([][2]string{{"follows", fmt.Sprintf("%s %q, %s ago", f.Commit.Short(), f.Subject, p.Age(f.Time))}})
+		p.pairs([][2]string{{"follows", fmt.Sprintf("%s %q, %s", f.Commit.Short(), f.Subject, p.Ago(f.Time))}})
 		if f.Left != "" {
 			p.pairs([][2]string{{"rolled back", "from " + f.Left.Short() + "; stowage resume follows the branch again"}})
 		}
@@ -28,11 +29,7 @@ func (p *Page) Status(s *api.Status) {
 	if s.Source.Branch != "" {
 		source += " branch " + s.Source.Branch
 	}
-	source += ", reached " + p.Age(s.Source.Contact)
-	if p.Age(s.Source.Contact) != "now" && s.Source.Contact != 0 {
-		source += " ago"
-	}
-	p.pairs([][2]string{{"source", source}})
+	p.pairs([][2]string{{"source", source + ", reached " + p.Ago(s.Source.Contact)}})
 	if s.Source.Error != "" {
 		p.Line("  %s %s", p.paint(red, "source:"), s.Source.Error)
 	}
@@ -70,9 +67,12 @@ func phaseWords(s *api.Status) string {
 	return string(s.Phase)
 }
 
-// Explanation prints why something is as it is.
-func (p *Page) Explanation(e *api.Explanation) {
+// Explanation prints why something is as it is; of an app also its allocations.
+func (p *Page) Explanation(e *api.Explanation, list []spec.AllocationView) {
 	p.Line("%s", p.paint(bold, e.Subject))
+	if a := e.Spec; a != nil && e.Allocation == nil {
+		p.pairs([][2]string{{"kind", string(a.Kind)}, {"count", strconv.Itoa(a.Count)}, {"role", string(a.Role)}})
+	}
 	if a := e.Allocation; a != nil {
 		p.pairs([][2]string{{"allocation", string(a.ID)}, {"node", string(a.Node)}, {"state", p.stateWord(a)}, {"since", p.Age(a.Since)},
 			{"reason", a.Reason}, {"placed", a.Why}, {"stopped", a.StopReason}, {"commit", a.Commit.Short()}, {"ports", portWords(a.Ports)}})
@@ -93,7 +93,7 @@ func (p *Page) Explanation(e *api.Explanation) {
 		p.Line("  held: %s", e.Held)
 	}
 	if r := e.Rollout; r != nil {
-		p.pairs([][2]string{{"rollout", string(r.State) + " to " + string(r.Target)}, {"", r.Reason}})
+		p.pairs([][2]string{{"rollout", string(r.State) + " to version " + string(r.Target) + " of commit " + r.Commit.Short()}, {"", r.Reason}})
 	}
 	if e.Next != nil {
 		p.pairs([][2]string{{"next", string(e.Next.Kind) + ": " + p.why(e.Next)}})
@@ -101,12 +101,22 @@ func (p *Page) Explanation(e *api.Explanation) {
 	if e.Blocked != nil {
 		p.blocked(e.Blocked, "  ")
 	}
-	if len(e.Story) > 0 {
+	if len(list) > 0 {
 		p.Line("")
-		p.Line("%s", p.paint(bold, "Story"))
-		for i := range e.Story {
-			p.Event(&e.Story[i])
-		}
+		p.Allocations(list)
+	}
+	p.Story(e.Story)
+}
+
+// Story prints what happened to one thing, oldest first.
+func (p *Page) Story(story []spec.Event) {
+	if len(story) == 0 {
+		return
+	}
+	p.Line("")
+	p.Line("%s", p.paint(bold, "Story"))
+	for i := range story {
+		p.Event(&story[i])
 	}
 }
 

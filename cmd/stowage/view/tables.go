@@ -96,7 +96,7 @@ func (p *Page) Nodes(list []api.Node) {
 
 // Node prints one node with its attributes and what runs on it.
 func (p *Page) Node(n *api.Node, on []spec.AllocationView) {
-	p.Line("%s   %s since %s, seen %s ago", p.paint(bold, "Node "+string(n.ID)), n.State, p.Age(n.Since), p.Age(n.LastSeen))
+	p.Line("%s   %s since %s, seen %s", p.paint(bold, "Node "+string(n.ID)), n.State, p.Age(n.Since), p.Ago(n.LastSeen))
 	p.pairs([][2]string{{"address", n.Address}, {"agent", n.Agent},
 		{"cpu", fmt.Sprintf("%s of %s used", n.Used.CPU, n.Capacity.CPU)},
 		{"memory", fmt.Sprintf("%s of %s used", n.Used.Memory, n.Capacity.Memory)},
