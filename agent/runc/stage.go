@@ -58,8 +58,9 @@ func onThread(start func() (int, error), hold func(pid int)) born {
 	result := make(chan born, 1)
 	go func() {
 		runtime.LockOSThread()
-		if hasChildren() {
-			// The kernel gave this thread the children of one that has ended. While it is locked, the next attempt gets another.
+		// The kernel gives the children of a thread that has ended to the first one, at any time, so that one is never used. Others may have
+		// children whose end nobody has taken note of yet. While this thread is locked, the next attempt gets another.
+		if unix.Gettid() == unix.Getpid() || hasChildren() {
 			result <- onThread(start, hold)
 			runtime.UnlockOSThread()
 			return
