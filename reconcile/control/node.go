@@ -264,7 +264,7 @@ func (c *Core) noteworthy(v *spec.AllocationView, now *spec.AllocationStatus) {
 		c.ownedChanged(v)
 	}
 	// On the way to running nothing is decided; an end is recorded, and that has the plan made again.
-	if now.Healthy != v.Healthy || now.State == spec.StateRunning {
+	if now.Healthy != v.Healthy || (now.State != v.State && now.State == spec.StateRunning) {
 		c.dirty = true
 	}
 }
