@@ -2,17 +2,16 @@ package sim
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
-	"testing/fstest"
-
-	"crypto/sha256"
 
 	"github.com/stowage/stowage/reconcile/place"
 	"github.com/stowage/stowage/spec"
+
 	"golang.org/x/tools/txtar"
 )
 
@@ -72,23 +71,25 @@ func parse(data []byte, o *Options) (*scenario, error) {
 			}
 		}
 	}
-	folders := map[string]fstest.MapFS{}
+	folders := map[string]*txtar.Archive{}
 	for _, f := range archive.Files {
 		name, path, ok := strings.Cut(f.Name, "/")
 		if !ok || !fs.ValidPath(path) {
 			return nil, fmt.Errorf("read scenario: file %q belongs to no commit: write it as NAME/%s", f.Name, f.Name)
 		}
 		if folders[name] == nil {
-			folders[name] = fstest.MapFS{}
+			folders[name] = &txtar.Archive{}
 		}
-		folders[name][path] = &fstest.MapFile{Data: f.Data, Mode: 0o644}
+		folders[name].Files = append(folders[name].Files, txtar.File{Name: path, Data: f.Data})
 	}
 	for _, name := range sortedKeys(folders) {
-		cluster, diagnostics := o.Load(folders[name])
-		r := revision(name, cluster, diagnostics)
-		for _, path := range sortedKeys(folders[name]) {
-			r.Commit = commitHash(string(r.Commit) + path + string(folders[name][path].Data))
+		fsys, err := txtar.FS(folders[name])
+		if err != nil {
+			return nil, fmt.Errorf("read scenario: the files of commit %s: %w", name, err)
 		}
+		cluster, diagnostics := o.Load(fsys)
+		r := revision(name, cluster, diagnostics)
+		r.Commit = commitHash(name + string(txtar.Format(folders[name])))
 		s.revisions[name] = r
 	}
 	return s, nil

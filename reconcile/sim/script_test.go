@@ -1,0 +1,90 @@
+package sim_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/stowage/stowage/reconcile/sim"
+)
+
+const repository = `
+-- v1/cluster.hcl --
+cluster "test" {}
+-- v1/web.hcl --
+app "web" {
+  count = 2
+  task "t" {
+    rootfs  = "host"
+    command = ["true"]
+    cpu     = 3
+    memory  = "1GiB"
+  }
+}
+`
+
+// TestBadScripts wants every mistake told with its line.
+func TestBadScripts(t *testing.T) {
+	for script, want := range map[string]string{
+		"fly n1":                       "line 1: fly n1: there is no such command",
+		"nodes n[3-1]":                 "no list of nodes",
+		"nodes n1\nnodes n1":           "line 2: nodes n1: there is a node n1 already",
+		"crash n9":                     "there is no node n9",
+		"commit v9":                    "no files begin with v9/",
+		"advance soon":                 "not a duration",
+		"exit web 1":                   "not a slot",
+		"drain n1":                     "line 1: refused: there is no node",
+		"expect refused":               "nothing was refused",
+		"expect love":                  "nothing can be expected",
+		"nodes n1\ncommit v1\napprove": "no plan waits",
+		"nodes n1\ncommit v1\nsettle\nexpect allocations web 2":  "line 4: expect allocations web 2: found 1",
+		"nodes n1\ncommit v1\nsettle\nexpect blocked web 1 disk": "found the rules",
+	} {
+		r := sim.Run([]byte(script+"\n"+repository), sim.Options{Load: load})
+		if r.Err == nil || !strings.Contains(r.Err.Error(), want) {
+			t.Errorf("%q ends with %v, want %q", script, r.Err, want)
+		}
+	}
+}
+
+// TestJSON wants one object a line, and a result as the last.
+func TestJSON(t *testing.T) {
+	script := "nodes n[1-2]\ncommit v1\nshow plan\nsettle\n"
+	for _, what := range []string{"allocations", "nodes", "apps", "roles", "blocked", "events"} {
+		script += "show " + what + "\n"
+	}
+	var lines []map[string]any
+	r := sim.Run([]byte(script+repository), sim.Options{Load: load, JSON: true, Seed: 7, Out: func(line string) {
+		var v map[string]any
+		if err := json.Unmarshal([]byte(line), &v); err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+		lines = append(lines, v)
+	}})
+	if r.Err != nil || len(lines) != 8 {
+		t.Fatalf("%d lines, %v", len(lines), r.Err)
+	}
+	items := func(i int) []any { return lines[i]["items"].([]any) }
+	first := func(i int) map[string]any { return items(i)[0].(map[string]any) }
+	if lines[0]["show"] != "plan" || lines[0]["items"].(map[string]any)["summary"].(map[string]any)["start"] != 2.0 {
+		t.Errorf("the plan is %v", lines[0])
+	}
+	if a := first(1); len(items(1)) != 2 || a["app"] != "web" || a["slot"] != 0.0 || a["state"] != "running" || a["healthy"] != true {
+		t.Errorf("the allocations are %v", lines[1])
+	}
+	if n := first(2); n["node"] != "n1" || n["state"] != "ready" || n["allocations"] != 1.0 {
+		t.Errorf("the nodes are %v", lines[2])
+	}
+	if a := first(3); a["desired"] != 2.0 || a["healthy"] != 2.0 || a["rollout"] != "done" {
+		t.Errorf("the apps are %v", lines[3])
+	}
+	if role := first(4); role["role"] != "default" || role["dominant"] != "cpu" || role["share"] != 750.0 {
+		t.Errorf("the roles are %v", lines[4])
+	}
+	if len(items(5)) != 0 || len(items(6)) == 0 {
+		t.Errorf("blocked and events are %v and %v", lines[5], lines[6])
+	}
+	if last := lines[7]; last["result"] != "ok" || last["seed"] != 7.0 || last["trace"] != r.Trace || last["events"] != float64(r.Events) {
+		t.Errorf("the result is %v", last)
+	}
+}
