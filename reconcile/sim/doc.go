@@ -22,6 +22,7 @@
 //	unhealthy shop/web[2]          … fails its checks; healthy shop/web[2] takes either back
 //	start shop/web 5s              how long its tasks take to become healthy (1s); never: they do not
 //	run nightly 10m                how long the tasks of a batch app work (10s)
+//	stubborn shop/web              its tasks ignore their stop signal
 //	restart shop/web, promote shop/web, rollback v1, resume
 //	leader-change                  another master leads, from the journal
 //	leader-freeze 20s              the master stands still
