@@ -56,7 +56,6 @@ type agent struct {
 	keeper    *keeper
 	prober    *probe.Prober
 	link      *link
-	windows   *windows
 	errands   *errands
 	events    chan node.Event
 	catalogue catalogue
@@ -98,10 +97,9 @@ func Run(ctx context.Context, cfg Config) error {
 	part(a.watchFacts)
 	<-ctx.Done()
 	cancel()
-	a.windows.closeAll()
 	parts.Wait()
 	a.errands.wait()
-	a.windows.wg.Wait()
+	a.link.serving.Wait()
 	select {
 	case err := <-failed:
 		return err
@@ -152,9 +150,7 @@ func open(ctx context.Context, cfg *Config) (*agent, error) {
 	}
 	a.sources = newSources(filepath.Join(cfg.DataDir, "sources"), id)
 	a.core = node.New(node.Config{Node: a.node})
-	a.windows = &windows{logs: a.serveLogs, exec: a.serveExec}
-	a.link = &link{node: cfg.Node, version: cfg.Version, identity: id, windows: a.windows, log: a.log}
-	a.windows.send = a.link.pass
+	a.link = &link{node: cfg.Node, version: cfg.Version, identity: id, serve: a.serve, log: a.log}
 	a.prober = probe.New(a.checked)
 	return a, nil
 }

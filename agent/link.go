@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stowage/stowage/agent/executor"
 	"github.com/stowage/stowage/reconcile/node"
 	"github.com/stowage/stowage/spec"
 	"github.com/stowage/stowage/spec/wire"
@@ -36,8 +38,10 @@ type link struct {
 	version  string
 	identity *identity
 	tell     func(node.Event)
-	windows  *windows
+	serve    func(ctx context.Context, o *wire.Open, s executor.Streams) (code int, err error) // a window
+	serving  sync.WaitGroup                                                                    // of windows
 	log      *slog.Logger
+	leader   string // where a master that does not lead sent us; "" is the master of the identity
 
 	mu      sync.Mutex
 	present *outlet // nil while there is no stream
@@ -66,14 +70,8 @@ func (l *link) report(r *spec.Report) {
 	}
 }
 
-// pass sends a piece of a window, and waits while the link is busy. Without a stream it is dropped: so is the window.
-func (l *link) pass(up *wire.Up) {
-	l.mu.Lock()
-	o := l.present
-	l.mu.Unlock()
-	if o == nil {
-		return
-	}
+// pass sends a piece of a window, and waits while the link is busy. After the end of the stream it is dropped: so is the window.
+func (o *outlet) pass(up *wire.Up) {
 	select {
 	case o.bulk <- up:
 	case <-o.ctx.Done():
@@ -98,7 +96,10 @@ func (l *link) run(ctx context.Context) error {
 		if time.Since(began) > lastRetry {
 			wait = firstRetry
 		}
-		l.log.Warn("no link to the master; tasks run on, trying again", "master", l.identity.link, "error", err, "pause", wait)
+		l.log.Warn("no link to the master; tasks run on, trying again", "master", l.master(), "error", err, "pause", wait)
+		if !errors.Is(err, errElsewhere) {
+			l.leader = "" // it may be gone for good
+		}
 		if !pause(ctx, wait/2+rand.N(wait)) {
 			return nil
 		}
@@ -107,11 +108,17 @@ func (l *link) run(ctx context.Context) error {
 	return nil
 }
 
+// master is where the next stream goes.
+func (l *link) master() string { return cmp.Or(l.leader, l.identity.link) }
+
+// errElsewhere ends a stream to a master that does not lead.
+var errElsewhere = errors.New("this master does not lead")
+
 // attach opens one stream and serves it until it breaks.
 func (l *link) attach(parent context.Context) error {
 	ctx, cut := context.WithCancelCause(parent)
 	defer cut(nil)
-	conn, err := grpc.NewClient(l.identity.link, grpc.WithTransportCredentials(credentials.NewTLS(l.identity.tls())),
+	conn, err := grpc.NewClient(l.master(), grpc.WithTransportCredentials(credentials.NewTLS(l.identity.tls())),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: welcomeWithin}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}))
 	if err != nil {
@@ -127,14 +134,15 @@ func (l *link) attach(parent context.Context) error {
 	}
 	o := &outlet{ctx: ctx, cut: cut, reports: make(chan *wire.Up, maxQueued), bulk: make(chan *wire.Up)}
 	l.setPresent(o)
-	l.log.Info("linked to the master", "master", l.identity.link)
+	l.log.Info("linked to the master", "master", l.master())
 	var writer sync.WaitGroup
 	writer.Go(func() { cut(o.write(stream)) })
 	l.tell(node.Connected{})
-	err = l.read(stream)
+	views := &windows{serve: l.serve, send: o.pass, wg: &l.serving, all: map[uint64]*window{}}
+	err = l.read(stream, views)
 	cut(err)
 	l.setPresent(nil)
-	l.windows.closeAll()
+	views.close()
 	l.tell(node.Disconnected{})
 	writer.Wait()
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
@@ -162,13 +170,13 @@ func (l *link) greet(ctx context.Context, cut context.CancelCauseFunc, stream wi
 	case down.Welcome == nil:
 		return errors.New("greet master: its first message is no welcome")
 	case down.Welcome.Leader != "":
-		l.identity.link = down.Welcome.Leader
-		return fmt.Errorf("this master does not lead; going to %s", down.Welcome.Leader)
+		l.leader = down.Welcome.Leader
+		return fmt.Errorf("%w; going to %s", errElsewhere, down.Welcome.Leader)
 	}
 	return wire.Compatible(down.Welcome.FormatVersion)
 }
 
-func (l *link) read(stream wire.Agent) error {
+func (l *link) read(stream wire.Agent, views *windows) error {
 	for {
 		down, err := stream.Recv()
 		switch {
@@ -177,9 +185,9 @@ func (l *link) read(stream wire.Agent) error {
 		case down.Assignment != nil:
 			l.tell(node.Assigned{Assignment: *down.Assignment})
 		case down.Open != nil:
-			l.windows.open(down.Open)
+			views.open(down.Open)
 		case down.Data != nil:
-			l.windows.data(down.Data)
+			views.data(down.Data)
 		}
 	}
 }

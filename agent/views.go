@@ -40,6 +40,18 @@ func (a *agent) find(id spec.AllocationID, asked spec.TaskName) (node.Record, in
 	return r, 0, errNoTask(id, r.App, asked)
 }
 
+// serve answers one window, and returns the exit code of a command.
+func (a *agent) serve(ctx context.Context, o *wire.Open, s executor.Streams) (int, error) {
+	switch {
+	case o.Logs != nil:
+		return 0, a.serveLogs(ctx, o, s.Stdout, s.Stderr)
+	case o.Exec != nil:
+		e, err := a.serveExec(ctx, o, s)
+		return e.Code, err
+	}
+	return 0, errors.New("this agent is too old for what was asked: upgrade it")
+}
+
 // serveLogs writes a task's output, and goes on until the task is gone if asked to follow.
 func (a *agent) serveLogs(ctx context.Context, o *wire.Open, stdout, stderr io.Writer) error {
 	r, i, err := a.find(o.ID, o.Task)
@@ -106,5 +118,8 @@ func (a *agent) serveExec(ctx context.Context, o *wire.Open, s executor.Streams)
 	run := node.Run{ID: o.ID, Task: name, Attempt: r.Tasks[i].Attempt}
 	command := executor.ExecSpec{Command: o.Exec.Command, Terminal: o.Exec.Terminal,
 		Size: executor.Size{Width: uint16(o.Exec.Columns), Height: uint16(o.Exec.Rows)}}
+	if !o.Exec.Stdin {
+		s.Stdin = nil
+	}
 	return a.keeper.client.Exec(ctx, run.String(), command, s)
 }

@@ -12,76 +12,55 @@ import (
 	"github.com/stowage/stowage/spec/wire"
 )
 
-// windows are the open views into allocations that people have through the master: logs and exec.
+// windows are the open views (logs, exec) that people have through one stream to the master. They end with it, and what they
+// print never goes into another: the next stream counts its windows anew.
 type windows struct {
-	logs func(ctx context.Context, o *wire.Open, w io.Writer, stderr io.Writer) error
-	exec func(ctx context.Context, o *wire.Open, s executor.Streams) (executor.Exit, error)
-	send func(*wire.Up)
+	serve func(ctx context.Context, o *wire.Open, s executor.Streams) (code int, err error)
+	send  func(*wire.Up)  // waits while the link is busy
+	wg    *sync.WaitGroup // of what serves them
 
 	mu  sync.Mutex
 	all map[uint64]*window
-	wg  sync.WaitGroup
 }
 
 // window is one of them.
 type window struct {
 	cancel context.CancelFunc
 	input  *io.PipeWriter
-	inbox  chan []byte // what came for the input and is not yet written; nil is its end
 	resize chan executor.Size
 
-	mu     sync.Mutex
-	room   *sync.Cond
-	credit int // bytes that the reader still grants
-	closed bool
+	mu       sync.Mutex
+	changed  *sync.Cond
+	credit   int    // bytes that the reader still grants
+	inbox    []byte // what came for the input and is not yet written, at most wire.Window
+	inboxEnd bool   // nothing more comes
+	closed   bool
 }
 
 // open begins a window and returns at once.
 func (w *windows) open(o *wire.Open) {
 	ctx, cancel := context.WithCancel(context.Background())
-	reader, writer := io.Pipe()
-	one := &window{cancel: cancel, input: writer, resize: make(chan executor.Size, 1), credit: wire.Window,
-		inbox: make(chan []byte, wire.Window/1024)}
-	one.room = sync.NewCond(&one.mu)
+	stdin, input := io.Pipe()
+	one := &window{cancel: cancel, input: input, resize: make(chan executor.Size, 1), credit: wire.Window}
+	one.changed = sync.NewCond(&one.mu)
 	w.mu.Lock()
-	if w.all == nil {
-		w.all = map[uint64]*window{}
-	}
 	w.all[o.Stream] = one
 	w.mu.Unlock()
-	w.wg.Go(func() { one.feed(ctx, func(n int) { w.send(&wire.Up{Data: &wire.Data{Stream: o.Stream, Credit: n}}) }) })
+	w.wg.Go(func() { one.feed(func(n int) { w.send(&wire.Up{Data: &wire.Data{Stream: o.Stream, Credit: n}}) }) })
 	w.wg.Go(func() {
-		end := w.serve(ctx, o, one, reader)
-		end.Stream, end.End = o.Stream, true
-		w.close(o.Stream)
+		streams := executor.Streams{Stdout: &output{w: w, one: one, stream: o.Stream},
+			Stderr: &output{w: w, one: one, stream: o.Stream, stderr: true}, Stdin: stdin, Resize: one.resize}
+		end := &wire.Data{Stream: o.Stream, End: true}
+		var err error
+		if end.Code, err = w.serve(ctx, o, streams); err != nil && !errors.Is(err, context.Canceled) {
+			end.Err = err.Error()
+		}
+		w.mu.Lock()
+		delete(w.all, o.Stream)
+		w.mu.Unlock()
+		one.end()
 		w.send(&wire.Up{Data: end})
 	})
-}
-
-func (w *windows) serve(ctx context.Context, o *wire.Open, one *window, stdin io.Reader) *wire.Data {
-	stdout := &output{w: w, one: one, stream: o.Stream}
-	stderr := &output{w: w, one: one, stream: o.Stream, stderr: true}
-	var err error
-	end := &wire.Data{}
-	switch {
-	case o.Logs != nil:
-		err = w.logs(ctx, o, stdout, stderr)
-	case o.Exec != nil:
-		streams := executor.Streams{Stdout: stdout, Stderr: stderr, Resize: one.resize}
-		if o.Exec.Stdin {
-			streams.Stdin = stdin
-		}
-		var e executor.Exit
-		if e, err = w.exec(ctx, o, streams); err == nil {
-			end.Code = e.Code
-		}
-	default:
-		err = errors.New("this agent is too old for what was asked: upgrade it")
-	}
-	if err != nil && !errors.Is(err, context.Canceled) {
-		end.Err = err.Error()
-	}
-	return end
 }
 
 // data takes a message for a window: input, a new size, credit, or its end.
@@ -92,12 +71,6 @@ func (w *windows) data(d *wire.Data) {
 	if one == nil {
 		return
 	}
-	if d.Credit > 0 {
-		one.mu.Lock()
-		one.credit += d.Credit
-		one.mu.Unlock()
-		one.room.Broadcast()
-	}
 	if d.Rows > 0 && d.Columns > 0 {
 		select {
 		case <-one.resize:
@@ -105,73 +78,68 @@ func (w *windows) data(d *wire.Data) {
 		}
 		one.resize <- executor.Size{Width: uint16(d.Columns), Height: uint16(d.Rows)}
 	}
-	if len(d.Bytes) > 0 {
-		select {
-		case one.inbox <- d.Bytes:
-		default:
-			one.cancel() // it sent more than it was granted
-		}
+	if d.End && d.Err != "" || !one.take(d) {
+		one.cancel()
 	}
-	if d.End {
-		if d.Err != "" {
-			one.cancel()
-			return
-		}
-		select {
-		case one.inbox <- nil:
-		default:
-			one.cancel()
-		}
+}
+
+// take counts credit and keeps input; it reports false when more came than was granted.
+func (one *window) take(d *wire.Data) bool {
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	one.credit += max(d.Credit, 0)
+	if len(one.inbox)+len(d.Bytes) > wire.Window {
+		return false
 	}
+	one.inbox = append(one.inbox, d.Bytes...)
+	one.inboxEnd = one.inboxEnd || d.End
+	one.changed.Broadcast()
+	return true
 }
 
 // feed writes what came to the command's input, and grants as much again.
-func (one *window) feed(ctx context.Context, grant func(int)) {
+func (one *window) feed(grant func(int)) {
 	defer one.input.Close()
 	for {
-		select {
-		case b := <-one.inbox:
-			if b == nil {
-				return
-			}
-			if _, err := one.input.Write(b); err != nil {
-				return
-			}
-			grant(len(b))
-		case <-ctx.Done():
+		one.mu.Lock()
+		for len(one.inbox) == 0 && !one.inboxEnd && !one.closed {
+			one.changed.Wait()
+		}
+		b, over := one.inbox, one.closed
+		one.inbox = nil
+		one.mu.Unlock()
+		if over || len(b) == 0 {
 			return
+		}
+		for len(b) > 0 { // in pieces, so that a command which reads slowly is granted more before it has read all
+			n, err := one.input.Write(b[:min(len(b), wire.ChunkSize)])
+			if err != nil {
+				return
+			}
+			b = b[n:]
+			grant(n)
 		}
 	}
 }
 
-func (w *windows) close(stream uint64) {
-	w.mu.Lock()
-	one := w.all[stream]
-	delete(w.all, stream)
-	w.mu.Unlock()
-	if one != nil {
-		one.end()
-	}
-}
-
+// end lets go of who serves the window.
 func (one *window) end() {
 	one.cancel()
 	_ = one.input.CloseWithError(io.ErrClosedPipe)
 	one.mu.Lock()
+	defer one.mu.Unlock()
 	one.closed = true
-	one.mu.Unlock()
-	one.room.Broadcast()
+	one.changed.Broadcast()
 }
 
-// closeAll ends every window: the link they belong to is gone.
-func (w *windows) closeAll() {
+// close ends every window: the stream they belong to is over, and sends nothing any more.
+func (w *windows) close() {
 	w.mu.Lock()
-	all := w.all
-	w.all = nil
-	w.mu.Unlock()
-	for _, one := range all {
+	defer w.mu.Unlock()
+	for _, one := range w.all {
 		one.end()
 	}
+	clear(w.all)
 }
 
 // output sends what is written to it in pieces, as fast as the reader grants.
@@ -186,7 +154,7 @@ type output struct {
 func (o *output) Write(p []byte) (int, error) {
 	written := 0
 	for len(p) > 0 {
-		n, err := o.one.take(min(len(p), wire.ChunkSize))
+		n, err := o.one.spend(min(len(p), wire.ChunkSize))
 		if err != nil {
 			return written, err
 		}
@@ -196,12 +164,12 @@ func (o *output) Write(p []byte) (int, error) {
 	return written, nil
 }
 
-// take waits for credit and uses up to want of it.
-func (one *window) take(want int) (int, error) {
+// spend waits for credit and uses up to want of it.
+func (one *window) spend(want int) (int, error) {
 	one.mu.Lock()
 	defer one.mu.Unlock()
 	for one.credit <= 0 && !one.closed {
-		one.room.Wait()
+		one.changed.Wait()
 	}
 	if one.closed {
 		return 0, io.ErrClosedPipe
