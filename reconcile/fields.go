@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,13 +23,7 @@ func (w *world) fields(x *app) []spec.FieldChange {
 		return nil
 	}
 	before, after := flatten(from.app), flatten(x.desired.app)
-	paths := make([]string, 0, len(before)+len(after))
-	for p := range before {
-		paths = append(paths, p)
-	}
-	for p := range after {
-		paths = append(paths, p)
-	}
+	paths := slices.Concat(slices.Collect(maps.Keys(before)), slices.Collect(maps.Keys(after)))
 	slices.Sort(paths)
 	var out []spec.FieldChange
 	for _, p := range slices.Compact(paths) {
@@ -131,12 +126,7 @@ func walk(out map[string]string, path, key string, v any) {
 	}
 	switch v := v.(type) {
 	case map[string]any:
-		names := make([]string, 0, len(v))
-		for name := range v {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		for _, name := range names {
+		for _, name := range slices.Sorted(maps.Keys(v)) {
 			if name == "pos" {
 				continue
 			}

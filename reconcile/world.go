@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sort"
 
@@ -129,19 +130,10 @@ func (w *world) resourceNames() []string {
 	for _, a := range w.in.Desired.Apps {
 		see(a)
 	}
-	for _, h := range sortedHashes(w.in.Versions) {
+	for _, h := range slices.Sorted(maps.Keys(w.in.Versions)) {
 		see(w.in.Versions[h])
 	}
 	return names
-}
-
-func sortedHashes(m map[spec.Hash]*spec.App) []spec.Hash {
-	keys := make([]spec.Hash, 0, len(m))
-	for h := range m {
-		keys = append(keys, h)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // wake makes the report ask for another plan at the given moment.
