@@ -51,11 +51,14 @@ func (s *shell) validateCommand() *cobra.Command {
 				return exitCode(exitError)
 			}
 			if !s.json {
-				allocations := 0
+				allocations, noun := 0, "apps"
+				if len(cluster.Apps) == 1 {
+					noun = "app"
+				}
 				for _, a := range cluster.Apps {
 					allocations += a.Count
 				}
-				fmt.Fprintf(s.Stdout, "Cluster %q is valid: %d apps asking for %d allocations.\n", cluster.Name, len(cluster.Apps), allocations)
+				fmt.Fprintf(s.Stdout, "Cluster %q is valid: %d %s asking for %d allocations.\n", cluster.Name, len(cluster.Apps), noun, allocations)
 			}
 			return nil
 		}}

@@ -36,7 +36,7 @@ const (
 )
 
 func (p *Page) paint(sgr, text string) string {
-	if !p.Colour || text == "" {
+	if !p.Colour || text == "" || sgr == "" {
 		return text
 	}
 	return "\x1b[" + sgr + "m" + text + "\x1b[0m"

@@ -45,9 +45,14 @@ func (p *Page) Status(s *api.Status) {
 		p.Line("%s %s waits for approval (%s): %s", p.paint(yellow, "Plan"), s.Pending.Plan, s.Pending.Why, summary(s.Pending.Summary))
 		p.Line("  stowage show %s    stowage apply %s", s.Pending.Plan, s.Pending.Plan)
 	}
-	for i, problem := range s.Problems {
-		if i == 0 {
+	said := false
+	for _, problem := range s.Problems {
+		if s.Refused != nil && problem.Subject == "commit "+s.Refused.Commit.Short() {
+			continue // told in full below
+		}
+		if !said {
 			p.Line("")
+			said = true
 		}
 		p.Line("%s %s: %s", p.paint(red, "!"), problem.Subject, problem.What)
 		if problem.Remedy != "" {
@@ -81,7 +86,7 @@ func (p *Page) Explanation(e *api.Explanation, list []spec.AllocationView) {
 		}
 	}
 	if c := e.Change; c != nil && c.Score != nil {
-		p.Line("  %s  %s of %s by plan %s", pad("score", 10), hundredths(c.Score.Total), plural(c.Score.Feasible, "feasible node"), e.Plan)
+		p.Line("  %s  %s of %s by plan %s", pad("score", 11), hundredths(c.Score.Total), plural(c.Score.Feasible, "feasible node"), e.Plan)
 		for _, part := range c.Score.Parts {
 			p.Line("    %s  %s", pad(part.Name, 20), hundredths(part.Value))
 		}
@@ -121,7 +126,7 @@ func (p *Page) Story(story []spec.Event) {
 }
 
 func (p *Page) task(t *spec.TaskStatus) {
-	text := fmt.Sprintf("  %s  %s", pad("task", 10), t.Name)
+	text := fmt.Sprintf("  %s  %s", pad("task", 11), t.Name)
 	if t.Pid != 0 {
 		text += fmt.Sprintf(", pid %d", t.Pid)
 	}

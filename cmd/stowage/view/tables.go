@@ -18,7 +18,7 @@ func (p *Page) Allocations(list []spec.AllocationView) {
 	rows := make([][]string, len(list))
 	for i := range list {
 		a := &list[i]
-		rows[i] = []string{a.Slot.String(), string(a.Node), p.stateWord(a), strconv.Itoa(a.Restarts), p.Age(a.Since), string(a.ID), portWords(a.Ports), a.Reason}
+		rows[i] = []string{a.Slot.String(), string(a.Node), p.stateWord(a), strconv.Itoa(a.Restarts), p.Age(a.Since), string(a.ID), portWords(a.Ports), reasonWords(a)}
 	}
 	p.Table([]string{"SLOT", "NODE", "STATE", "RESTARTS", "SINCE", "ALLOCATION", "PORTS", "REASON"}, rows)
 }
@@ -35,6 +35,25 @@ func (p *Page) stateWord(a *spec.AllocationView) string {
 		word += " (canary)"
 	}
 	return word
+}
+
+// reasonWords is why an allocation is in its state; of one that runs and is not well, what its tasks and checks say.
+func reasonWords(a *spec.AllocationView) string {
+	if a.Reason != "" || a.State == spec.StateRunning && a.Healthy {
+		return a.Reason
+	}
+	for i := range a.Tasks {
+		t := &a.Tasks[i]
+		if t.Reason != "" {
+			return "task " + string(t.Name) + ": " + t.Reason
+		}
+		for _, c := range t.Checks {
+			if !c.Passing && c.Output != "" {
+				return "check " + string(c.Check) + ": " + c.Output
+			}
+		}
+	}
+	return ""
 }
 
 func portWords(ports []spec.Port) string {
@@ -68,6 +87,8 @@ func appNote(a *api.App) string {
 		return "held: " + a.Held
 	case a.Blocked != nil && len(a.Blocked.Reasons) > 0:
 		return fmt.Sprintf("%d blocked: %s", len(a.Blocked.Slots), a.Blocked.Reasons[0].Rule)
+	case a.Rollout != nil && a.Rollout.State == spec.RolloutCanaries:
+		return "canaries run; stowage promote " + string(a.Name) + " lets them replace the rest"
 	case a.Rollout != nil && a.Rollout.State != spec.RolloutDone:
 		note := "rollout " + string(a.Rollout.State)
 		if a.Rollout.Reason != "" {
@@ -119,7 +140,7 @@ func (p *Page) Node(n *api.Node, on []spec.AllocationView) {
 func (p *Page) pairs(list [][2]string) {
 	for _, kv := range list {
 		if kv[1] != "" {
-			p.Line("  %s  %s", pad(kv[0], 10), kv[1])
+			p.Line("  %s  %s", pad(kv[0], 11), kv[1])
 		}
 	}
 }
@@ -139,7 +160,7 @@ func (p *Page) History(list []api.HistoryEntry) {
 		}
 		rows[i] = []string{p.Age(h.Time), h.Commit.Short(), string(h.Plan), summary(h.Summary), h.Subject, note}
 	}
-	p.Table([]string{"AGO", "COMMIT", "PLAN", "CHANGES", "SUBJECT", "BY"}, rows)
+	p.Table([]string{"AGE", "COMMIT", "PLAN", "CHANGES", "SUBJECT", "BY"}, rows)
 }
 
 // Roles prints who has which share.
