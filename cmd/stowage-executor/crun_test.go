@@ -8,7 +8,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,6 +21,51 @@ func BenchmarkCrun(b *testing.B)           { benchmarkCrun(b, true) }
 func BenchmarkCrunUnconfined(b *testing.B) { benchmarkCrun(b, false) }
 
 func benchmarkCrun(b *testing.B, confined bool) {
+	bundle := crunBundle(b, confined)
+	hideUnified(b)
+	for i := 0; b.Loop(); i++ {
+		id := fmt.Sprintf("stowage-bench-%d-%d", os.Getpid(), i)
+		crunStart(b, bundle, id)
+		b.StopTimer()
+		crunDelete(b, id)
+		b.StartTimer()
+	}
+}
+
+// BenchmarkAgainstCrun starts a container with each in turn, so that a busy machine slows both, and reports the medians and their ratio.
+func BenchmarkAgainstCrun(b *testing.B) {
+	n := newNode(b)
+	bundle := crunBundle(b, true)
+	hideUnified(b)
+	spec := n.host("warm", "")
+	spec.Command = []string{"sleep", "1000"}
+	var ours, theirs []time.Duration
+	for i := 0; b.Loop(); i++ {
+		spec.ID = fmt.Sprintf("c%d", i)
+		begin := time.Now()
+		if _, err := n.client.Start(b.Context(), spec); err != nil {
+			b.Fatal(err)
+		}
+		ours = append(ours, time.Since(begin))
+		if err := n.client.Delete(b.Context(), spec.ID); err != nil {
+			b.Fatal(err)
+		}
+		id := fmt.Sprintf("stowage-bench-%d-%d", os.Getpid(), i)
+		begin = time.Now()
+		crunStart(b, bundle, id)
+		theirs = append(theirs, time.Since(begin))
+		crunDelete(b, id)
+	}
+	slices.Sort(ours)
+	slices.Sort(theirs)
+	half := len(ours) / 2
+	b.ReportMetric(float64(ours[half].Microseconds())/1000, "ms/stowage")
+	b.ReportMetric(float64(theirs[half].Microseconds())/1000, "ms/crun")
+	b.ReportMetric(float64(ours[half])/float64(theirs[half]), "ratio")
+}
+
+// crunBundle makes what crun runs.
+func crunBundle(b *testing.B, confined bool) string {
 	needRoot(b)
 	if _, err := exec.LookPath("crun"); err != nil {
 		b.Skip("crun is not installed")
@@ -34,20 +81,22 @@ func benchmarkCrun(b *testing.B, confined bool) {
 			b.Fatal(err)
 		}
 	}
-	config := crunConfig(b, confined)
-	if err := os.WriteFile(filepath.Join(bundle, "config.json"), config, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(bundle, "config.json"), crunConfig(b, confined), 0o644); err != nil {
 		b.Fatal(err)
 	}
-	hideUnified(b)
-	for i := 0; b.Loop(); i++ {
-		id := fmt.Sprintf("stowage-bench-%d-%d", os.Getpid(), i)
-		out, err := runQuiet("crun", "run", "--detach", "--bundle", bundle, id)
-		b.StopTimer()
-		more, deleteErr := runQuiet("crun", "delete", "--force", id)
-		if err != nil || deleteErr != nil {
-			b.Fatalf("%v: %s; %v: %s", err, out, deleteErr, more)
-		}
-		b.StartTimer()
+	return bundle
+}
+
+func crunStart(b *testing.B, bundle, id string) {
+	if out, err := runQuiet("crun", "run", "--detach", "--bundle", bundle, id); err != nil {
+		crunDelete(b, id)
+		b.Fatalf("%v: %s", err, out)
+	}
+}
+
+func crunDelete(b *testing.B, id string) {
+	if out, err := runQuiet("crun", "delete", "--force", id); err != nil {
+		b.Errorf("%v: %s", err, out)
 	}
 }
 
