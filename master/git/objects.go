@@ -362,8 +362,14 @@ func (o *objects) abbreviated(name string) (plumbing.Hash, error) {
 				found = append(found, h)
 			}
 		}
+		if err == nil && len(found) == 0 {
+			return plumbing.ErrObjectNotFound // packs may have been written since this storage listed them: have it tried anew
+		}
 		return err
 	})
+	if errors.Is(err, plumbing.ErrObjectNotFound) {
+		return plumbing.ZeroHash, errNoRevision
+	}
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
