@@ -122,8 +122,17 @@ func (s store) ids() ([]string, error) {
 	return ids, nil
 }
 
+// removeTries bounds how often a folder is emptied again into which a record was just being written.
+const removeTries = 5
+
 func (s store) remove(id string) error {
-	if err := os.RemoveAll(s.path(id, "")); err != nil && !errors.Is(err, os.ErrNotExist) {
+	var err error
+	for range removeTries {
+		if err = os.RemoveAll(s.path(id, "")); !errors.Is(err, unix.ENOTEMPTY) {
+			break
+		}
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("remove container directory: %w", err)
 	}
 	return nil
