@@ -160,12 +160,25 @@ func (h *Host) call(ctx context.Context, p spec.Plugin, what string, limit time.
 		return nil
 	case ctx.Err() != nil: // the caller's own end, no fault of the plugin
 		return ctx.Err()
-	case within.Err() != nil:
+	case outOfTime(within, err):
 		verdict := fmt.Sprintf("it did not answer %s within %v", what, limit)
 		i.condemn(process, verdict)
 		return errors.New(verdict)
 	}
 	return i.explainCall(ctx, process, what, err)
+}
+
+// deadlineSlack is how much earlier than ours the plugin's side of a deadline may strike: it travels as a duration.
+const deadlineSlack = 100 * time.Millisecond
+
+// outOfTime reports whether a call failed by its deadline, on either side.
+func outOfTime(within context.Context, err error) bool {
+	if within.Err() != nil {
+		return true
+	}
+	deadline, _ := within.Deadline()
+	code := status.Code(err)
+	return (code == codes.DeadlineExceeded || code == codes.Canceled) && time.Until(deadline) < deadlineSlack
 }
 
 // ready returns the connection, waiting up to limit for a start that is under way.
