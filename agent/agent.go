@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -77,11 +78,14 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var parts sync.WaitGroup
-	failed := make(chan error, 4)
+	failed := make(chan error, 1) // the first
 	part := func(run func(context.Context) error) {
 		parts.Go(func() {
 			if err := run(ctx); err != nil {
-				failed <- err
+				select {
+				case failed <- err:
+				default:
+				}
 				cancel()
 			}
 		})
@@ -95,6 +99,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return a.link.run(ctx)
 	})
 	part(a.watchFacts)
+	part(func(ctx context.Context) error { return a.link.identity.watch(ctx, a.cfg.Node, a.log) })
 	<-ctx.Done()
 	cancel()
 	parts.Wait()
@@ -141,7 +146,7 @@ func open(ctx context.Context, cfg *Config) (*agent, error) {
 	if a.images, err = image.Open(filepath.Join(cfg.DataDir, "images")); err != nil {
 		return nil, err // it says that another agent runs on the same directory
 	}
-	id, err := ensureIdentity(ctx, filepath.Join(cfg.DataDir, "identity"), cfg.Node, cfg.Master, cfg.JoinToken)
+	id, err := ensureIdentity(ctx, filepath.Join(cfg.DataDir, "identity", "papers.json"), cfg.Node, strings.TrimRight(cfg.Master, "/"), cfg.JoinToken)
 	if err == nil {
 		a.keeper, err = newKeeper(&a.cfg)
 	}

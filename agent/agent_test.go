@@ -46,12 +46,14 @@ type fakeMaster struct {
 	api     *httptest.Server
 	link    net.Listener
 	secret  string
+	life    time.Duration // of the certificates it makes, an hour of which has passed
+	renewed chan *big.Int // serial numbers of the certificates that were shown for others
 	ups     chan *wire.Up
 	streams chan wire.Master
 }
 
 func newFakeMaster(t *testing.T) *fakeMaster {
-	m := &fakeMaster{t: t, secret: "hush", ups: make(chan *wire.Up, 1000), streams: make(chan wire.Master, 10)}
+	m := &fakeMaster{t: t, secret: "hush", life: 1000 * time.Hour, renewed: make(chan *big.Int, 100), ups: make(chan *wire.Up, 1000), streams: make(chan wire.Master, 10)}
 	m.caKey = newKey(t)
 	m.ca = m.sign(&x509.Certificate{Subject: pkix.Name{CommonName: "test CA"}, IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageCertSign}, &m.caKey.PublicKey)
@@ -89,7 +91,7 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 
 func (m *fakeMaster) sign(c *x509.Certificate, public any) *x509.Certificate {
 	c.SerialNumber, _ = rand.Int(rand.Reader, big.NewInt(1<<62))
-	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(m.life-time.Hour)
 	parent := m.ca
 	if parent == nil {
 		parent = c
@@ -112,7 +114,13 @@ func (m *fakeMaster) token() string {
 
 func (m *fakeMaster) join(w http.ResponseWriter, r *http.Request) {
 	var q struct{ Node, CSR string }
-	if r.Header.Get("Authorization") != "Bearer "+m.secret || json.NewDecoder(r.Body).Decode(&q) != nil {
+	allowed := r.Header.Get("Authorization") == "Bearer "+m.secret
+	if r.URL.Path == "/v1/renew" {
+		if allowed = len(r.TLS.VerifiedChains) > 0; allowed {
+			m.renewed <- r.TLS.PeerCertificates[0].SerialNumber
+		}
+	}
+	if !allowed || json.NewDecoder(r.Body).Decode(&q) != nil {
 		http.Error(w, "no", http.StatusUnauthorized)
 		return
 	}
@@ -361,17 +369,134 @@ func TestACrashedTaskIsRestartedThenFails(t *testing.T) {
 
 func TestAnAgentJoinsOnlyTheClusterOfItsToken(t *testing.T) {
 	m, other := newFakeMaster(t), newFakeMaster(t)
-	_, err := ensureIdentity(context.Background(), t.TempDir(), "n1", other.api.URL, m.token())
+	ctx, path := context.Background(), filepath.Join(t.TempDir(), "papers.json")
+	_, err := ensureIdentity(ctx, path, "n1", other.api.URL, m.token())
 	if err == nil || !strings.Contains(err.Error(), "does not belong to the cluster of this join token") {
 		t.Errorf("joining another cluster: %v", err)
 	}
-	dir := t.TempDir()
-	if _, err = ensureIdentity(context.Background(), dir, "n1", m.api.URL, m.token()); err != nil {
+	first, err := ensureIdentity(ctx, path, "n1", m.api.URL, m.token())
+	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := ensureIdentity(context.Background(), dir, "n1", "", "")
-	if err != nil || id.link != m.link.Addr().String() {
-		t.Errorf("the identity is not found again: %+v %v", id, err)
+	for why, id := range map[string]func() (*identity, error){
+		"without a token":       func() (*identity, error) { return ensureIdentity(ctx, path, "n1", "", "") },
+		"with a token, not new": func() (*identity, error) { return ensureIdentity(ctx, path, "n1", m.api.URL, m.token()) },
+	} {
+		again, err := id()
+		if err != nil || again.now.Load().Link != m.link.Addr().String() || again.now.Load().Certificate != first.now.Load().Certificate {
+			t.Errorf("%s the identity is not found again: %v", why, err)
+		}
+	}
+	if other, err := ensureIdentity(ctx, path, "n2", m.api.URL, m.token()); err != nil || other.now.Load().pair.Leaf.Subject.CommonName != "n2" {
+		t.Errorf("another name with a token: %v", err)
+	}
+}
+
+func TestACertificatePastHalfOfItsLifeIsRenewed(t *testing.T) {
+	m := newFakeMaster(t)
+	m.life = time.Hour + time.Minute
+	path := filepath.Join(t.TempDir(), "papers.json")
+	id, err := ensureIdentity(context.Background(), path, "n1", m.api.URL, m.token())
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := id.now.Load()
+	m.life = 1000 * time.Hour
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- id.watch(ctx, "n1", slog.New(slog.DiscardHandler)) }()
+	deadline := time.Now().Add(patience)
+	for id.now.Load() == first && time.Now().Before(deadline) {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	second := id.now.Load()
+	if !second.pair.Leaf.NotAfter.After(first.pair.Leaf.NotAfter) || second.Key == first.Key || second.API != first.API {
+		t.Fatalf("after the renewal the certificate ends %s", second.pair.Leaf.NotAfter)
+	}
+	if err := os.WriteFile(path+".tmp", []byte("{"), 0o600); err != nil { // as a crash leaves it
+		t.Fatal(err)
+	}
+	again, err := ensureIdentity(context.Background(), path, "n1", "", "")
+	if err != nil || again.now.Load().Certificate != second.Certificate {
+		t.Fatalf("on disk is another certificate: %v", err)
+	}
+	if err := again.renew(context.Background(), "n1"); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []*papers{first, second} {
+		if got := <-m.renewed; got.Cmp(want.pair.Leaf.SerialNumber) != 0 {
+			t.Errorf("certificate %d was shown, want %d", got, want.pair.Leaf.SerialNumber)
+		}
+	}
+	if len(m.renewed) > 0 {
+		t.Error("a fresh certificate was renewed")
+	}
+}
+
+func TestACertificateThatEndedIsReplacedWithATokenOnly(t *testing.T) {
+	m := newFakeMaster(t)
+	m.life = time.Hour - time.Second
+	path := filepath.Join(t.TempDir(), "papers.json")
+	id, err := ensureIdentity(context.Background(), path, "n1", m.api.URL, m.token())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.life = 1000 * time.Hour
+	if id, err = ensureIdentity(context.Background(), path, "n1", "", ""); err != nil {
+		t.Fatalf("tasks would be left alone: %v", err)
+	}
+	if err := id.renew(context.Background(), "n1"); err == nil || !strings.Contains(err.Error(), "--join TOKEN") {
+		t.Errorf("renewing with a certificate that ended: %v", err)
+	}
+	if id, err = ensureIdentity(context.Background(), path, "n1", m.api.URL, m.token()); err != nil || !time.Now().Before(id.now.Load().pair.Leaf.NotAfter) {
+		t.Errorf("joining again: %v", err)
+	}
+}
+
+// TestAMasterThatWasBuiltAnew has another CA: the agent says what to do, and with a token of it the tasks run on.
+func TestAMasterThatWasBuiltAnew(t *testing.T) {
+	needRoot(t)
+	old, anew := newFakeMaster(t), newFakeMaster(t)
+	dir := dataDir(t)
+	stop := run(t, old, dir)
+	stream := old.connected()
+	a := app("sleep", "100000")
+	if err := stream.Send(assignment(200, a, spec.WantRun)); err != nil {
+		t.Fatal(err)
+	}
+	running := func(s *spec.AllocationStatus) bool { return s.State == spec.StateRunning && s.Tasks[0].Pid > 0 }
+	first := old.status("web-0-1", "it runs", running)
+	stop()
+
+	id, err := ensureIdentity(context.Background(), filepath.Join(dir, "identity", "papers.json"), "n1", anew.api.URL, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &link{node: "n1", identity: id, leader: anew.link.Addr().String(), log: slog.New(slog.DiscardHandler)}
+	for what, err := range map[string]error{"link": l.attach(context.Background()), "renewal": id.renew(context.Background(), "n1")} {
+		if err == nil || !strings.Contains(err.Error(), "restart this agent with --join TOKEN") {
+			t.Errorf("%s with a master of another CA: %v", what, err)
+		}
+	}
+
+	run(t, anew, dir)
+	stream = anew.connected()
+	adopted := anew.status("web-0-1", "it is adopted", running)
+	if err := stream.Send(assignment(201, a, spec.WantRun)); err != nil { // a master goes on above what agents report
+		t.Fatal(err)
+	}
+	b := app("sleep", "100000")
+	b.Tasks[0].Checks = []spec.Check{{Name: "up", Type: spec.CheckTCP, Port: "http"}}
+	if err := stream.Send(assignment(202, b, spec.WantRun)); err != nil {
+		t.Fatal(err)
+	}
+	kept := anew.status("web-0-1", "it follows the new master", func(s *spec.AllocationStatus) bool { return len(s.Tasks[0].Checks) > 0 })
+	if adopted.Tasks[0].Pid != first.Tasks[0].Pid || kept.Tasks[0].Pid != first.Tasks[0].Pid || kept.Restarts != 0 {
+		t.Errorf("pid %d became %d, then %d", first.Tasks[0].Pid, adopted.Tasks[0].Pid, kept.Tasks[0].Pid)
 	}
 }
 

@@ -7,6 +7,7 @@
 //	effects.go    what each effect means on this machine
 //	container.go  a task as the executor wants it
 //	executor.go   keeps a stowage-executor running and follows its exits
+//	identity.go   joins a cluster and renews the certificate
 //	memory.go     what survives a restart of the agent, one file per allocation
 //	windows.go    logs and exec for people, through the link
 //

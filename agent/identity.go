@@ -17,117 +17,136 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
+	randv2 "math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/stowage/stowage/spec"
 )
 
-// identity is what the agent proves itself by: a key that never leaves the node, the certificate that the master made for
-// it, and the CA by which it knows the master.
-//
-//	DIR/key.pem DIR/cert.pem DIR/ca.pem    DIR/master.json {link, api}
+// papers are what the agent proves itself by: a key that never leaves the node, the certificate that the master made for it,
+// and the CA by which it knows the master. They are one file, so that key and certificate always belong together.
+type papers struct {
+	FormatVersion int    `json:"format_version"`
+	Key           string `json:"key"`         // PEM
+	Certificate   string `json:"certificate"` // PEM
+	CA            string `json:"ca"`          // PEM
+	Link          string `json:"link"`        // host:port of the agents' port
+	API           string `json:"api"`         // base URL of the master's API
+
+	pair  tls.Certificate
+	roots *x509.CertPool
+}
+
+// papersVersion is the format version of papers.
+const papersVersion = 1
+
+// identity holds the agent's papers, which are renewed while it runs.
 type identity struct {
-	certificate tls.Certificate
-	ca          *x509.CertPool
-	link        string // host:port of the agents' port
-	api         string // base URL of the API
+	path string
+	now  atomic.Pointer[papers]
 }
 
-// contact is where the master was found when the agent joined.
-type contact struct {
-	Link string `json:"link"`
-	API  string `json:"api"`
-}
-
-// joinAnswer is what POST /v1/join answers.
+// joinAnswer is what POST /v1/join and /v1/renew answer.
 type joinAnswer struct {
 	Certificate string `json:"certificate"`
 	CA          string `json:"ca"`
 	Link        string `json:"link"`
 }
 
-// tls returns the configuration for connections to the master.
+// tls returns the configuration for connections to the master. Each shows the newest certificate.
 func (id *identity) tls() *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: id.ca, Certificates: []tls.Certificate{id.certificate}}
+	return &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: id.now.Load().roots,
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &id.now.Load().pair, nil }}
 }
 
-// renewBefore is how long before its end a certificate is renewed.
-const renewBefore = 180 * 24 * time.Hour
+// explain adds to the error of a connection what to do when it will not go away by itself.
+func (id *identity) explain(err error) error {
+	const again = "make a token with `stowage token create --kind agent` where the master runs, and restart this agent with --join TOKEN; its tasks run on"
+	if ends := id.now.Load().pair.Leaf.NotAfter; time.Now().After(ends) {
+		return fmt.Errorf("%w: this agent's certificate ended on %s: %s", err, ends.Format(time.DateOnly), again)
+	}
+	if unknown := (x509.UnknownAuthorityError{}); errors.As(err, &unknown) {
+		return fmt.Errorf("%w: the master does not belong to the cluster that this agent joined; if it was built anew without its old data, %s", err, again)
+	}
+	return err
+}
 
 // ensureIdentity loads the identity of an agent that has joined before, or joins with the token. A token is used only when
-// there is no identity, or when it belongs to another cluster than the identity does.
-func ensureIdentity(ctx context.Context, dir string, node spec.NodeID, master, token string) (*identity, error) {
-	id, err := loadIdentity(dir)
-	if err == nil && (token == "" || id.knows(dir, token)) {
+// there is no identity that serves: none at all, or one of another cluster, under another name, or past its end.
+func ensureIdentity(ctx context.Context, path string, node spec.NodeID, master, token string) (*identity, error) {
+	id := &identity{path: path}
+	p, err := loadPapers(path)
+	switch {
+	case err == nil && (token == "" || p.serve(node, token)):
 		if master != "" {
-			id.api = master
+			p.API = master
 		}
+		id.now.Store(p)
 		return id, nil
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) && token == "" {
+	case err != nil && !errors.Is(err, fs.ErrNotExist) && token == "":
 		return nil, fmt.Errorf("read identity: %w: join again with --join TOKEN", err)
-	}
-	if token == "" {
+	case token == "":
 		return nil, errors.New("this agent has not joined a cluster: run `stowage token create --kind agent` where the master runs, and start the agent with --master URL --join TOKEN")
-	}
-	if master == "" {
+	case master == "":
 		return nil, errors.New("join cluster: --master URL is missing: the address of the master's API, such as https://10.0.0.1:7470")
 	}
-	return join(ctx, dir, node, master, token)
+	return id, id.join(ctx, node, master, token)
 }
 
-func loadIdentity(dir string) (*identity, error) {
-	cert, err := os.ReadFile(filepath.Join(dir, "cert.pem"))
-	if err != nil {
+func loadPapers(path string) (*papers, error) {
+	p := new(papers)
+	if err := readJSON(path, p); err != nil {
 		return nil, err
 	}
-	key, err := os.ReadFile(filepath.Join(dir, "key.pem"))
-	if err != nil {
-		return nil, err
+	if p.FormatVersion > papersVersion {
+		return nil, fmt.Errorf("read %s: it has format version %d, this agent knows up to %d: run the newer agent again", path, p.FormatVersion, papersVersion)
 	}
-	ca, err := os.ReadFile(filepath.Join(dir, "ca.pem"))
-	if err != nil {
-		return nil, err
-	}
-	var where contact
-	if err := readJSON(filepath.Join(dir, "master.json"), &where); err != nil {
-		return nil, err
-	}
-	return newIdentity(cert, key, ca, where)
+	return p, p.parse()
 }
 
-func newIdentity(cert, key, ca []byte, where contact) (*identity, error) {
-	pair, err := tls.X509KeyPair(cert, key)
-	if err != nil {
-		return nil, fmt.Errorf("read certificate: %w", err)
+func (p *papers) parse() (err error) {
+	if p.pair, err = tls.X509KeyPair([]byte(p.Certificate), []byte(p.Key)); err != nil {
+		return fmt.Errorf("read certificate: %w", err)
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(ca) {
-		return nil, errors.New("read CA: it holds no certificate")
+	p.roots = x509.NewCertPool()
+	if !p.roots.AppendCertsFromPEM([]byte(p.CA)) {
+		return errors.New("read CA: it holds no certificate")
 	}
-	return &identity{certificate: pair, ca: pool, link: where.Link, api: where.API}, nil
+	return nil
 }
 
-// knows reports whether a join token belongs to the CA that the identity already has.
-func (id *identity) knows(dir, token string) bool {
+// serve reports whether the papers are good for a node of the cluster that a join token belongs to.
+func (p *papers) serve(node spec.NodeID, token string) bool {
 	print, _, err := parseJoin(token)
-	if err != nil {
-		return false
-	}
-	ca, err := os.ReadFile(filepath.Join(dir, "ca.pem"))
-	if err != nil {
-		return false
-	}
-	block, _ := pem.Decode(ca)
-	if block == nil {
+	block, _ := pem.Decode([]byte(p.CA))
+	if err != nil || block == nil {
 		return false
 	}
 	sum := sha256.Sum256(block.Bytes)
-	return bytes.Equal(sum[:], print)
+	return bytes.Equal(sum[:], print) && p.pair.Leaf.Subject.CommonName == string(node) && time.Now().Before(p.pair.Leaf.NotAfter)
+}
+
+// keep makes the answer of a master the papers from now on: on disk first.
+func (id *identity) keep(key []byte, answer joinAnswer, master string) error {
+	p := &papers{FormatVersion: papersVersion, Key: string(key), Certificate: answer.Certificate, CA: answer.CA, Link: answer.Link, API: master}
+	if err := p.parse(); err != nil {
+		return fmt.Errorf("the master's answer: %w", err)
+	}
+	err := os.MkdirAll(filepath.Dir(id.path), 0o700)
+	if err == nil {
+		err = writeJSON(id.path, p, true)
+	}
+	if err != nil {
+		return fmt.Errorf("keep identity: %w", err)
+	}
+	id.now.Store(p)
+	return nil
 }
 
 // parseJoin splits a join token into the fingerprint of the CA and the secret.
@@ -141,52 +160,93 @@ func parseJoin(token string) (fingerprint []byte, secret string, err error) {
 	return nil, "", errors.New("the join token cannot be read: it looks like stwjoin.….…, as `stowage token create --kind agent` prints it")
 }
 
-// join makes a key, has the master sign it, and keeps the result. The master is trusted only if its CA has the token's
-// fingerprint.
-func join(ctx context.Context, dir string, node spec.NodeID, master, token string) (*identity, error) {
-	fingerprint, secret, err := parseJoin(token)
+// request makes a key and a certificate request for it, both in PEM.
+func request(node spec.NodeID) (key, csr []byte, err error) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("join cluster: %w", err)
+		return nil, nil, fmt.Errorf("make key: %w", err)
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("make key: %w", err)
+	if csr, err = x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: string(node)}}, private); err != nil {
+		return nil, nil, fmt.Errorf("make certificate request: %w", err)
 	}
-	request, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: string(node)}}, key)
-	if err != nil {
-		return nil, fmt.Errorf("make certificate request: %w", err)
+	if key, err = x509.MarshalPKCS8PrivateKey(private); err != nil {
+		return nil, nil, fmt.Errorf("encode key: %w", err)
 	}
-	keyBytes, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, fmt.Errorf("encode key: %w", err)
-	}
-	config := &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true, // VerifyConnection below does the verifying
-		VerifyConnection: func(state tls.ConnectionState) error { return verifyPinned(state, fingerprint) }}
-	answer, err := postJoin(ctx, config, master, secret, node, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: request}))
-	if err != nil {
-		return nil, fmt.Errorf("join cluster at %s: %w", master, err)
-	}
-	return keepIdentity(dir, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyBytes}), answer, master)
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr}), nil
 }
 
-func keepIdentity(dir string, key []byte, answer joinAnswer, master string) (*identity, error) {
-	where := contact{Link: answer.Link, API: master}
-	id, err := newIdentity([]byte(answer.Certificate), key, []byte(answer.CA), where)
+// join makes a key, has the master sign it, and keeps the result. The master is trusted only if its CA has the token's
+// fingerprint.
+func (id *identity) join(ctx context.Context, node spec.NodeID, master, token string) error {
+	fingerprint, secret, err := parseJoin(token)
 	if err != nil {
-		return nil, fmt.Errorf("join cluster: the master's answer: %w", err)
+		return fmt.Errorf("join cluster: %w", err)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("keep identity: %w", err)
+	key, csr, err := request(node)
+	if err != nil {
+		return err
 	}
-	for name, data := range map[string][]byte{"key.pem": key, "cert.pem": []byte(answer.Certificate), "ca.pem": []byte(answer.CA)} {
-		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
-			return nil, fmt.Errorf("keep identity: %w", err)
+	config := &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true, // VerifyConnection does the verifying
+		VerifyConnection: func(state tls.ConnectionState) error { return verifyPinned(state, fingerprint) }}
+	answer, err := post(ctx, config, master+"/v1/join", secret, node, csr)
+	if err == nil {
+		err = id.keep(key, answer, master)
+	}
+	if err != nil {
+		return fmt.Errorf("join cluster at %s: %w", master, err)
+	}
+	return nil
+}
+
+const (
+	// renewLook is how often an agent looks whether its certificate is past the half of its life, give or take a half, so that
+	// agents which joined together do not renew together.
+	renewLook = time.Minute
+	// renewRest follows a renewal: a clock that is years off must not make one each minute.
+	renewRest = time.Hour
+)
+
+// watch renews the certificate whenever it is past the half of its life, until the context ends.
+func (id *identity) watch(ctx context.Context, node spec.NodeID, log *slog.Logger) error {
+	failures := 0
+	for {
+		wait := renewLook
+		leaf := id.now.Load().pair.Leaf
+		if half := leaf.NotBefore.Add(leaf.NotAfter.Sub(leaf.NotBefore) / 2); time.Now().After(half) {
+			err := id.renew(ctx, node)
+			switch {
+			case ctx.Err() != nil:
+				return nil
+			case err == nil:
+				failures, wait = 0, renewRest
+				log.Info("certificate renewed", "until", id.now.Load().pair.Leaf.NotAfter)
+			default:
+				if failures++; failures&(failures-1) == 0 { // the 1st, 2nd, 4th, 8th … time
+					log.Warn("the certificate cannot be renewed; trying again", "ends", leaf.NotAfter, "error", err, "attempts", failures)
+				}
+			}
+		}
+		if !pause(ctx, wait/2+randv2.N(wait)) {
+			return nil
 		}
 	}
-	if err := writeJSON(filepath.Join(dir, "master.json"), where); err != nil {
-		return nil, fmt.Errorf("keep identity: %w", err)
+}
+
+// renew asks for the next certificate, with the present one.
+func (id *identity) renew(ctx context.Context, node spec.NodeID) error {
+	p := id.now.Load()
+	key, csr, err := request(node)
+	if err != nil {
+		return err
 	}
-	return id, nil
+	answer, err := post(ctx, id.tls(), p.API+"/v1/renew", "", node, csr)
+	if err == nil {
+		err = id.keep(key, answer, p.API)
+	}
+	if err != nil {
+		return fmt.Errorf("renew certificate at %s: %w", p.API, id.explain(err))
+	}
+	return nil
 }
 
 // verifyPinned accepts a server whose chain ends in the CA with the fingerprint.
@@ -208,12 +268,13 @@ func verifyPinned(state tls.ConnectionState, fingerprint []byte) error {
 	return err
 }
 
-func postJoin(ctx context.Context, config *tls.Config, master, secret string, node spec.NodeID, csr []byte) (joinAnswer, error) {
+// post asks a master to sign.
+func post(ctx context.Context, config *tls.Config, url, secret string, node spec.NodeID, csr []byte) (joinAnswer, error) {
 	body, err := json.Marshal(map[string]string{"node": string(node), "csr": string(csr)})
 	if err != nil {
 		return joinAnswer{}, err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(master, "/")+"/v1/join", bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return joinAnswer{}, err
 	}

@@ -8,7 +8,9 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/stowage/stowage/agent/executor"
@@ -109,7 +111,7 @@ func (l *link) run(ctx context.Context) error {
 }
 
 // master is where the next stream goes.
-func (l *link) master() string { return cmp.Or(l.leader, l.identity.link) }
+func (l *link) master() string { return cmp.Or(l.leader, l.identity.now.Load().Link) }
 
 // errElsewhere ends a stream to a master that does not lead.
 var errElsewhere = errors.New("this master does not lead")
@@ -118,7 +120,8 @@ var errElsewhere = errors.New("this master does not lead")
 func (l *link) attach(parent context.Context) error {
 	ctx, cut := context.WithCancelCause(parent)
 	defer cut(nil)
-	conn, err := grpc.NewClient(l.master(), grpc.WithTransportCredentials(credentials.NewTLS(l.identity.tls())),
+	handshakes := &handshakes{TransportCredentials: credentials.NewTLS(l.identity.tls())}
+	conn, err := grpc.NewClient(l.master(), grpc.WithTransportCredentials(handshakes),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: welcomeWithin}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}))
 	if err != nil {
@@ -126,11 +129,14 @@ func (l *link) attach(parent context.Context) error {
 	}
 	defer conn.Close()
 	stream, err := wire.Attach(ctx, conn)
-	if err != nil {
-		return err
+	if err == nil {
+		err = l.greet(ctx, cut, stream)
 	}
-	if err := l.greet(ctx, cut, stream); err != nil {
-		return err
+	if failed := handshakes.failed.Load(); err != nil && failed != nil {
+		err = *failed // gRPC keeps its text only
+	}
+	if err != nil {
+		return l.identity.explain(err)
 	}
 	o := &outlet{ctx: ctx, cut: cut, reports: make(chan *wire.Up, maxQueued), bulk: make(chan *wire.Up)}
 	l.setPresent(o)
@@ -150,6 +156,24 @@ func (l *link) attach(parent context.Context) error {
 	}
 	return err
 }
+
+// handshakes remembers why the last one failed.
+type handshakes struct {
+	credentials.TransportCredentials
+	failed atomic.Pointer[error]
+}
+
+// ClientHandshake implements credentials.TransportCredentials.
+func (h *handshakes) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	conn, info, err := h.TransportCredentials.ClientHandshake(ctx, authority, raw)
+	if h.failed.Store(nil); err != nil {
+		h.failed.Store(&err)
+	}
+	return conn, info, err
+}
+
+// Clone implements credentials.TransportCredentials. gRPC makes one for each connection, and there is one.
+func (h *handshakes) Clone() credentials.TransportCredentials { return h }
 
 // greet says who this is and waits for the answer.
 func (l *link) greet(ctx context.Context, cut context.CancelCauseFunc, stream wire.Agent) error {

@@ -65,7 +65,7 @@ func (m memory) load(log *slog.Logger) (node.Memory, error) {
 // save carries out a Save effect.
 func (m memory) save(s node.Save) error {
 	for i := range s.Put {
-		if err := writeJSON(m.record(s.Put[i].Decided.ID), &s.Put[i]); err != nil {
+		if err := writeJSON(m.record(s.Put[i].Decided.ID), &s.Put[i], false); err != nil {
 			return fmt.Errorf("remember %s: %w", s.Put[i].Decided.ID, err)
 		}
 	}
@@ -75,7 +75,7 @@ func (m memory) save(s node.Save) error {
 		}
 	}
 	if s.Header != nil {
-		if err := writeJSON(m.header(), s.Header); err != nil {
+		if err := writeJSON(m.header(), s.Header, false); err != nil {
 			return fmt.Errorf("remember generation: %w", err)
 		}
 	}
@@ -93,16 +93,33 @@ func readJSON(path string, v any) error {
 	return nil
 }
 
-// writeJSON replaces a file by rename.
-func writeJSON(path string, v any) error {
+// writeJSON replaces a file by rename. A durable one also survives the loss of power.
+func writeJSON(path string, v any, durable bool) error {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
 	temporary := path + ".tmp"
-	if err := os.WriteFile(temporary, data, 0o600); err != nil {
-		_ = os.Remove(temporary)
+	f, err := os.OpenFile(temporary, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
 		return err
 	}
-	return os.Rename(temporary, path)
+	_, err = f.Write(data)
+	if err == nil && durable {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(temporary, path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(temporary))
+	}
+	if !durable {
+		return nil
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -78,14 +78,14 @@ func (s *sources) bring(ctx context.Context, commit spec.Commit, path string) (s
 }
 
 func (s *sources) fetch(ctx context.Context, commit spec.Commit, path, place string) error {
-	address := strings.TrimRight(s.identity.api, "/") + "/v1/repository/" + string(commit) + "/" + (&url.URL{Path: path}).EscapedPath()
+	address := s.identity.now.Load().API + "/v1/repository/" + string(commit) + "/" + (&url.URL{Path: path}).EscapedPath()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return err
 	}
 	response, err := s.client.Do(request)
 	if err != nil {
-		return fmt.Errorf("ask master: %w", err)
+		return fmt.Errorf("ask master: %w", s.identity.explain(err))
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
