@@ -2,6 +2,7 @@ package control
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/stowage/stowage/reconcile"
@@ -30,7 +31,7 @@ func (s *State) restore() {
 		s.Versions = map[spec.Hash]*spec.App{}
 	}
 	s.references = make(map[spec.Hash]int, len(s.Versions))
-	for _, h := range s.Allocations {
+	for _, h := range s.Allocations { // any order: they are counted
 		s.references[h.Allocation.Version]++
 	}
 	for i := range s.Rollouts {
@@ -41,22 +42,10 @@ func (s *State) restore() {
 // Clone returns a state of its own. Both share what is never changed.
 func (s *State) Clone() *State {
 	c := *s
-	c.Expansions = make(map[spec.AppName]*spec.Expansion, len(s.Expansions))
-	for k, v := range s.Expansions {
-		c.Expansions[k] = v
-	}
-	c.Nodes = make(map[spec.NodeID]*NodeRecord, len(s.Nodes))
-	for k, v := range s.Nodes {
-		c.Nodes[k] = v
-	}
-	c.Allocations = make(map[spec.AllocationID]*Held, len(s.Allocations))
-	for k, v := range s.Allocations {
-		c.Allocations[k] = v
-	}
-	c.Versions = make(map[spec.Hash]*spec.App, len(s.Versions))
-	for k, v := range s.Versions {
-		c.Versions[k] = v
-	}
+	c.Expansions = maps.Clone(s.Expansions)
+	c.Nodes = maps.Clone(s.Nodes)
+	c.Allocations = maps.Clone(s.Allocations)
+	c.Versions = maps.Clone(s.Versions)
 	c.Rollouts = slices.Clone(s.Rollouts)
 	c.Restarts = slices.Clone(s.Restarts)
 	c.Failures = slices.Clone(s.Failures)
@@ -146,11 +135,11 @@ func (s *State) change(id spec.AllocationID, f func(*Held)) {
 
 func (s *State) decide(d *reconcile.Decision) {
 	s.Generation = max(s.Generation, d.Generation)
-	for hash, app := range d.Versions { //stowage:unordered each hash has one value
+	for hash, app := range d.Versions { // any order: each hash has one value
 		s.Versions[hash] = app
 	}
 	for _, r := range d.Renamed {
-		for id, h := range s.Allocations { //stowage:unordered each is changed by itself
+		for id, h := range s.Allocations { // any order: each is changed by itself
 			if h.Allocation.App == r.From {
 				s.change(id, func(h *Held) { h.Allocation.App = r.To })
 			}
@@ -192,7 +181,7 @@ func (s *State) decide(d *reconcile.Decision) {
 			return r.App == done.App && r.Before == done.Before
 		})
 	}
-	for hash := range d.Versions { //stowage:unordered each is looked at by itself
+	for hash := range d.Versions { // any order: each is looked at by itself
 		if s.references[hash] == 0 {
 			delete(s.Versions, hash)
 		}
@@ -266,7 +255,7 @@ func (s *State) forget(id spec.AllocationID) {
 
 func (s *State) adopt(a *Adopted, at spec.Time) {
 	s.Generation = max(s.Generation, a.Generation) + 1
-	for hash, app := range a.Versions { //stowage:unordered each hash has one value
+	for hash, app := range a.Versions { // any order: each hash has one value
 		s.Versions[hash] = app
 	}
 	for i := range a.Allocations {
@@ -279,7 +268,7 @@ func (s *State) adopt(a *Adopted, at spec.Time) {
 		}
 	}
 	s.end(a.Ended, at)
-	for hash := range a.Versions { //stowage:unordered each is looked at by itself
+	for hash := range a.Versions { // any order: each is looked at by itself
 		if s.references[hash] == 0 {
 			delete(s.Versions, hash)
 		}
@@ -299,7 +288,7 @@ func (s *State) remove(id spec.NodeID, at spec.Time) {
 	delete(s.Nodes, id)
 	var lost []EndedAllocation
 	var gone []spec.AllocationID
-	for key, h := range s.Allocations { //stowage:unordered both lists are of independent changes
+	for key, h := range s.Allocations { // any order: both lists are of independent changes
 		switch {
 		case h.Allocation.Node != id:
 		case h.Retired:

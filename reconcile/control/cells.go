@@ -37,7 +37,7 @@ func fresh(h *Held) spec.AllocationView {
 // rebuild makes all views again from the hard state, and keeps what agents said.
 func (c *Core) rebuild() {
 	views := make([]spec.AllocationView, 0, len(c.state.Allocations))
-	for id, h := range c.state.Allocations { //stowage:unordered sorted below
+	for id, h := range c.state.Allocations { // any order: sorted below
 		v := fresh(h)
 		if k := c.cells[id]; k != nil && k.index >= 0 && h.Ended == nil && !c.view(k).State.Terminal() {
 			v.AllocationStatus = c.view(k).AllocationStatus

@@ -103,7 +103,7 @@ func New(config Config, state *State, now spec.Time) *Core {
 		nodes: map[spec.NodeID]*node{}, cells: map[spec.AllocationID]*cell{}, orphans: map[spec.NodeID][]*cell{},
 		asked: map[spec.AppName]bool{}, policies: map[string]policy{}, dirty: true,
 	}
-	for id := range state.Nodes { //stowage:unordered addNode keeps them sorted
+	for id := range state.Nodes { // any order: addNode keeps them sorted
 		c.addNode(id, now)
 	}
 	c.rebuild()
@@ -113,7 +113,7 @@ func New(config Config, state *State, now spec.Time) *Core {
 		c.settleAt = now.Add(SettleFor)
 	}
 	c.silenceAt = now.Add(spec.NodeUnknownAfter)
-	for name := range state.Expansions { //stowage:unordered a set
+	for name := range state.Expansions { // any order: a set
 		c.asked[name] = false
 	}
 	return c
@@ -138,7 +138,7 @@ func (c *Core) clock(now spec.Time) {
 	now = max(c.now, now)
 	if c.wake != 0 && now > c.wake.Add(Overslept) {
 		late := spec.Time(now.Sub(c.wake))
-		for _, n := range c.nodes { //stowage:unordered each by itself
+		for _, n := range c.nodes { // any order: each by itself
 			if n.state != spec.NodeUnknown && n.state != spec.NodeDown {
 				n.seen = min(n.seen+late, now)
 			}

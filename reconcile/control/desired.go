@@ -113,7 +113,7 @@ func (c *Core) following() *desired {
 // heldApps are the apps of a revision that must stay exactly as they are, with the reasons.
 func (c *Core) heldApps(d *desired) map[spec.AppName]string {
 	held := make(map[spec.AppName]string, len(d.held))
-	for name, why := range d.held { //stowage:unordered copied key by key
+	for name, why := range d.held { // any order: copied key by key
 		held[name] = why
 	}
 	for _, app := range d.cluster.Apps {
@@ -145,7 +145,7 @@ func (c *Core) ownedChanged(v *spec.AllocationView) {
 	if app == nil || app.Framework == "" {
 		return
 	}
-	for name := range c.state.Expansions { //stowage:unordered at most one matches
+	for name := range c.state.Expansions { // any order: at most one matches
 		if strings.HasPrefix(string(v.App), string(name)+"/") {
 			c.asked[name] = false
 		}

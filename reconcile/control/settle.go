@@ -58,7 +58,7 @@ func (c *Core) ready() bool {
 		if c.settleAt.Sub(c.began) > spec.NodeUnknownAfter || len(c.state.Nodes) == 0 {
 			return false // the journal was lost, or may have been
 		}
-		for id := range c.state.Nodes { //stowage:unordered all have to be
+		for id := range c.state.Nodes { // any order: all have to be
 			if !c.nodes[id].full {
 				return false
 			}
@@ -121,7 +121,7 @@ func (c *Core) input(d *desired, r *spec.Revision, signed bool, behind int) reco
 	if c.state.Following != nil {
 		in.Base.Commit = c.state.Following.Revision.Commit
 	}
-	for name, p := range c.policies { //stowage:unordered copied key by key
+	for name, p := range c.policies { // any order: copied key by key
 		if p.up {
 			in.Policies[name], in.PolicyVersions[name] = p.policy, p.version
 		}

@@ -271,7 +271,7 @@ func (c *Core) PreviewInput(r spec.Revision, expansions []spec.Expansion, signed
 	in.Current = slices.Clone(in.Current)
 	in.Rollouts, in.Restarts, in.Failures = slices.Clone(in.Rollouts), slices.Clone(in.Restarts), slices.Clone(in.Failures)
 	versions := make(map[spec.Hash]*spec.App, len(in.Versions))
-	for h, app := range in.Versions { //stowage:unordered copied key by key
+	for h, app := range in.Versions { // any order: copied key by key
 		versions[h] = app
 	}
 	in.Versions = versions

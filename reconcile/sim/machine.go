@@ -115,7 +115,7 @@ func (m *machine) inventory() []node.Container {
 // runs lists the containers in a fixed order.
 func (m *machine) runs() []node.Run {
 	out := make([]node.Run, 0, len(m.containers))
-	for r := range m.containers { //stowage:unordered sorted below
+	for r := range m.containers { // any order: sorted below
 		out = append(out, r)
 	}
 	slices.SortFunc(out, compareRuns)

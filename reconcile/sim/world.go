@@ -223,7 +223,7 @@ func (w *world) traceReport(m *machine, r *spec.Report) {
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
 	keys := make([]K, 0, len(m))
-	for k := range m { //stowage:unordered sorted below
+	for k := range m { // any order: sorted below
 		keys = append(keys, k)
 	}
 	slices.Sort(keys)
