@@ -57,7 +57,8 @@ type agent struct {
 	keeper    *keeper
 	prober    *probe.Prober
 	link      *link
-	errands   *errands
+	errands   *errands // about runs
+	preparing *errands // about folders and images: slow ones must not hold up the stop of a task
 	events    chan node.Event
 	catalogue catalogue
 
@@ -77,6 +78,8 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	a.prober = probe.New(func(r probe.Result) { a.checked(ctx, r) })
 	var parts sync.WaitGroup
 	failed := make(chan error, 1) // the first
 	part := func(run func(context.Context) error) {
@@ -90,7 +93,7 @@ func Run(ctx context.Context, cfg Config) error {
 			}
 		})
 	}
-	a.log.Info("agent started", "node", a.cfg.Node, "data", a.cfg.DataDir, "cpu", a.node.Capacity.CPU, "memory", a.node.Capacity.Memory)
+	a.log.Info("agent started", "data", a.cfg.DataDir, "cpu", a.node.Capacity.CPU, "memory", a.node.Capacity.Memory)
 	part(func(ctx context.Context) error { return a.loop(ctx, remembered) })
 	part(func(ctx context.Context) error { return a.keeper.run(ctx, a.tell(ctx)) })
 	part(a.prober.Run)
@@ -104,6 +107,7 @@ func Run(ctx context.Context, cfg Config) error {
 	cancel()
 	parts.Wait()
 	a.errands.wait()
+	a.preparing.wait()
 	a.link.serving.Wait()
 	select {
 	case err := <-failed:
@@ -138,7 +142,7 @@ func open(ctx context.Context, cfg *Config) (*agent, error) {
 		return nil, fmt.Errorf("open data directory: %w", err)
 	}
 	a := &agent{cfg: *cfg, log: cfg.Log.With("node", string(cfg.Node)), memory: memory{filepath.Join(cfg.DataDir, "memory")}, folders: folders{cfg.DataDir},
-		events: make(chan node.Event, maxEvents), errands: newErrands()}
+		events: make(chan node.Event, maxEvents), errands: newErrands(), preparing: newErrands()}
 	a.cfg.Facts.DataDir, a.cfg.Facts.DiskHeld = cfg.DataDir, held(cfg.DataDir)
 	if a.node, err = a.readFacts(); err != nil {
 		return nil, err
@@ -156,7 +160,6 @@ func open(ctx context.Context, cfg *Config) (*agent, error) {
 	a.sources = newSources(filepath.Join(cfg.DataDir, "sources"), id)
 	a.core = node.New(node.Config{Node: a.node})
 	a.link = &link{node: cfg.Node, version: cfg.Version, identity: id, serve: a.serve, log: a.log}
-	a.prober = probe.New(a.checked)
 	return a, nil
 }
 

@@ -24,6 +24,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -455,6 +456,51 @@ func TestACertificateThatEndedIsReplacedWithATokenOnly(t *testing.T) {
 	if id, err = ensureIdentity(context.Background(), path, "n1", m.api.URL, m.token()); err != nil || !time.Now().Before(id.now.Load().pair.Leaf.NotAfter) {
 		t.Errorf("joining again: %v", err)
 	}
+}
+
+// TestARestartOfTheAgentIsNoNewsOfHealth: the first answers after it are bad, fewer than make a check fail.
+func TestARestartOfTheAgentIsNoNewsOfHealth(t *testing.T) {
+	needRoot(t)
+	var bad, asked atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if bad.Add(-1) >= 0 {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+		asked.Add(1)
+	}))
+	t.Cleanup(server.Close)
+	m := newFakeMaster(t)
+	dir := dataDir(t)
+	stop := run(t, m, dir)
+	a := app("sleep", "100000")
+	a.Tasks[0].Checks = []spec.Check{{Name: "up", Type: spec.CheckHTTP, Port: "http", Gate: true, Interval: 100 * spec.Millisecond, Timeout: 10 * spec.Second, Failures: 3}}
+	down := assignment(2, a, spec.WantRun)
+	down.Assignment.Allocations[0].Ports[0].Number = server.Listener.Addr().(*net.TCPAddr).Port
+	if err := m.connected().Send(down); err != nil {
+		t.Fatal(err)
+	}
+	m.status("web-0-1", "it is healthy", func(s *spec.AllocationStatus) bool { return s.Healthy })
+	stop()
+	bad.Store(2)
+	before := asked.Load()
+	run(t, m, dir)
+	stream := m.connected()
+	m.status("web-0-1", "it is adopted", func(s *spec.AllocationStatus) bool { return s.Healthy })
+	for deadline := time.Now().Add(patience); asked.Load() < before+4; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the adopted task is not checked")
+		}
+	}
+	down.Assignment.Generation, down.Assignment.Allocations[0].Want = 3, spec.WantStop
+	if err := stream.Send(down); err != nil {
+		t.Fatal(err)
+	}
+	m.status("web-0-1", "it stops", func(s *spec.AllocationStatus) bool {
+		if s.State == spec.StateRunning && !s.Healthy {
+			t.Errorf("it became unhealthy: %+v", s)
+		}
+		return s.State == spec.StateComplete
+	})
 }
 
 // TestAMasterThatWasBuiltAnew has another CA: the agent says what to do, and with a token of it the tasks run on.

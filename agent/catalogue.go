@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/stowage/stowage/reconcile/node"
@@ -12,12 +13,7 @@ import (
 type catalogue struct {
 	mu      sync.Mutex
 	records map[spec.AllocationID]node.Record
-	probes  map[string]probed
-}
-
-type probed struct {
-	run   node.Run
-	check string
+	probes  map[string]node.Run
 }
 
 func (c *catalogue) restore(records []node.Record) {
@@ -29,15 +25,15 @@ func (c *catalogue) saved(s node.Save) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.records == nil {
-		c.records, c.probes = map[spec.AllocationID]node.Record{}, map[string]probed{}
+		c.records, c.probes = map[spec.AllocationID]node.Record{}, map[string]node.Run{}
 	}
 	for _, r := range s.Put {
 		c.records[r.Decided.ID] = r
 	}
 	for _, id := range s.Drop {
 		delete(c.records, id)
-		for key, p := range c.probes {
-			if p.run.ID == id {
+		for key, run := range c.probes {
+			if run.ID == id {
 				delete(c.probes, key)
 			}
 		}
@@ -51,15 +47,32 @@ func (c *catalogue) record(id spec.AllocationID) (node.Record, bool) {
 	return r, ok
 }
 
-func (c *catalogue) probed(key string, run node.Run, check string) {
+// passing reports whether a check of the present run was passing when that was last saved.
+func (c *catalogue) passing(run node.Run, check string) bool {
+	r, _ := c.record(run.ID)
+	for i, t := range r.Status.Tasks {
+		if t.Name == run.Task && i < len(r.Tasks) && r.Tasks[i].Attempt == run.Attempt {
+			return slices.ContainsFunc(t.Checks, func(r spec.Result) bool { return r.Check == check && r.Passing })
+		}
+	}
+	return false
+}
+
+func (c *catalogue) probed(key string, run node.Run) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.probes[key] = probed{run, check}
+	c.probes[key] = run
 }
 
 func (c *catalogue) run(key string) (node.Run, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p, ok := c.probes[key]
-	return p.run, ok
+	run, ok := c.probes[key]
+	return run, ok
+}
+
+func (c *catalogue) unprobed(key string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.probes, key)
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/stowage/stowage/agent/executor"
 	"github.com/stowage/stowage/agent/image"
@@ -27,7 +26,7 @@ func (a *agent) carryOut(ctx context.Context, effect node.Effect) {
 	case node.Send:
 		a.link.report(&e.Report)
 	case node.Prepare:
-		a.errands.run(string(e.Allocation.ID), func() { tell(a.prepare(ctx, e)) })
+		a.preparing.run(string(e.Allocation.ID), func() { tell(a.prepare(ctx, e)) })
 	case node.Start:
 		a.errands.run(e.Run.String(), func() { a.start(ctx, e, tell) })
 	case node.Signal:
@@ -39,11 +38,12 @@ func (a *agent) carryOut(ctx context.Context, effect node.Effect) {
 	case node.Remove:
 		a.errands.run(e.Run.String(), func() { a.expectGone("remove", e.Run, a.keeper.client.Delete(ctx, e.Run.String())) })
 	case node.Probe:
-		a.probe(e)
+		a.probe(e, tell)
 	case node.Unprobe:
 		a.prober.Remove(probeID(e.Run, e.Check))
+		a.catalogue.unprobed(probeID(e.Run, e.Check))
 	case node.Clean:
-		a.errands.run(string(e.ID), func() { tell(a.clean(e.ID)) })
+		a.preparing.run(string(e.ID), func() { tell(a.clean(e.ID)) })
 	default:
 		panic(fmt.Sprintf("agent: no way to carry out %T", effect))
 	}
@@ -141,11 +141,11 @@ func findTask(app *spec.App, name spec.TaskName) *spec.Task {
 
 func probeID(run node.Run, check string) string { return run.String() + "/" + check }
 
-// probe begins a check, or replaces it.
-func (a *agent) probe(e node.Probe) {
+// probe begins a check, or replaces it. It starts from the last verdict: a restart of the agent is no news about its tasks.
+func (a *agent) probe(e node.Probe, tell func(node.Event)) {
 	self := a.self()
 	lookup := reference(&e.Allocation, &self)
-	c := probe.Check{ID: probeID(e.Run, e.Check.Name), Check: e.Check}
+	c := probe.Check{ID: probeID(e.Run, e.Check.Name), Check: e.Check, Passing: a.catalogue.passing(e.Run, e.Check.Name)}
 	c.Path, c.Command = spec.Expand(c.Path, lookup), expandAll(c.Command, lookup)
 	for _, p := range e.Allocation.Ports {
 		if p.Name == e.Check.Port {
@@ -158,27 +158,18 @@ func (a *agent) probe(e node.Probe) {
 		return x.Code, out.String(), err
 	}
 	a.prober.Remove(c.ID)
-	a.catalogue.probed(c.ID, e.Run, e.Check.Name)
+	a.catalogue.probed(c.ID, e.Run)
 	if err := a.prober.Add(c); err != nil {
-		a.checked(probe.Result{ID: c.ID, Result: spec.Result{Check: e.Check.Name, Output: err.Error()}})
+		a.errands.run(e.Run.String(), func() { tell(node.Checked{Run: e.Run, Check: e.Check.Name, Output: err.Error()}) })
 	}
 }
 
-// checked passes a verdict on to the core.
-func (a *agent) checked(r probe.Result) {
-	run, ok := a.catalogue.run(r.ID)
-	if !ok {
-		return
-	}
-	select {
-	case a.events <- node.Checked{Run: run, Check: r.Check, Passing: r.Passing, Output: r.Output}:
-	case <-time.After(checkPatience):
-		a.log.Warn("the agent is too busy to take the result of a check", "check", r.ID)
+// checked passes a verdict on to the core. It waits while that is busy: a verdict is told once.
+func (a *agent) checked(ctx context.Context, r probe.Result) {
+	if run, ok := a.catalogue.run(r.ID); ok {
+		a.tell(ctx)(node.Checked{Run: run, Check: r.Check, Passing: r.Passing, Output: r.Output})
 	}
 }
-
-// checkPatience is how long a verdict waits for a busy core before it is dropped.
-const checkPatience = 10 * time.Second
 
 // clean removes what prepare made.
 func (a *agent) clean(id spec.AllocationID) node.Event {
