@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,6 +10,8 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,12 +25,16 @@ func BenchmarkCrunUnconfined(b *testing.B) { benchmarkCrun(b, false) }
 
 func benchmarkCrun(b *testing.B, confined bool) {
 	bundle := crunBundle(b, confined)
-	hideUnified(b)
+	if err := hideUnified(); err != nil {
+		b.Fatal(err)
+	}
 	for i := 0; b.Loop(); i++ {
 		id := fmt.Sprintf("stowage-bench-%d-%d", os.Getpid(), i)
-		crunStart(b, bundle, id)
+		err := crunStart(bundle, id)
 		b.StopTimer()
-		crunDelete(b, id)
+		if err = errors.Join(err, crunDelete(id)); err != nil {
+			b.Fatal(err)
+		}
 		b.StartTimer()
 	}
 }
@@ -36,7 +43,9 @@ func benchmarkCrun(b *testing.B, confined bool) {
 func BenchmarkAgainstCrun(b *testing.B) {
 	n := newNode(b)
 	bundle := crunBundle(b, true)
-	hideUnified(b)
+	if err := hideUnified(); err != nil {
+		b.Fatal(err)
+	}
 	spec := n.host("warm", "")
 	spec.Command = []string{"sleep", "1000"}
 	var ours, theirs []time.Duration
@@ -52,9 +61,11 @@ func BenchmarkAgainstCrun(b *testing.B) {
 		}
 		id := fmt.Sprintf("stowage-bench-%d-%d", os.Getpid(), i)
 		begin = time.Now()
-		crunStart(b, bundle, id)
+		err := crunStart(bundle, id)
 		theirs = append(theirs, time.Since(begin))
-		crunDelete(b, id)
+		if err = errors.Join(err, crunDelete(id)); err != nil {
+			b.Fatal(err)
+		}
 	}
 	slices.Sort(ours)
 	slices.Sort(theirs)
@@ -62,6 +73,35 @@ func BenchmarkAgainstCrun(b *testing.B) {
 	b.ReportMetric(float64(ours[half].Microseconds())/1000, "ms/stowage")
 	b.ReportMetric(float64(theirs[half].Microseconds())/1000, "ms/crun")
 	b.ReportMetric(float64(ours[half])/float64(theirs[half]), "ratio")
+}
+
+// BenchmarkCrunThroughput is what BenchmarkThroughput is for the executor: four at a time, and kept.
+func BenchmarkCrunThroughput(b *testing.B) {
+	bundle := crunBundle(b, true)
+	name := func(i int64) string { return fmt.Sprintf("stowage-bench-%d-%d", os.Getpid(), i) }
+	var made, deleted atomic.Int64
+	var wg sync.WaitGroup
+	each := func(next *atomic.Int64, do func(id string) error) {
+		for range 4 {
+			wg.Go(func() {
+				if err := hideUnified(); err != nil {
+					b.Error(err)
+					return
+				}
+				for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
+					if err := do(name(i)); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+	}
+	b.ResetTimer()
+	each(&made, func(id string) error { return crunStart(bundle, id) })
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "containers/s")
+	each(&deleted, crunDelete)
 }
 
 // crunBundle makes what crun runs.
@@ -87,51 +127,44 @@ func crunBundle(b *testing.B, confined bool) string {
 	return bundle
 }
 
-func crunStart(b *testing.B, bundle, id string) {
-	if out, err := runQuiet("crun", "run", "--detach", "--bundle", bundle, id); err != nil {
-		crunDelete(b, id)
-		b.Fatalf("%v: %s", err, out)
-	}
+func crunStart(bundle, id string) error {
+	return runQuiet("crun", "run", "--detach", "--bundle", bundle, id)
 }
 
-func crunDelete(b *testing.B, id string) {
-	if out, err := runQuiet("crun", "delete", "--force", id); err != nil {
-		b.Errorf("%v: %s", err, out)
-	}
-}
+func crunDelete(id string) error { return runQuiet("crun", "delete", "--force", id) }
 
 // hideUnified lets crun work on a node with both versions of cgroups, which it refuses: in a mount namespace of this thread, which
 // what it executes takes over, and which ends with it.
-func hideUnified(b *testing.B) {
+func hideUnified() error {
 	const unified = "/sys/fs/cgroup/unified"
 	if _, err := os.Stat(unified); err != nil {
-		return
+		return nil
 	}
 	runtime.LockOSThread()
 	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
-		b.Fatal(err)
+		return err
 	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		b.Fatal(err)
+		return err
 	}
-	if err := unix.Unmount(unified, unix.MNT_DETACH); err != nil {
-		b.Fatal(err)
-	}
+	return unix.Unmount(unified, unix.MNT_DETACH)
 }
 
 // runQuiet does not wait for the container, which holds the descriptors of its parent.
-func runQuiet(name string, args ...string) (string, error) {
+func runQuiet(name string, args ...string) error {
 	log, err := os.CreateTemp("", "crun")
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer os.Remove(log.Name())
 	defer log.Close()
 	cmd := exec.Command(name, args...)
 	cmd.Stderr = log
-	err = cmd.Run()
-	data, _ := os.ReadFile(log.Name())
-	return string(data), err
+	if err := cmd.Run(); err != nil {
+		said, _ := os.ReadFile(log.Name())
+		return fmt.Errorf("%s %s: %w: %s", name, args[0], err, said)
+	}
+	return nil
 }
 
 type object = map[string]any
