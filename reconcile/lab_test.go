@@ -226,3 +226,7 @@ func command(v string) func(*spec.App) {
 func reconcileFailure(app, node string, at spec.Time) reconcile.Failure {
 	return reconcile.Failure{App: spec.AppName(app), Node: spec.NodeID(node), Time: at}
 }
+
+func restart(app string, before spec.Generation) reconcile.Restart {
+	return reconcile.Restart{App: spec.AppName(app), Before: before, Reason: "wished"}
+}

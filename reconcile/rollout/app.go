@@ -45,6 +45,7 @@ type App struct {
 	Count       int       // slots wanted
 	Unavailable int       // how many slots may lack a healthy allocation at once
 	Frozen      bool      // a failed rollout: slots are kept alive, nothing is replaced
+	Stuck       bool      // a failed rollout with nothing to go back to: what works is kept, and not replaced
 	Waiting     string    // why nothing may start yet, or ""
 	Order       func(*Alloc) int
 	Canaries    *Canaries // not nil while canaries are wanted

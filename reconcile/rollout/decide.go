@@ -25,6 +25,7 @@ const (
 	ReasonCanaryEnd   = "canaries of this version are no longer wanted"
 	ReasonPromoted    = "the canary was promoted"
 	ReasonNoNode      = "the node no longer takes it"
+	ReasonStuck       = "the rollout failed, and the old allocation works"
 	ReasonBackOff     = "waits before the next attempt, as the last one failed"
 	ReasonNodeNew     = "every matching node has one, and this one had none"
 	AfterSuccessor    = "after its successor is healthy"
@@ -160,6 +161,11 @@ func (d *decision) settle(s *slot) bool {
 // settleCurrent deals with a slot that has an allocation of the right version.
 func (d *decision) settleCurrent(s *slot) {
 	x := d.onlyOne(s.current)
+	if d.a.Stuck && !x.Healthy && s.works() {
+		d.stop(x, ReasonStuck)
+		d.out.Stay = append(d.out.Stay, d.onlyOne(s.old))
+		return
+	}
 	ready, at := x.Settled(d.a.Spec, d.a.Now)
 	if ready {
 		d.out.Ready++
@@ -207,19 +213,62 @@ func (d *decision) heal(s *slot) {
 	case len(s.overdue) > 0:
 		step.Reason = ReasonOverdue
 	case s.failed != nil:
-		attempt := s.failed.attempts(d.a.Spec)
-		step.Reason, step.Attempt = ReasonFailed, attempt+1
-		if s.failed.State == spec.StateFailed || s.failed.State == spec.StateComplete {
-			step.Until = s.failed.Since.Add(BackOff(d.a.Spec.Reschedule, attempt))
+		step.Reason = ReasonFailed
+		if d.a.Spec.Kind == spec.KindSystem {
+			step.Old = s.failed // its node is the slot's
 		}
-		if d.a.Now < step.Until {
-			step.Kind, step.Now, step.Reason = spec.ChangeBlocked, false, ReasonBackOff
-			d.out.Next = sooner(d.out.Next, step.Until)
-		}
+	}
+	if d.retry(s, &step) {
+		d.step(backedOff(step))
+	} else {
+		d.step(step)
 	}
 	d.inflight++
 	d.waitsFor = append(d.waitsFor, s.index)
-	d.step(step)
+}
+
+// retry counts the attempts of a slot and reports whether the next one has to wait.
+func (d *decision) retry(s *slot, step *Step) bool {
+	if s.failed == nil {
+		step.Attempt = s.carried()
+		return false
+	}
+	return d.retryAfter(s.failed, step)
+}
+
+// retryAfter makes a step an attempt after one that failed, and reports whether it has to wait. What failed in another
+// version is no reason to wait: a commit that mends the app is followed at once.
+func (d *decision) retryAfter(failed *Alloc, step *Step) bool {
+	if failed.Fit == Outdated {
+		return false
+	}
+	attempt := failed.attempts(d.a.Spec)
+	step.Attempt, step.Until = attempt+1, failed.Since.Add(BackOff(d.a.Spec.Reschedule, attempt))
+	if d.a.Now >= step.Until {
+		return false
+	}
+	d.out.Next = sooner(d.out.Next, step.Until)
+	return true
+}
+
+// backedOff is the step that waits in place of the one given.
+func backedOff(s Step) Step {
+	return Step{Slot: s.Slot, Kind: spec.ChangeBlocked, Canary: s.Canary, Reason: ReasonBackOff, Attempt: s.Attempt, Until: s.Until}
+}
+
+// carried returns the attempt of a slot whose newest allocation is to be followed before it was healthy: attempts go on
+// counting, though the node is to blame for this one.
+func (s *slot) carried() int {
+	var newest *Alloc
+	for _, x := range s.live() {
+		if newest == nil || x.Generation > newest.Generation {
+			newest = x
+		}
+	}
+	if newest == nil || newest.Healthy || newest.Fit == Outdated {
+		return 0
+	}
+	return newest.Attempt
 }
 
 // attempts returns how many attempts in a row have failed before this one: none, when it did its work for longer than

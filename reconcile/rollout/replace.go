@@ -19,10 +19,12 @@ func (d *decision) replace(candidates []*slot) {
 		}
 		return 0
 	})
+	candidates = d.backOff(candidates)
 	pace := d.pace()
 	for _, s := range candidates {
 		old := keep(s.old)
 		step := Step{Slot: s.index, Kind: spec.ChangeReplace, Old: old, Reason: reasonFor(old)}
+		d.retry(s, &step)
 		if old.Fit != Outdated && !old.Restart {
 			// Draining is not part of a rollout: where there is room, all move at once.
 			step.Kind, step.Beside, step.Now = spec.ChangeMove, IfNeeded, true
@@ -30,7 +32,7 @@ func (d *decision) replace(candidates []*slot) {
 			continue
 		}
 		switch {
-		case d.a.Frozen:
+		case d.keeps(s, old):
 			d.out.Stay = append(d.out.Stay, old)
 			continue
 		case d.a.Waiting != "":
@@ -40,6 +42,29 @@ func (d *decision) replace(candidates []*slot) {
 		}
 		d.step(step)
 	}
+}
+
+// keeps reports whether a slot keeps its old allocation, since the rollout has failed. One on a draining node has to go.
+func (d *decision) keeps(s *slot, old *Alloc) bool {
+	return d.a.Frozen && old.Ground != Draining || d.a.Stuck && s.works()
+}
+
+// backOff takes out the slots whose last attempt at a successor failed a moment ago. They keep their place in the
+// rollout: what is being tried counts as being replaced.
+func (d *decision) backOff(candidates []*slot) []*slot {
+	return slices.DeleteFunc(candidates, func(s *slot) bool {
+		step, old := Step{Slot: s.index}, keep(s.old)
+		moves := old.Fit != Outdated && !old.Restart
+		if !moves && (d.keeps(s, old) || d.a.Waiting != "") || !d.retry(s, &step) {
+			return false
+		}
+		d.step(backedOff(step))
+		d.out.Stay = append(d.out.Stay, old)
+		d.inflight++
+		d.extra++
+		d.waitsFor = append(d.waitsFor, s.index)
+		return true
+	})
 }
 
 // pace says how many slots may be replaced at once.
@@ -144,13 +169,29 @@ func (d *decision) canaries(wanted []*slot) {
 				continue
 			}
 			step := Step{Slot: k, Kind: spec.ChangeStart, Canary: true, Now: d.a.Waiting == "", After: d.a.Waiting, Reason: ReasonCanary}
-			if d.starts(k) {
+			if f := d.failedCanary(k); f != nil && d.retryAfter(f, &step) {
+				step = backedOff(step)
+			} else if d.starts(k) {
 				// An ID is a slot and a generation: one decision starts one allocation of a slot.
 				step.Now, step.After = false, fmt.Sprintf(AfterHealthy, spec.Slot{App: d.a.Spec.Name, Index: k})
 			}
 			d.step(step)
 		}
 	}
+}
+
+// failedCanary returns the newest canary of a slot when it has failed.
+func (d *decision) failedCanary(slot int) *Alloc {
+	var newest *Alloc
+	for i := range d.a.Allocs {
+		if x := &d.a.Allocs[i]; x.Canary && x.Index == slot && x.Want == spec.WantRun {
+			newest = x
+		}
+	}
+	if newest == nil || newest.State != spec.StateFailed && newest.State != spec.StateComplete {
+		return nil
+	}
+	return newest
 }
 
 // starts reports whether a new allocation of the slot is already among the steps.

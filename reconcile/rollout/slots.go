@@ -14,7 +14,7 @@ type slot struct {
 	lost     []*Alloc
 	overdue  []*Alloc
 	complete *Alloc // of a batch app: the work is done
-	failed   *Alloc // the last that failed, when nothing later lives
+	failed   *Alloc // the newest of the slot, when that has failed
 }
 
 // slots sorts the allocations that are meant to be (no canaries, none that stops) into slots, by index.
@@ -49,6 +49,16 @@ func (s *slot) add(a *App, x *Alloc) {
 	case x.State == spec.StateFailed && x.Want == spec.WantRun:
 		s.failed = x
 	case !x.Live():
+		return
+	default:
+		s.failed = nil
+		s.addLive(x, a)
+	}
+}
+
+func (s *slot) addLive(x *Alloc, a *App) {
+	batch := a.Spec.Kind == spec.KindBatch
+	switch {
 	case x.Ground == Lost:
 		s.lost = append(s.lost, x)
 	case x.Ground == Overdue:
@@ -57,7 +67,6 @@ func (s *slot) add(a *App, x *Alloc) {
 		s.old = append(s.old, x)
 	default:
 		s.current = append(s.current, x)
-		s.failed = nil
 	}
 }
 
@@ -96,6 +105,11 @@ func (s *slot) live() []*Alloc {
 // up reports whether any allocation of the slot does its work.
 func (s *slot) up() bool {
 	return s.complete != nil && len(s.old) == 0 || slices.ContainsFunc(s.live(), (*Alloc).up)
+}
+
+// works reports whether an old allocation of the slot does its work where it can go on doing it.
+func (s *slot) works() bool {
+	return slices.ContainsFunc(s.old, func(x *Alloc) bool { return x.up() && x.Ground != Draining })
 }
 
 // The order in which slots go when there are too many.
