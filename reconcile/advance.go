@@ -63,9 +63,15 @@ func (w *world) advanceApp(x *app) {
 		x.good = w.known(f.Found)
 	}
 	f.Known = x.good != nil
+	if x.record != nil && x.good == nil {
+		f.Running = w.running(x)
+	}
 	f.Back = w.isBack(x)
 	r, events, next := rollout.Advance(x.record, &f)
 	x.rollout = r
+	if x.good == nil {
+		x.good = w.known(r.Good)
+	}
 	w.events = append(w.events, events...)
 	w.wake(next)
 	w.chooseVersion(x, waiting)
@@ -106,6 +112,7 @@ func (w *world) chooseVersion(x *app, waiting string) {
 			x.version = x.good
 			x.frozen = !x.desired.app.Update.AutoRevert
 		}
+		x.stuck = r.Good == ""
 		if r.Progress == 0 {
 			x.waiting = r.Reason
 		}
@@ -212,11 +219,49 @@ func (w *world) dependencies(x *app) (string, spec.Duration) {
 }
 
 // wanted returns how many slots the app should have.
-func (w *world) wanted(x *app) int {
-	if x.desired.app.Kind != spec.KindSystem {
-		return x.desired.app.Count
+func (w *world) wanted(x *app) int { return w.slotsOf(x, x.desired) }
+
+// slotsOf returns how many slots a version of the app has.
+func (w *world) slotsOf(x *app, v *version) int {
+	if v.app.Kind != spec.KindSystem {
+		return v.app.Count
 	}
-	return len(w.matcher(x, x.desired).Open())
+	return len(w.matcher(x, v).Open())
+}
+
+// running returns a version other than the desired one that all its slots have run healthy for long enough.
+func (w *world) running(x *app) spec.Hash {
+	var tried []*version
+	for i := len(x.allocs) - 1; i >= 0; i-- {
+		a := &x.allocs[i]
+		v := w.known(a.Version)
+		if v == nil || !a.Live() || a.Fit != rollout.Outdated || slices.Contains(tried, v) {
+			continue
+		}
+		tried = append(tried, v)
+		if n := w.slotsOf(x, v); n > 0 && w.settledSlots(x, v) >= n {
+			return v.hash
+		}
+	}
+	return ""
+}
+
+// settledSlots counts the slots with a settled allocation of a version.
+func (w *world) settledSlots(x *app, v *version) int {
+	n, last := 0, -1
+	for i := range x.allocs {
+		a := &x.allocs[i]
+		if a.Index == last || !a.Live() || w.known(a.Version).fit(v) == rollout.Outdated {
+			continue
+		}
+		ok, at := a.Settled(v.app, w.in.Now)
+		if ok {
+			n, last = n+1, a.Index
+		} else {
+			w.wake(at)
+		}
+	}
+	return n
 }
 
 // found returns the version of what runs already though there is no record of a rollout: that of the newest allocation

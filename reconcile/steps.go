@@ -28,7 +28,7 @@ func (w *world) steps() {
 func (w *world) stepsOf(x *app) {
 	v := x.version.app
 	a := rollout.App{
-		Now: w.in.Now, Spec: v, Allocs: x.allocs, Count: v.Count, Frozen: x.frozen, Waiting: x.waiting,
+		Now: w.in.Now, Spec: v, Allocs: x.allocs, Count: v.Count, Frozen: x.frozen, Stuck: x.stuck, Waiting: x.waiting,
 		Order: w.order(x),
 	}
 	if v.Kind == spec.KindSystem {

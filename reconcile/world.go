@@ -39,6 +39,7 @@ type app struct {
 	good     *version // the last good one, when it is known
 	canary   *version // not nil while canaries are wanted
 	frozen   bool
+	stuck    bool // see rollout.App
 	waiting  string
 	held     string
 	record   *spec.Rollout

@@ -16,6 +16,7 @@ type Facts struct {
 	Same    bool          // the record's target asks the same of agents as App does
 	Known   bool          // the record's good version is known, so that it can be gone back to
 	Found   spec.Hash     // without a record: the version of what runs already, or ""
+	Running spec.Hash     // another version than App's that all its slots have run healthy for long enough, or ""
 	Waiting string        // dependencies that are not healthy yet, or ""
 	Patient spec.Duration // the shortest deadline of those
 	Wanted  int           // slots that App should have
@@ -43,6 +44,10 @@ func Advance(old *spec.Rollout, f *Facts) (r spec.Rollout, events []spec.Event, 
 		events = append(events, spec.Event{Time: f.Now, Subject: string(f.App.Name), What: what, Why: why})
 	}
 	r = begin(old, f, tell)
+	if adopt(&r, f) {
+		g := *f
+		f, g.Known = &g, true
+	}
 	switch r.State {
 	case spec.RolloutDone:
 		return r, events, 0
@@ -97,6 +102,21 @@ func begin(old *spec.Rollout, f *Facts, tell func(what, why string)) spec.Rollou
 		tell(whatOvertaken, whyNewer)
 	}
 	return fresh
+}
+
+// adopt makes the version that all slots run healthy the good one of a rollout without: its own rollout was overtaken
+// before it had been healthy for long enough, and since then it has. Canaries come before the first replacement, not
+// after, so a rollout under way does without.
+func adopt(r *spec.Rollout, f *Facts) bool {
+	failed := r.State == spec.RolloutFailed && r.Progress != 0
+	if r.Good != "" || f.Running == "" || r.State != spec.RolloutRolling && !failed {
+		return false
+	}
+	r.Good, r.Promoted = f.Running, r.Progress != 0
+	if failed && f.App.Update.AutoRevert {
+		r.State = spec.RolloutReverting
+	}
+	return true
 }
 
 // progress looks at how many allocations of the target are healthy.
