@@ -73,9 +73,17 @@ func (d *dev) run(ctx context.Context) (err error) {
 			return fmt.Errorf("find repository: %w", err)
 		}
 	}
-	if d.dataDir, err = os.MkdirTemp("", "stowage-dev-"); err != nil {
+	if err := clearLeftovers(ctx); err != nil {
+		d.say("An earlier stowage dev was killed, and not all of it can be cleared: %v", err)
+	}
+	if d.dataDir, err = os.MkdirTemp("", devPrefix); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
 	}
+	lock, err := lockDev(d.dataDir)
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(d.dataDir))
+	}
+	defer lock.Close()
 	if d.demo != "" {
 		if d.repo, err = d.demoRepository(ctx); err != nil {
 			return errors.Join(err, os.RemoveAll(d.dataDir))
@@ -116,6 +124,7 @@ func (d *dev) run(ctx context.Context) (err error) {
 	}
 	d.say("Ready after %d ms: a master and %d agents on this machine, following %s", time.Since(began).Milliseconds(), d.agents, d.repo)
 	d.sayMissing()
+	d.sayRepository(ctx, c)
 	return d.play(ctx, c, failed)
 }
 
@@ -235,23 +244,24 @@ func (d *dev) waitForNodes(ctx context.Context, c *client.Client, failed <-chan 
 func (d *dev) takeDown() error {
 	ctx, cancel := context.WithTimeout(context.Background(), devDown)
 	defer cancel()
-	errs := make([]error, d.agents)
-	var each sync.WaitGroup
-	for i := range d.agents {
-		each.Go(func() { errs[i] = agent.TakeDown(ctx, d.agentDir(i)) })
+	err := takeDownAgents(ctx, d.dataDir)
+	if gone := os.Remove(filepath.Join(d.home(), "dev.json")); gone != nil && !errors.Is(gone, os.ErrNotExist) {
+		err = errors.Join(err, gone)
 	}
-	each.Wait()
-	if err := os.Remove(filepath.Join(d.home(), "dev.json")); err != nil && !errors.Is(err, os.ErrNotExist) {
-		errs = append(errs, err)
-	}
-	errs = append(errs, os.RemoveAll(d.dataDir))
-	return errors.Join(errs...)
+	return err
 }
 
 // sayMissing tells what this machine or this user cannot do.
 func (d *dev) sayMissing() {
 	if os.Getuid() != 0 {
 		d.say("Without root, tasks run in user namespaces: limits on cpu, memory and processes are not enforced.")
+	}
+}
+
+// sayRepository tells what is wrong with the repository; the master follows it all the same once that is mended.
+func (d *dev) sayRepository(ctx context.Context, c *client.Client) {
+	if st, err := c.Status(ctx); err == nil && st.Source.Error != "" {
+		d.say("! %s\n  stowage init writes a starter repository; it is followed as soon as it has a commit.", st.Source.Error)
 	}
 }
 

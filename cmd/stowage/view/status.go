@@ -30,7 +30,7 @@ func (p *Page) Status(s *api.Status) {
 		source += " branch " + s.Source.Branch
 	}
 	p.pairs([][2]string{{"source", source + ", reached " + p.Ago(s.Source.Contact)}})
-	if s.Source.Error != "" {
+	if s.Source.Error != "" && !slices.ContainsFunc(s.Problems, func(g api.Problem) bool { return g.What == s.Source.Error }) {
 		p.Line("  %s %s", p.paint(red, "source:"), s.Source.Error)
 	}
 	n := s.Nodes
