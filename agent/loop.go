@@ -15,16 +15,28 @@ const saveRetry = time.Second
 func (a *agent) loop(ctx context.Context, remembered node.Memory) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	var clock spec.Clock
+	began := time.Now()
+	now := func() spec.Time {
+		t := time.Now()
+		return clock.Show(spec.TimeOf(t), spec.Duration(t.Sub(began)))
+	}
+	var wake spec.Time
 	step := func(events ...node.Event) {
-		for _, effect := range a.core.Step(spec.TimeOf(time.Now()), events...) {
-			if wake, ok := effect.(node.Wake); ok {
-				timer.Reset(time.Until(wake.At.Std()))
+		at := now()
+		for _, effect := range a.core.Step(at, events...) {
+			if w, ok := effect.(node.Wake); ok {
+				wake = w.At
+				timer.Reset(time.Duration(max(wake.Sub(at), 0)))
 				continue
 			}
 			a.carryOut(ctx, effect)
 			if ctx.Err() != nil {
 				return // a save may not have succeeded: what follows it must not be done
 			}
+		}
+		if wake > at {
+			timer.Reset(time.Duration(wake.Sub(at))) // also when the timer was early, as clocks do not run alike
 		}
 	}
 	a.catalogue.restore(remembered.Records)

@@ -64,9 +64,13 @@ func (t *term) loop(ctx context.Context, core *control.Core) error {
 		}
 		if len(events) > 0 {
 			t.master.metrics.step(len(events))
-			effects := core.Step(t.master.now(), events...)
+			now := t.master.now()
+			effects := core.Step(now, events...)
 			if err := t.carryOut(ctx, core, effects, timer); err != nil {
 				return err
+			}
+			if t.wake > now {
+				timer.Reset(time.Duration(t.wake.Sub(now))) // also when the timer was early, as clocks do not run alike
 			}
 			t.master.version.Add(1)
 			if len(effects) > 0 || news(events) {
@@ -108,6 +112,7 @@ func (t *term) carryOut(ctx context.Context, core *control.Core, effects []contr
 		case control.Publish:
 			m.story.publish(e.Events)
 		case control.Wake:
+			t.wake = e.At
 			timer.Reset(max(time.Duration(e.At.Sub(m.now())), 0))
 		case control.Answer:
 			if answer := t.waiting[e.Request]; answer != nil {
@@ -170,4 +175,10 @@ func (t *term) ask(ctx context.Context, event func(control.Request) control.Even
 	}
 }
 
-func (m *Master) now() spec.Time { return spec.TimeOf(m.config.Now()) }
+// now is the time by which is decided.
+func (m *Master) now() spec.Time {
+	m.timing.Lock()
+	defer m.timing.Unlock()
+	t := m.config.Now()
+	return m.clock.Show(spec.TimeOf(t), spec.Duration(t.Sub(m.opened)))
+}

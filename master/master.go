@@ -50,6 +50,10 @@ type Master struct {
 	term    atomic.Pointer[term] // nil while this master does not decide
 	trouble atomic.Pointer[trouble]
 
+	opened time.Time
+	timing sync.Mutex
+	clock  spec.Clock // guarded by timing
+
 	version  atomic.Uint64 // counts what a snapshot could show
 	seeing   sync.Mutex
 	seen     *snapshot // the last one; guarded by seeing
@@ -69,7 +73,7 @@ func Run(ctx context.Context, config Config) error {
 	if err := config.defaults(); err != nil {
 		return err
 	}
-	m := &Master{config: config, machine: newMachine(), changed: make(chan struct{})}
+	m := &Master{config: config, opened: config.Now(), machine: newMachine(), changed: make(chan struct{})}
 	m.started = m.now()
 	m.story = newStory(m.started)
 	m.trouble.Store(&trouble{phase: api.PhaseStarting, what: "the master is starting", remedy: "try again in a moment"})

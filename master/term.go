@@ -28,6 +28,7 @@ type term struct {
 	over     chan struct{} // closed at the end
 	requests atomic.Uint64
 	waiting  map[control.Request]chan control.Answer // owned by the loop
+	wake     spec.Time                               // when the core wants a Tick; owned by the loop
 	plugins  *keeper
 	head     atomic.Pointer[control.RevisionSeen] // the last one posted
 }
