@@ -90,7 +90,7 @@ func (w *world) leave(x *app, a *rollout.Alloc) {
 		return
 	}
 	w.ownOf(x)
-	w.fleet.Leave(node, a.ID, v.need, a.Ports)
+	w.fleet.Leave(node, a.ID, v.need, a.Ports, a.After)
 	x.disown(node)
 }
 

@@ -287,14 +287,16 @@ func (w *world) fillFleet() {
 		}
 		w.fleet.Take(node, v.need, a.Ports)
 		if a.Want == spec.WantStop {
-			w.fleet.Leave(node, a.ID, v.need, a.Ports)
+			w.fleet.Leave(node, a.ID, v.need, a.Ports, nil)
 		}
 	}
+	// Who waits is younger than whom it waits for: in this order everybody finds those who leave.
+	slices.SortStableFunc(waiting, func(a, b *spec.AllocationView) int { return cmp.Compare(a.Generation, b.Generation) })
 	for _, a := range waiting {
 		v, node := w.known(a.Version), w.fleet.Node(a.Node)
 		w.fleet.TakeAfter(node, v.need, a.Ports, a.After)
 		if a.Want == spec.WantStop {
-			w.fleet.Leave(node, a.ID, v.need, a.Ports)
+			w.fleet.Leave(node, a.ID, v.need, a.Ports, a.After)
 		}
 	}
 	for n := range w.fleet.Len() {

@@ -45,6 +45,7 @@ type scratch struct {
 // leaver is an allocation that has been told to stop: others may wait for its room.
 type leaver struct {
 	id     spec.AllocationID
+	after  []spec.AllocationID // leavers that it was to start after: it may end before they do
 	credit []int64
 	ports  []spec.Port
 }
@@ -196,9 +197,18 @@ func (f *Fleet) Release(node int, need []int64, ports []spec.Port) {
 	}
 }
 
-// Leave marks an allocation that is on the node as on its way out: others may wait for its room.
-func (f *Fleet) Leave(node int, id spec.AllocationID, need []int64, ports []spec.Port) {
-	f.leaving[node] = append(f.leaving[node], &leaver{id: id, credit: slices.Clone(need), ports: ports})
+// Leave marks an allocation that is on the node as on its way out: others may wait for its room. One that waits itself
+// for others shares theirs: who takes its room waits for them too.
+func (f *Fleet) Leave(node int, id spec.AllocationID, need []int64, ports []spec.Port, after []spec.AllocationID) {
+	l := &leaver{id: id, credit: slices.Clone(need), ports: ports}
+	if len(after) > 0 {
+		for _, o := range f.leaving[node] {
+			if slices.Contains(after, o.id) {
+				l.after = append(l.after, o.id)
+			}
+		}
+	}
+	f.leaving[node] = append(f.leaving[node], l)
 	add(f.row(f.credit, node), need, 1)
 }
 
@@ -214,12 +224,12 @@ func (f *Fleet) Unleave(node int, id spec.AllocationID) {
 }
 
 // TakeAfter puts an allocation on the node that starts only when all of after have ended: what those leave is not
-// taken twice. Those that are not leaving any more are ignored.
+// taken twice. Those that are not leaving any more are ignored, and so are those whose room others still have.
 func (f *Fleet) TakeAfter(node int, need []int64, ports []spec.Port, after []spec.AllocationID) {
 	f.Take(node, need, ports)
 	rest := slices.Clone(need)
 	for _, l := range f.leaving[node] {
-		if slices.Contains(after, l.id) {
+		if slices.Contains(after, l.id) && !slices.ContainsFunc(l.after, func(id spec.AllocationID) bool { return !slices.Contains(after, id) }) {
 			f.claim(node, l, rest)
 		}
 	}
@@ -246,7 +256,9 @@ func (f *Fleet) Claim(node int, need []int64, ports []spec.Port, prefer spec.All
 	short := make([]int64, len(need))
 	capacity, used := f.row(f.capacity, node), f.row(f.used, node)
 	for d := range need {
-		short[d] = max(0, need[d]-max(0, capacity[d]-used[d]))
+		if need[d] > 0 {
+			short[d] = need[d] - (capacity[d] - used[d])
+		}
 	}
 	var after []spec.AllocationID
 	rest := slices.Clone(need)
@@ -263,7 +275,11 @@ func (f *Fleet) Claim(node int, need []int64, ports []spec.Port, prefer spec.All
 		for d := range short {
 			short[d] -= l.credit[d]
 		}
-		after = append(after, l.id)
+		for _, id := range append([]spec.AllocationID{l.id}, l.after...) {
+			if !slices.Contains(after, id) {
+				after = append(after, id)
+			}
+		}
 		f.claim(node, l, rest)
 	}
 	f.Take(node, need, ports)

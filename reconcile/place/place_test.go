@@ -151,7 +151,7 @@ func TestTakeoverSharesRoomOnce(t *testing.T) {
 	need := f.Vector(spec.Resources{CPU: 800})
 	port := []spec.Port{{Name: "http", Number: 80, Protocol: spec.TCP}}
 	f.Take(0, need, port)
-	f.Leave(0, "old-0-1", need, port)
+	f.Leave(0, "old-0-1", need, port, nil)
 	a := &spec.App{Name: "new", Count: 2, Network: spec.Network{Ports: []spec.PortSpec{{Name: "http", Static: 80, Protocol: spec.TCP}}}, Tasks: []spec.Task{{CPU: 700}}}
 	r := &place.Request{Match: f.Matcher(a), Count: 1, Total: 2}
 	if b := f.Batch(r); len(b.Nodes) != 0 {
@@ -169,6 +169,40 @@ func TestTakeoverSharesRoomOnce(t *testing.T) {
 	}
 	if used := f.Used(0)[0]; used != 800 {
 		t.Fatalf("%d used, want 800: the larger of the two", used)
+	}
+}
+
+// What waits for room and is given up leaves no room of its own: it may end first, while those it waited for still run.
+func TestRoomOfOneThatWaitsIsThatOfThoseItWaitsFor(t *testing.T) {
+	f := place.NewFleet([]spec.NodeView{{State: spec.NodeReady, Node: spec.Node{ID: "n1", Capacity: spec.Resources{CPU: 1000}}}}, nil)
+	need := f.Vector(spec.Resources{CPU: 800})
+	f.Take(0, need, nil)
+	f.Leave(0, "old-0-1", need, nil, nil)
+	f.TakeAfter(0, need, nil, []spec.AllocationID{"old-0-1"})
+	f.Leave(0, "waits-0-2", need, nil, []spec.AllocationID{"old-0-1"})
+	if used := f.Used(0)[0]; used != 800 {
+		t.Fatalf("%d used, want 800: the two share their room", used)
+	}
+	if after := f.Claim(0, f.Vector(spec.Resources{CPU: 700}), nil, ""); !slices.Equal(after, []spec.AllocationID{"waits-0-2", "old-0-1"}) {
+		t.Fatalf("waits for %v, want both", after)
+	}
+	f.TakeAfter(0, f.Vector(spec.Resources{CPU: 100}), nil, []spec.AllocationID{"waits-0-2"})
+	if used := f.Used(0)[0]; used != 900 {
+		t.Fatalf("%d used, want 900: who waits for one of the two only has no share in their room", used)
+	}
+}
+
+// A node that has less than is taken of it has room only when all that is too much has gone, and as much again.
+func TestClaimOnANodeThatHasTooMuch(t *testing.T) {
+	f := place.NewFleet([]spec.NodeView{{State: spec.NodeReady, Node: spec.Node{ID: "n1", Capacity: spec.Resources{CPU: 1000}}}}, nil)
+	need := f.Vector(spec.Resources{CPU: 500})
+	for _, id := range []spec.AllocationID{"a-0-1", "b-0-1"} {
+		f.Take(0, need, nil)
+		f.Leave(0, id, need, nil, nil)
+	}
+	f.Take(0, need, nil)
+	if after := f.Claim(0, f.Vector(spec.Resources{CPU: 300}), nil, ""); len(after) != 2 {
+		t.Fatalf("waits for %v, want both", after)
 	}
 }
 
