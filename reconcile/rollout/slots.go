@@ -115,6 +115,7 @@ func (s *slot) works() bool {
 // The order in which slots go when there are too many.
 const (
 	rankUnreachable = iota
+	rankEnded
 	rankNotRunning
 	rankLeaving
 	rankRunning
@@ -125,6 +126,8 @@ func (s *slot) rank() int {
 	switch {
 	case !s.up() && (m.Ground == Lost || m.Ground == Silent):
 		return rankUnreachable
+	case !s.up() && len(s.live()) == 0:
+		return rankEnded
 	case !s.up():
 		return rankNotRunning
 	case m.Ground == Draining || m.Ground == Overdue:
@@ -133,8 +136,9 @@ func (s *slot) rank() int {
 	return rankRunning
 }
 
-// surplus picks n slots to give up: unreachable ones first, then those not yet running, then those whose going keeps
-// the spread even, then the youngest, then the last.
+// surplus picks n slots to give up: unreachable ones first, then those of which nothing is left (a slot given up before
+// stays given up), then those not yet running, then those whose going keeps the spread even, then the youngest, then
+// the last.
 func (a *App) surplus(slots []*slot, n int) map[int]bool {
 	rest := slices.Clone(slots)
 	slices.SortFunc(rest, func(x, y *slot) int {
