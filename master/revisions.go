@@ -35,6 +35,9 @@ type revisions struct {
 	path string
 	host *host.Host
 
+	parsing sync.Mutex // who holds it may use parsed
+	parsed  *hcl.Cache // of the last load: the next commit is mostly the same
+
 	mu       sync.Mutex
 	kept     []spec.Revision        // newest last
 	programs map[string]spec.Commit // where the programs of plugins that may run lie, by SHA-256
@@ -42,7 +45,7 @@ type revisions struct {
 }
 
 func newRevisions(repo *git.Repo, path string) *revisions {
-	return &revisions{repo: repo, path: path, programs: map[string]spec.Commit{}}
+	return &revisions{repo: repo, path: path, parsed: hcl.NewCache(), programs: map[string]spec.Commit{}}
 }
 
 // remember takes up what a term begins with, so that its plugins are found and nothing is read twice.
@@ -143,7 +146,12 @@ func (r *revisions) load(ctx context.Context, tree fs.FS, may func(spec.Plugin) 
 		}
 		return &s, nil
 	}
-	cluster, ds = hcl.Load(tree, hcl.Options{Path: r.path, Schemas: schemas})
+	options := hcl.Options{Path: r.path, Schemas: schemas}
+	if r.parsing.TryLock() { // a load beside another one parses all by itself
+		options.Cache = r.parsed
+		defer r.parsing.Unlock()
+	}
+	cluster, ds = hcl.Load(tree, options)
 	if cluster != nil && len(cluster.Sync.SignedBy) > 0 {
 		// Failing closed: whoever asks for signatures must not get commits without.
 		ds = append(ds, spec.Diagnostic{Severity: spec.SeverityError, Summary: "Signatures cannot be verified", Pos: cluster.Pos,
