@@ -71,6 +71,7 @@ func (d *decision) backOff(candidates []*slot) []*slot {
 type pace struct {
 	all     bool // recreate
 	byParts bool // min_healthy and surge decide
+	surges  bool // new ones may start beside old ones at all
 	start   int  // new ones that may start beside old ones now
 	stop    int  // working ones that may stop first now
 	width   int  // slots per wave
@@ -95,7 +96,8 @@ func (d *decision) pace() *pace {
 		if surge == 0 && least >= n {
 			surge = 1 // otherwise nothing could ever move
 		}
-		p.byParts, p.start, p.stop = true, max(0, surge-d.extra), max(0, d.up-least)
+		p.byParts, p.surges = true, surge > 0
+		p.start, p.stop = max(0, surge-d.extra), max(0, d.up-least)
 		p.width = max(1, surge+n-least)
 	default:
 		p.width = max(1, u.MaxParallel)
@@ -131,7 +133,7 @@ func (p *pace) take(d *decision, s *slot, step *Step) {
 	step.Beside = IfNeeded
 	if p.byParts {
 		step.After, step.Wave = AfterMoreHealthy, 1+p.taken/p.width
-		if d.a.Spec.Update.Surge == 0 {
+		if !p.surges {
 			step.Beside = StopFirst
 		}
 		return
