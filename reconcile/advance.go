@@ -113,8 +113,8 @@ func (w *world) chooseVersion(x *app, waiting string) {
 			x.frozen = !x.desired.app.Update.AutoRevert
 		}
 		x.stuck = r.Good == ""
-		if r.Progress == 0 {
-			x.waiting = r.Reason
+		if r.Progress == 0 && x.version == x.desired {
+			x.waiting, x.gaveUp = r.Reason, true
 		}
 	}
 	if r.State == spec.RolloutRolling && r.Progress == 0 {

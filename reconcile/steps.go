@@ -29,7 +29,8 @@ func (w *world) stepsOf(x *app) {
 	v := x.version.app
 	a := rollout.App{
 		Now: w.in.Now, Spec: v, Allocs: x.allocs, Count: v.Count, Frozen: x.frozen, Stuck: x.stuck, Waiting: x.waiting,
-		Order: w.order(x),
+		Reverted: x.rollout.State == spec.RolloutReverting || x.rollout.State == spec.RolloutFailed && x.version != x.desired,
+		Order:    w.order(x),
 	}
 	if v.Kind == spec.KindSystem {
 		a.Count = w.wanted(x)
@@ -40,6 +41,9 @@ func (w *world) stepsOf(x *app) {
 		a.Canaries = &rollout.Canaries{Spec: x.canary.app, Count: rollout.CanariesOf(&x.rollout, x.canary.app)}
 	}
 	x.out = rollout.Decide(&a)
+	if x.gaveUp {
+		x.out.Steps = slices.DeleteFunc(x.out.Steps, func(s rollout.Step) bool { return !s.Now && s.After == x.waiting })
+	}
 	w.wake(x.out.Next)
 	if ref := w.policyOf(x.desired.app); !w.hasPolicy(ref.Name) && slices.ContainsFunc(x.out.Steps, rollout.Step.Places) {
 		w.hold(x, fmt.Sprintf(heldPolicyMissing, ref.Name))

@@ -41,6 +41,7 @@ type app struct {
 	frozen   bool
 	stuck    bool // see rollout.App
 	waiting  string
+	gaveUp   bool // what it waits for did not come in time: nothing of it is foreseen
 	held     string
 	record   *spec.Rollout
 	rollout  spec.Rollout

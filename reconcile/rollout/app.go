@@ -46,6 +46,7 @@ type App struct {
 	Unavailable int       // how many slots may lack a healthy allocation at once
 	Frozen      bool      // a failed rollout: slots are kept alive, nothing is replaced
 	Stuck       bool      // a failed rollout with nothing to go back to: what works is kept, and not replaced
+	Reverted    bool      // Spec is the good version, since the rollout of another failed
 	Waiting     string    // why nothing may start yet, or ""
 	Order       func(*Alloc) int
 	Canaries    *Canaries // not nil while canaries are wanted

@@ -21,6 +21,7 @@ const (
 	ReasonSurplus     = "the count is lower"
 	ReasonDuplicate   = "another allocation of the slot keeps running"
 	ReasonFollowed    = "its successor is healthy"
+	ReasonReverted    = "its rollout failed"
 	ReasonCanary      = "a canary of the new version"
 	ReasonCanaryEnd   = "canaries of this version are no longer wanted"
 	ReasonPromoted    = "the canary was promoted"
@@ -185,10 +186,12 @@ func (d *decision) settleCurrent(s *slot) {
 		d.out.Stay = append(d.out.Stay, x)
 	}
 	for _, old := range s.old {
-		if ready {
+		if ready && d.reverts(old) {
+			d.stop(old, ReasonReverted)
+		} else if ready {
 			d.stop(old, ReasonFollowed)
 		} else {
-			d.step(Step{Slot: s.index, Kind: spec.ChangeStop, Old: old, After: AfterSuccessor, Reason: reasonFor(old), Wave: 1})
+			d.step(Step{Slot: s.index, Kind: spec.ChangeStop, Old: old, After: AfterSuccessor, Reason: d.reasonFor(old), Wave: 1})
 		}
 	}
 }
@@ -289,8 +292,13 @@ func BackOff(r spec.Reschedule, attempt int) spec.Duration {
 	return max(r.Delay, min(delay, r.MaxDelay))
 }
 
-func reasonFor(old *Alloc) string {
+// reverts reports whether the allocation is of the version whose rollout failed.
+func (d *decision) reverts(old *Alloc) bool { return d.a.Reverted && old.Fit == Outdated }
+
+func (d *decision) reasonFor(old *Alloc) string {
 	switch {
+	case d.reverts(old):
+		return ReasonReverted
 	case old.Fit == Outdated:
 		return ReasonChanged
 	case old.Ground == Draining || old.Ground == Overdue:

@@ -23,7 +23,7 @@ func (d *decision) replace(candidates []*slot) {
 	pace := d.pace()
 	for _, s := range candidates {
 		old := keep(s.old)
-		step := Step{Slot: s.index, Kind: spec.ChangeReplace, Old: old, Reason: reasonFor(old)}
+		step := Step{Slot: s.index, Kind: spec.ChangeReplace, Old: old, Reason: d.reasonFor(old)}
 		d.retry(s, &step)
 		if old.Fit != Outdated && !old.Restart {
 			// Draining is not part of a rollout: where there is room, all move at once.
@@ -86,7 +86,9 @@ func (d *decision) pace() *pace {
 	}
 	p := &pace{slots: slices.Clone(d.waitsFor)}
 	switch {
-	case u.Strategy == spec.StrategyRecreate:
+	case u.Strategy == spec.StrategyRecreate || d.a.Spec.Kind == spec.KindBatch:
+		// Another spec means the work of every slot again, so what the old ones do is in vain; and two that do the same
+		// work at once would be in each other's way.
 		p.all = true
 	case u.Strategy == spec.StrategyBlueGreen:
 		p.start, p.width = n, max(1, n)
