@@ -170,7 +170,7 @@ func fail(r *spec.Rollout, f *Facts, why string, tell func(what, why string)) {
 
 // wantCanaries returns how many canaries there should be before the rest is replaced.
 func wantCanaries(r *spec.Rollout, f *Facts, c counts) int {
-	if r.Promoted || r.Good == "" || !f.Known || c.outdated == 0 {
+	if r.Promoted || r.Good == "" || !f.Known || c.outdated == 0 || f.App.Kind == spec.KindBatch {
 		return 0
 	}
 	switch f.App.Update.Strategy {

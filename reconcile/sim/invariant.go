@@ -121,12 +121,12 @@ func (w *world) checkPorts(m *machine, a *activity) {
 }
 
 // checkSlot allows two of one slot among those that the master still wants and whose nodes it reaches, for a
-// replacement; of a batch app, only when its spec changed: the same work is never done twice at once.
+// replacement; of a batch app only one: the same work is never done twice at once.
 func (w *world) checkSlot(a *activity) {
 	slot := a.alloc.Slot
 	others := w.active[slot]
 	kept := others[:0]
-	wanted, same := 0, false
+	wanted := 0
 	for _, o := range others {
 		if !o.alive() {
 			continue
@@ -135,12 +135,11 @@ func (w *world) checkSlot(a *activity) {
 		h := w.master.core.State().Allocations[o.alloc.ID]
 		if h != nil && h.Allocation.Want == spec.WantRun && h.Ended == nil && w.settledOn(o.machine) && !o.alloc.Canary {
 			wanted++
-			same = same || o.alloc.Runtime == a.alloc.Runtime
 		}
 	}
 	w.active[slot] = append(kept, a)
 	limit := 1
-	if a.app.Kind == spec.KindBatch && same {
+	if a.app.Kind == spec.KindBatch {
 		limit = 0
 	}
 	if wanted > limit && w.master.up && w.settledOn(a.machine) {
@@ -236,8 +235,10 @@ func (w *world) checkSettled() {
 	}
 	plan, _ := core.Preview(f.Revision, nil, f.Signed, 0)
 	for _, app := range plan.Apps {
+		// Canaries wait for a person; what follows a slot without a place waits for that.
+		waits := app.Blocked != nil || app.Rollout != nil && app.Rollout.State == spec.RolloutCanaries
 		for _, ch := range app.Changes {
-			if ch.Now && ch.Kind != spec.ChangeStay && ch.Kind != spec.ChangeBlocked && core.Idle() {
+			if (ch.Now || !waits) && ch.Kind != spec.ChangeStay && ch.Kind != spec.ChangeBlocked && core.Idle() {
 				w.violated("%s: %s %s is left, and nothing does it", invariantFixpoint, ch.Kind, ch.Slot)
 			}
 		}
