@@ -391,6 +391,41 @@ func TestWindowsAreLimited(t *testing.T) {
 	}
 }
 
+func TestAWindowThatGotTooMuchStaysBroken(t *testing.T) {
+	a := &agent{wake: make(chan struct{}, 1), windows: map[uint64]*Window{}}
+	w, err := a.open(wire.Open{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.data(&wire.Data{Stream: 1, Bytes: make([]byte, wire.Window)})
+	a.data(&wire.Data{Stream: 1, Bytes: []byte("lost")})
+	if d, err := w.Read(t.Context()); err != nil || len(d.Bytes) != wire.Window {
+		t.Fatalf("%d bytes, %v", len(d.Bytes), err)
+	}
+	a.data(&wire.Data{Stream: 1, End: true}) // there would be room for it
+	if d, err := w.Read(t.Context()); err == nil {
+		t.Errorf("it ends as if all had come: %+v", d)
+	}
+}
+
+func TestSizesAndEndsOfInputDoNotPileUp(t *testing.T) {
+	a := &agent{wake: make(chan struct{}, 1), windows: map[uint64]*Window{}}
+	w, err := a.open(wire.Open{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 1000 {
+		w.Resize(1+i, 80)
+		w.CloseWrite()
+	}
+	if size := a.downs[1].Data; len(a.downs) != 3 || size.Rows != 1000 || !a.downs[2].Data.End {
+		t.Errorf("%d messages wait, the size is %d rows", len(a.downs), size.Rows)
+	}
+	if err := w.Write(context.Background(), []byte("x")); err == nil {
+		t.Error("wrote after the end")
+	}
+}
+
 // BenchmarkStatusUpdates measures updates of allocations into one master, decoded, from four agents that batch as many
 // as one step of an agent gives under load. The goal is 200,000 per second.
 func BenchmarkStatusUpdates(b *testing.B) {

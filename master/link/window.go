@@ -25,6 +25,7 @@ type Window struct {
 	ended   bool          // the agent's End has arrived
 	err     error         // the window broke
 	shut    bool          // closed on this side
+	written bool          // CloseWrite was called
 }
 
 func (a *agent) open(o wire.Open) (*Window, error) {
@@ -61,7 +62,7 @@ func (a *agent) data(d *wire.Data) {
 func (w *Window) take(d *wire.Data) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.shut || w.ended {
+	if w.shut || w.ended || w.err != nil {
 		return
 	}
 	w.credit += max(d.Credit, 0)
@@ -140,7 +141,7 @@ func (w *Window) Write(ctx context.Context, p []byte) error {
 		w.mu.Lock()
 		n := min(len(p), w.credit, wire.ChunkSize)
 		w.credit -= n
-		err, ended, changed := w.err, w.ended || w.shut, w.changed
+		err, ended, changed := w.err, w.ended || w.shut || w.written, w.changed
 		w.mu.Unlock()
 		switch {
 		case err != nil:
@@ -161,14 +162,30 @@ func (w *Window) Write(ctx context.Context, p []byte) error {
 	return nil
 }
 
-// CloseWrite ends the command's standard input.
+// CloseWrite ends the command's standard input. It may be called more than once.
 func (w *Window) CloseWrite() {
-	w.agent.queue(&wire.Down{Data: &wire.Data{Stream: w.id, End: true}})
+	w.mu.Lock()
+	again := w.written
+	w.written = true
+	w.mu.Unlock()
+	if !again {
+		w.agent.queue(&wire.Down{Data: &wire.Data{Stream: w.id, End: true}})
+	}
 }
 
-// Resize tells a terminal's new size.
+// Resize tells a terminal's new size. Of sizes that wait to be sent the newest goes.
 func (w *Window) Resize(rows, columns int) {
-	w.agent.queue(&wire.Down{Data: &wire.Data{Stream: w.id, Rows: rows, Columns: columns}})
+	a := w.agent
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, d := range a.downs {
+		if d.Data != nil && d.Data.Stream == w.id && d.Data.Rows > 0 {
+			d.Data.Rows, d.Data.Columns = rows, columns
+			return
+		}
+	}
+	a.downs = append(a.downs, &wire.Down{Data: &wire.Data{Stream: w.id, Rows: rows, Columns: columns}})
+	a.nudge()
 }
 
 // Close ends the window from this side: the agent stops what it was doing for it. It may be called more than once.
