@@ -39,7 +39,9 @@ type fakeAgent struct {
 	held       map[spec.AllocationID]*fakeAllocation
 	starts     int
 	stops      int
-	ahead      int // bytes sent to the last window before any input came
+	room       int    // bytes that the reader of the window of an exec still grants
+	echo       []byte // input that there was no room for
+	inputEnded bool
 	cancel     context.CancelFunc
 	done       sync.WaitGroup
 	connected  chan struct{} // receives at each welcome
@@ -304,7 +306,7 @@ func (a *fakeAgent) window(o *wire.Open) []*wire.Up {
 	piece := func(d wire.Data) *wire.Up { d.Stream = o.Stream; return &wire.Up{Data: &d} }
 	if o.Exec != nil {
 		greeting := []byte(strings.Join(o.Exec.Command, " ") + "\n")
-		a.ahead = len(greeting)
+		a.room, a.echo, a.inputEnded = wire.Window-len(greeting), nil, false
 		return []*wire.Up{piece(wire.Data{Bytes: greeting})}
 	}
 	return []*wire.Up{piece(wire.Data{Bytes: []byte("one\ntwo\n")}), piece(wire.Data{Bytes: []byte("three\n"), Stderr: true}), piece(wire.Data{End: true})}
@@ -312,19 +314,22 @@ func (a *fakeAgent) window(o *wire.Open) []*wire.Up {
 
 func (a *fakeAgent) data(d *wire.Data) []*wire.Up {
 	piece := func(x wire.Data) *wire.Up { x.Stream = d.Stream; return &wire.Up{Data: &x} }
-	switch {
-	case d.End && d.Err == "":
-		return []*wire.Up{piece(wire.Data{End: true, Code: 7})}
-	case len(d.Bytes) > 0:
-		return []*wire.Up{piece(wire.Data{Bytes: d.Bytes})}
-	case d.Credit > 0: // what was echoed has been read, so as much may come again, but for the greeting
-		grant := d.Credit - a.ahead
-		a.ahead = 0
-		return []*wire.Up{piece(wire.Data{Credit: grant})}
-	case d.Rows > 0:
-		return []*wire.Up{piece(wire.Data{Bytes: fmt.Appendf(nil, "%dx%d\n", d.Rows, d.Columns), Stderr: true})}
+	a.room += d.Credit
+	a.echo = append(a.echo, d.Bytes...)
+	a.inputEnded = a.inputEnded || d.End && d.Err == ""
+	var ups []*wire.Up
+	for n := min(a.room, len(a.echo), wire.ChunkSize); n > 0; n = min(a.room, len(a.echo), wire.ChunkSize) {
+		ups = append(ups, piece(wire.Data{Bytes: a.echo[:n]}), piece(wire.Data{Credit: n}))
+		a.room, a.echo = a.room-n, a.echo[n:]
 	}
-	return nil
+	switch {
+	case a.inputEnded && len(a.echo) == 0:
+		a.inputEnded = false
+		ups = append(ups, piece(wire.Data{End: true, Code: 7}))
+	case d.Rows > 0:
+		ups = append(ups, piece(wire.Data{Bytes: fmt.Appendf(nil, "%dx%d\n", d.Rows, d.Columns), Stderr: true}))
+	}
+	return ups
 }
 
 // counts returns how many allocations run, and how many were ever started and stopped.

@@ -44,6 +44,8 @@ type Master struct {
 	api       *server.Server
 	story     *story
 	metrics   figures
+	streaming atomic.Int64  // streams that are open
+	trees     chan struct{} // has a place for each tree in memory
 
 	listenAPI, listenLink net.Listener
 
@@ -73,7 +75,7 @@ func Run(ctx context.Context, config Config) error {
 	if err := config.defaults(); err != nil {
 		return err
 	}
-	m := &Master{config: config, opened: config.Now(), machine: newMachine(), changed: make(chan struct{})}
+	m := &Master{config: config, opened: config.Now(), machine: newMachine(), changed: make(chan struct{}), trees: make(chan struct{}, maxTrees)}
 	m.started = m.now()
 	m.story = newStory(m.started)
 	m.trouble.Store(&trouble{phase: api.PhaseStarting, what: "the master is starting", remedy: "try again in a moment"})

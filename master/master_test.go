@@ -146,6 +146,7 @@ func TestALostJournalIsRebuiltFromTheAgents(t *testing.T) {
 func TestWatchTellsWhatChanges(t *testing.T) {
 	c := newCluster(t, map[string]string{"cluster.hcl": auto(header), "web.hcl": webApp})
 	joinAgent(t, c, "n1").run(t)
+	c.running(t, "shop/web", 3)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	seen := map[string]bool{}

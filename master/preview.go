@@ -18,8 +18,8 @@ import (
 // previews are the routes that plan and change nothing.
 func (m *Master) previews() map[string]server.Handler {
 	return map[string]server.Handler{
-		"makePlan": server.JSON(m.makePlan), "pendingPlan": server.JSON(m.pendingPlan), "plan": server.JSON(m.getPlan),
-		"diff": server.JSON(m.getDiff), "validate": server.JSON(m.validate),
+		"makePlan": m.oneTree(server.JSON(m.makePlan)), "pendingPlan": server.JSON(m.pendingPlan), "plan": server.JSON(m.getPlan),
+		"diff": server.JSON(m.getDiff), "validate": m.oneTree(server.JSON(m.validate)),
 	}
 }
 

@@ -10,26 +10,22 @@ import (
 	"github.com/stowage/stowage/spec"
 )
 
-// maxBehind is how many events a listener may be behind before it is cut: a slow reader costs memory, never time.
-const maxBehind = 4096
+// maxTold is how many events one look at the story returns.
+const maxTold = 256
 
-// story keeps the newest events and passes new ones on to who listens.
+// story keeps the newest events. Who listens reads them from here, so a slow reader costs nothing and holds up nobody: it misses
+// what was dropped meanwhile, and is told so.
 type story struct {
 	epoch string // of this process, so that an ID of an earlier one is not taken for one of this
 
-	mu        sync.Mutex
-	first     uint64 // number of ring[0]
-	ring      []spec.Event
-	listeners map[*listener]bool
-}
-
-// listener is one reader of the story.
-type listener struct {
-	events chan api.Event // closed when it was cut
+	mu      sync.Mutex
+	first   uint64 // number of ring[0]
+	ring    []spec.Event
+	changed chan struct{} // closed at the next event, then replaced
 }
 
 func newStory(started spec.Time) *story {
-	return &story{epoch: strconv.FormatInt(int64(started), 36), first: 1, listeners: map[*listener]bool{}}
+	return &story{epoch: strconv.FormatInt(int64(started), 36), first: 1, changed: make(chan struct{})}
 }
 
 func (s *story) id(n uint64) string { return s.epoch + "-" + strconv.FormatUint(n, 10) }
@@ -38,59 +34,43 @@ func (s *story) id(n uint64) string { return s.epoch + "-" + strconv.FormatUint(
 func (s *story) publish(events []spec.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, e := range events {
-		n := s.first + uint64(len(s.ring))
-		s.ring = append(s.ring, e)
-		for l := range s.listeners {
-			select {
-			case l.events <- api.Event{ID: s.id(n), Event: e}:
-			default:
-				delete(s.listeners, l)
-				close(l.events)
-			}
-		}
-	}
+	s.ring = append(s.ring, events...)
 	if over := len(s.ring) - control.MaxEvents; over > control.MaxEvents/4 {
 		s.ring = append([]spec.Event(nil), s.ring[over:]...)
 		s.first += uint64(over)
 	}
+	close(s.changed)
+	s.changed = make(chan struct{})
 }
 
-// listen returns the past from just after the event with this ID, and what comes then. Without an ID (or with one that is
-// not known any more: gap is then true) the past is the last tail events.
-func (s *story) listen(after string, tail int) (past []api.Event, gap bool, l *listener) {
+// since returns the number of the event after the one with this ID. Without an ID it is that of the last tail events; gap is
+// true with one that is not known any more, and the number then that of the oldest.
+func (s *story) since(after string, tail int) (number uint64, gap bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	from := max(len(s.ring)-tail, 0)
-	if after != "" {
-		n, ok := s.position(after)
-		gap = !ok
-		if from = n; gap {
-			from = 0
-		}
+	if after == "" {
+		return s.first + uint64(max(len(s.ring)-max(tail, 0), 0)), false
 	}
-	for i := from; i < len(s.ring); i++ {
-		past = append(past, api.Event{ID: s.id(s.first + uint64(i)), Event: s.ring[i]})
+	epoch, text, ok := strings.Cut(after, "-")
+	n, err := strconv.ParseUint(text, 10, 64)
+	if !ok || err != nil || epoch != s.epoch || n >= s.first+uint64(len(s.ring)) || n+1 < s.first {
+		return s.first, true
 	}
-	l = &listener{events: make(chan api.Event, maxBehind)}
-	s.listeners[l] = true
-	return past, gap, l
+	return n + 1, false
 }
 
-// position finds the index behind the event with an ID.
-func (s *story) position(id string) (int, bool) {
-	epoch, number, ok := strings.Cut(id, "-")
-	n, err := strconv.ParseUint(number, 10, 64)
-	if !ok || err != nil || epoch != s.epoch || n+1 < s.first || n >= s.first+uint64(len(s.ring)) {
-		return 0, false
-	}
-	return int(n + 1 - s.first), true
-}
-
-func (s *story) leave(l *listener) {
+// from returns events from a number on, and the number that follows them. gap says that the first ones are not kept any more.
+// Without an event, more is closed when there is one.
+func (s *story) from(number uint64) (events []api.Event, next uint64, gap bool, more <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.listeners, l)
+	gap = number < s.first
+	next = max(number, s.first)
+	for i := int(next - s.first); i < len(s.ring) && len(events) < maxTold; i++ {
+		events = append(events, api.Event{ID: s.id(next), Event: s.ring[i]})
+		next++
+	}
+	return events, next, gap, s.changed
 }
 
 // about returns the newest events about subjects that match, oldest first, at most limit.

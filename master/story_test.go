@@ -15,25 +15,34 @@ import (
 	"github.com/stowage/stowage/spec"
 )
 
-func TestASlowListenerIsCutAndNobodyWaits(t *testing.T) {
+func TestASlowReaderOfTheStoryHoldsUpNobodyAndIsToldOfAGap(t *testing.T) {
 	s := newStory(1)
-	_, _, slow := s.listen("", 0)
-	_, _, quick := s.listen("", 0)
-	for i := range maxBehind + 10 {
+	slow, _ := s.since("", 0)
+	quick := slow
+	const total = 2 * control.MaxEvents
+	for i := range total {
+		_, _, _, more := s.from(quick)
 		s.publish([]spec.Event{{Subject: fmt.Sprint(i)}})
-		if e := <-quick.events; e.Subject != fmt.Sprint(i) {
-			t.Fatalf("event %d is %+v", i, e)
+		<-more
+		list, next, gap, _ := s.from(quick)
+		if len(list) != 1 || gap || list[0].Subject != fmt.Sprint(i) {
+			t.Fatalf("event %d is %+v, gap %v", i, list, gap)
+		}
+		quick = next
+	}
+	list, next, gap, _ := s.from(slow)
+	if len(list) != maxTold || !gap {
+		t.Fatalf("the slow one gets %d, gap %v", len(list), gap)
+	}
+	for len(list) > 0 {
+		slow = next
+		if list, next, gap, _ = s.from(slow); gap {
+			t.Fatal("a second gap")
 		}
 	}
-	n := 0
-	for range slow.events { // ends, as it was closed
-		n++
+	if slow != quick {
+		t.Errorf("the slow one ends before %d, the quick one before %d", slow, quick)
 	}
-	if n != maxBehind {
-		t.Errorf("the slow one got %d, want %d", n, maxBehind)
-	}
-	s.leave(slow)
-	s.leave(quick)
 }
 
 func TestTheStoryForgetsTheOldest(t *testing.T) {
@@ -42,26 +51,21 @@ func TestTheStoryForgetsTheOldest(t *testing.T) {
 	for i := range total {
 		s.publish([]spec.Event{{Subject: fmt.Sprint(i)}})
 	}
-	past, _, l := s.listen("", 1<<30)
-	s.leave(l)
-	if len(past) < control.MaxEvents || len(past) > control.MaxEvents*5/4+1 || past[len(past)-1].Subject != fmt.Sprint(total-1) {
-		t.Errorf("%d are kept, the last is %+v", len(past), past[len(past)-1])
+	oldest, _ := s.since("", 1<<30)
+	if kept := uint64(total) + 1 - oldest; kept < control.MaxEvents || kept > control.MaxEvents*5/4+1 {
+		t.Errorf("%d are kept", kept)
 	}
-	if rest, gap, l := s.listen(past[3].ID, 0); gap || len(rest) != len(past)-4 || rest[0].ID != past[4].ID {
-		t.Errorf("after the fourth come %d of %d, gap %v", len(rest), len(past), gap)
-	} else {
-		s.leave(l)
+	list, _, _, _ := s.from(oldest)
+	if got, gap := s.since(list[3].ID, 0); gap || got != oldest+4 {
+		t.Errorf("after the fourth comes %d, gap %v", got-oldest, gap)
 	}
-	if rest, gap, l := s.listen(past[len(past)-1].ID, 0); gap || len(rest) != 0 {
-		t.Errorf("after the last come %d, gap %v", len(rest), gap)
-	} else {
-		s.leave(l)
+	last, _ := s.since("", 0)
+	if got, gap := s.since(s.id(uint64(total)), 0); gap || got != last {
+		t.Errorf("after the last comes %d, gap %v", got, gap)
 	}
-	for _, id := range []string{s.id(1), s.id(uint64(total) + 5), "x", "1-x", "2-7"} {
-		if _, gap, l := s.listen(id, 0); !gap {
+	for _, id := range []string{s.id(1), s.id(uint64(total) + 5), "x", "1-x", "2-7", s.epoch + "-18446744073709551615"} {
+		if _, gap := s.since(id, 0); !gap {
 			t.Errorf("after %s there is no gap", id)
-		} else {
-			s.leave(l)
 		}
 	}
 }

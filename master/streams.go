@@ -20,6 +20,8 @@ import (
 const (
 	// defaultTail lines of a log to begin with.
 	defaultTail = 100
+	// maxStreams that may be open: each costs up to a megabyte, and a watch of a large cluster tens of them.
+	maxStreams = 512
 	// watchGap is the least time between two messages of a watch, per watch and for each thousand allocations looked at:
 	// a person sees no more, and a large cluster is not copied without end.
 	watchGap = 15 * time.Millisecond
@@ -27,7 +29,18 @@ const (
 
 // streams are the routes whose answers go on.
 func (m *Master) streams() map[string]server.Handler {
-	return map[string]server.Handler{"events": m.events, "watch": m.watch, "logs": m.logs, "exec": m.exec}
+	all := map[string]server.Handler{"events": m.events, "watch": m.watch, "logs": m.logs, "exec": m.exec}
+	for id, h := range all {
+		all[id] = func(w http.ResponseWriter, c *server.Call) error {
+			if m.streaming.Add(1) > maxStreams {
+				m.streaming.Add(-1)
+				return &api.Error{Status: http.StatusServiceUnavailable, Message: fmt.Sprintf("%d streams are open already", maxStreams), Remedy: "close some: watches, logs, exec"}
+			}
+			defer m.streaming.Add(-1)
+			return h(w, c)
+		}
+	}
+	return all
 }
 
 // events tells the story.
@@ -45,35 +58,36 @@ func (m *Master) events(w http.ResponseWriter, c *server.Call) error {
 	about := func(e *api.Event) bool {
 		return subject == "" || e.Subject == subject || strings.HasPrefix(e.Subject, subject+"[") || strings.HasPrefix(e.Subject, subject+"/")
 	}
-	past, gap, l := m.story.listen(c.Header.Get("Last-Event-ID"), max(tail, 0))
-	defer m.story.leave(l)
+	next, gap := m.story.since(c.Header.Get("Last-Event-ID"), tail)
 	out := server.Stream(w)
-	if gap {
-		err = out.Send("gap", "", api.Error{Message: "some events between are no longer kept", Remedy: "look at the status for how things are"})
-	}
-	for i := 0; i < len(past) && err == nil; i++ {
-		if about(&past[i]) {
-			err = out.Send("", past[i].ID, past[i])
-		}
-	}
 	alive := time.NewTicker(server.KeepAlive)
 	defer alive.Stop()
-	for err == nil && follow {
+	for {
+		list, after, missed, more := m.story.from(next)
+		if gap || missed {
+			err = out.Send("gap", "", api.Error{Message: "some events between are no longer kept", Remedy: "look at the status for how things are"})
+		}
+		for i := 0; i < len(list) && err == nil; i++ {
+			if about(&list[i]) {
+				err = out.Send("", list[i].ID, list[i])
+			}
+		}
+		if err != nil || len(list) == 0 && !follow {
+			return stop(err)
+		}
+		if next, gap = after, false; len(list) > 0 {
+			continue
+		}
 		select {
-		case e, ok := <-l.events:
-			if !ok {
-				return stop(out.Send("error", "", api.Error{Message: "the reader was too slow", Remedy: "connect again with Last-Event-ID"}))
-			}
-			if about(&e) {
-				err = out.Send("", e.ID, e)
-			}
+		case <-more:
 		case <-alive.C:
-			err = out.Alive()
+			if err := out.Alive(); err != nil {
+				return stop(err)
+			}
 		case <-c.Context().Done():
 			return nil
 		}
 	}
-	return stop(err)
 }
 
 // stop ends a stream: the answer has begun, so an error (the reader is gone) can be told to nobody.

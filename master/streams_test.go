@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -19,12 +20,14 @@ func TestTheStoryGoesOnWhereItBrokeOff(t *testing.T) {
 	joinAgent(t, c, "n1").run(t)
 	c.running(t, "shop/web", 3)
 	var all []api.Event
-	if err := c.client.Events(t.Context(), client.EventFilter{Tail: 1000}, func(e api.Event) error { all = append(all, e); return nil }); err != nil {
-		t.Fatal(err)
-	}
-	if len(all) < 4 {
-		t.Fatalf("the story has %d lines: %+v", len(all), all)
-	}
+	eventually(t, "the end of the rollout", func() error {
+		all = nil
+		err := c.client.Events(t.Context(), client.EventFilter{Tail: 1000}, func(e api.Event) error { all = append(all, e); return nil })
+		if err == nil && (len(all) < 4 || all[len(all)-1].What != "rollout done") {
+			err = fmt.Errorf("the story is %+v", all)
+		}
+		return err
+	})
 	rest := c.sse(t, "/v1/events?follow=false", all[1].ID)
 	if n := strings.Count(rest, "data: "); n != len(all)-2 || strings.Contains(rest, "event: gap") {
 		t.Errorf("after the second of %d come %d:\n%s", len(all), n, rest)

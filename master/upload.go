@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stowage/stowage/master/api"
+	"github.com/stowage/stowage/master/api/server"
 )
 
 // Limits on an uploaded tree.
@@ -23,7 +24,27 @@ const (
 	maxUploadFiles = 20_000
 	// maxUploadDepth of folders.
 	maxUploadDepth = 40
+	// maxTrees in memory at the same time; further ones wait.
+	maxTrees = 4
+	// uploadTimeout bounds how long a tree may take to arrive.
+	uploadTimeout = time.Minute
 )
+
+// oneTree has a handler wait until there is room for a tree in memory.
+func (m *Master) oneTree(h server.Handler) server.Handler {
+	return func(w http.ResponseWriter, c *server.Call) error {
+		select {
+		case m.trees <- struct{}{}:
+		case <-c.Context().Done():
+			return c.Context().Err()
+		}
+		defer func() { <-m.trees }()
+		if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(uploadTimeout)); err != nil {
+			return fmt.Errorf("bound upload: %w", err)
+		}
+		return h(w, c)
+	}
+}
 
 // tree is an uploaded working tree in memory.
 type tree struct {
