@@ -63,12 +63,24 @@ func BenchmarkFromScratch(b *testing.B) {
 }
 
 func BenchmarkNothingToDo(b *testing.B) {
-	in := settled(big(10_000, 500, 200))
-	b.ReportAllocs()
-	for b.Loop() {
-		if p, _ := reconcile.Plan(in); p.Summary.Changes() != 0 {
-			b.Fatalf("%+v", p.Summary)
-		}
+	for _, count := range []int{200, 2000} {
+		b.Run(fmt.Sprint(500*count), func(b *testing.B) {
+			in := big(10_000, 500, count)
+			for _, a := range in.Desired.Apps { // so that a million fit
+				a.Tasks[0].CPU, a.Tasks[0].Memory = 100, 512*spec.MiB
+			}
+			in.Hashes = reconcile.HashApps(in.Desired.Apps)
+			in = settled(in)
+			if len(in.Current) != 500*count {
+				b.Fatalf("%d allocations, want %d", len(in.Current), 500*count)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if p, _ := reconcile.Plan(in); p.Summary.Changes() != 0 {
+					b.Fatalf("%+v", p.Summary)
+				}
+			}
+		})
 	}
 }
 

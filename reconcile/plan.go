@@ -126,16 +126,23 @@ func (w *world) nodesHash() spec.Hash {
 	return spec.Hash(hex.EncodeToString(h.Sum(nil)[:8]))
 }
 
-// planID is "p-" and twelve hexadecimal digits of the SHA-256 over the plan's JSON without the ID.
+// planID is "p-" and twelve hexadecimal digits of the SHA-256 over the plan's JSON without the ID: first all but the
+// apps, then the apps, each on a line of its own, so that a plan of many is never in memory as text.
 func planID(p *spec.Plan) spec.PlanID {
-	c := *p
-	c.ID = ""
-	b, err := json.Marshal(&c)
-	if err != nil {
-		panic("reconcile: a plan of plain fields does not encode: " + err.Error())
+	h := sha256.New()
+	e := json.NewEncoder(h)
+	add := func(part any) {
+		if err := e.Encode(part); err != nil {
+			panic("reconcile: a plan of plain fields does not encode: " + err.Error())
+		}
 	}
-	sum := sha256.Sum256(b)
-	return spec.PlanID("p-" + hex.EncodeToString(sum[:6]))
+	rest := *p
+	rest.ID, rest.Apps = "", nil
+	add(&rest)
+	for i := range p.Apps {
+		add(&p.Apps[i])
+	}
+	return spec.PlanID("p-" + hex.EncodeToString(h.Sum(nil)[:6]))
 }
 
 func (w *world) report() Report {

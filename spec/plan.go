@@ -1,7 +1,7 @@
 package spec
 
 // PlanID identifies a plan by its content: "p-" and the first hexadecimal digits of the SHA-256 over its JSON without
-// the ID.
+// the ID, the apps one by one after the rest.
 type PlanID string
 
 // PlanFormatVersion is the version of the plan's JSON. Minor versions only add.
