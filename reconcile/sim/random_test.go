@@ -2,6 +2,8 @@ package sim_test
 
 import (
 	"flag"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -15,7 +17,7 @@ var (
 )
 
 // TestSeeds plays random scenarios: no invariant is violated, and once all faults are over everything comes to rest.
-// More of them: go test ./reconcile/sim -run Seeds -seeds 1000.
+// More of them: go test ./reconcile/sim -run Seeds -seeds 1000, or STOWAGE_SIM_SEEDS=1000 in the environment.
 func TestSeeds(t *testing.T) {
 	if *seed >= 0 {
 		t.Logf("script:\n%s", sim.RandomScript(sim.SmallShape, uint64(*seed)))
@@ -23,7 +25,12 @@ func TestSeeds(t *testing.T) {
 		return
 	}
 	n := *seeds
-	if testing.Short() {
+	if text := os.Getenv("STOWAGE_SIM_SEEDS"); text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil || n < 1 {
+			t.Fatalf("STOWAGE_SIM_SEEDS is %q: want a number of scenarios", text)
+		}
+	} else if testing.Short() {
 		n = min(n, 20)
 	}
 	for s := range uint64(n) {
