@@ -89,6 +89,23 @@ func (c *Core) onRevision(e RevisionSeen) {
 	c.candidate = c.newCandidate(r, e.Signed, e.Behind)
 }
 
+// refuseCandidate drops a revision whose driver found an error in it, as if it could not be read.
+func (c *Core) refuseCandidate(ds []spec.Diagnostic) {
+	k := c.candidate
+	c.candidate = nil
+	r := k.revision
+	r.Diagnostics = append(slices.Clone(r.Diagnostics), ds...)
+	if k.rollback != nil {
+		c.refuse(k.rollback.Request, "commit "+r.Commit.Short()+" cannot be used: "+firstError(ds)+" Choose another one from stowage history.")
+		return
+	}
+	r.Cluster = nil
+	if c.head == r.Commit {
+		c.failure = &r
+	}
+	c.tell("commit "+r.Commit.Short(), "not used", firstError(ds))
+}
+
 func firstError(ds []spec.Diagnostic) string {
 	for _, d := range ds {
 		if d.Severity == spec.SeverityError {
@@ -216,6 +233,30 @@ func (c *Core) approve(e Approve, p *Pending, shown *spec.Plan) {
 	}
 	c.follow(f, d)
 	c.act(Answer{Request: e.Request, Plan: &plan})
+}
+
+// renew plans what waits for approval again after nodes came, went or changed, or policy plugins did. A plan that would
+// do the same keeps its ID, so that it can be approved as it was shown.
+func (c *Core) renew() {
+	p := c.state.Pending
+	if p == nil || c.renewAt == 0 || c.now < c.renewAt || c.candidate != nil {
+		return
+	}
+	c.renewAt = 0
+	k := candidateOf(p)
+	plan := c.shadow(c.input(k.desired(), &p.Revision, p.Signed, p.Plan.Base.Behind))
+	if len(difference(&p.Plan, &plan)) == 0 && plan.Summary == p.Plan.Summary {
+		return
+	}
+	c.record(Entry{Pending: &Pending{Revision: p.Revision, Expansions: p.Expansions, Plan: plan, Why: p.Why, Signed: p.Signed}})
+	c.tell("commit "+p.Revision.Commit.Short(), "plan "+string(plan.ID)+" waits for approval", "the cluster has changed since plan "+string(p.Plan.ID))
+}
+
+// outdate has what waits for approval planned again soon: nodes often come and go together.
+func (c *Core) outdate() {
+	if c.state.Pending != nil && c.renewAt == 0 {
+		c.renewAt = c.now.Add(max(RenewAfter, PlanGap*spec.Duration(len(c.current))/100))
+	}
 }
 
 func candidateOf(p *Pending) *candidate {

@@ -3,6 +3,7 @@ package control
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -286,6 +287,93 @@ func TestGuardsWaitEvenUnderAuto(t *testing.T) {
 	if r.core.Pending() != nil {
 		t.Error("a plan waits though the branch went back")
 	}
+}
+
+// TestWaitingPlanFollowsTheNodes begins with a plan for a cluster without nodes: it is made again when they join.
+func TestWaitingPlanFollowsTheNodes(t *testing.T) {
+	r := newRig(t, true)
+	r.step(RevisionSeen{Revision: commit("aa", spec.ApprovalManual, app("web", 4))})
+	first := r.core.Pending()
+	if first == nil || first.Plan.Summary.Blocked != 4 {
+		t.Fatalf("without nodes all is blocked: %+v", first)
+	}
+	plans := r.plans
+	r.join("n1", "n2", "n3")
+	r.advance(spec.Second)
+	p := r.core.Pending()
+	if p.Plan.ID == first.Plan.ID || p.Plan.Summary.Start != 4 || p.Plan.Summary.Blocked != 0 {
+		t.Fatalf("the plan is not made again when nodes join: %+v", p.Plan.Summary)
+	}
+	if n := r.plans - plans; n != 1 {
+		t.Errorf("three nodes that join together cost %d plans", n)
+	}
+	again := func(what string, start, blocked int) {
+		t.Helper()
+		r.advance(spec.Second)
+		if s := r.core.Pending().Plan.Summary; s.Start != start || s.Blocked != blocked {
+			t.Errorf("%s: %+v", what, s)
+		}
+	}
+	for _, id := range []spec.NodeID{"n1", "n2"} {
+		r.step(Drain{Node: id})
+	}
+	r.step(RemoveNode{Node: "n3"})
+	again("no node takes anything", 0, 4)
+	r.step(Undrain{Node: "n1"})
+	again("one node is back", 4, 0)
+	id := r.core.Pending().Plan.ID
+	r.step(Undrain{Node: "n2"})
+	r.step(Drain{Node: "n2"})
+	again("nothing that matters has changed", 4, 0)
+	if r.core.Pending().Plan.ID != id {
+		t.Error("a plan that does the same has another ID")
+	}
+	r.step(Approve{Request: 7, ID: id})
+	if len(r.answers) != 1 || r.answers[0].Err != "" || len(r.core.Allocations()) != 4 {
+		t.Errorf("%+v, %d allocations", r.answers, len(r.core.Allocations()))
+	}
+	r.sameAsJournal()
+}
+
+// TestDriverFindsAMistake has a driver complain of its block: the commit is refused like one that cannot be read.
+func TestDriverFindsAMistake(t *testing.T) {
+	r := newRig(t, true)
+	r.join("n1")
+	good := commit("aa", spec.ApprovalAuto, app("web", 1))
+	good.Cluster.Plugins = []spec.Plugin{{Name: "redis", Kind: spec.PluginFramework}}
+	good.Cluster.Frameworks = []spec.Framework{{Driver: "redis", Name: "cache"}}
+	r.step(RevisionSeen{Revision: good})
+	fine := spec.Expansion{Driver: "redis", Name: "cache", Apps: []*spec.App{app("cache/primary", 1)}}
+	r.step(Expanded{good.Commit, fine})
+	bad := commit("bb", spec.ApprovalAuto, app("web", 2))
+	bad.Cluster.Plugins, bad.Cluster.Frameworks = good.Cluster.Plugins, good.Cluster.Frameworks
+	complaint := spec.Expansion{Driver: "redis", Name: "cache", Diagnostics: []spec.Diagnostic{
+		{Severity: spec.SeverityError, Summary: "Too few replicas", Detail: "Ask for 3.", Pos: spec.Pos{File: "cache.hcl", Line: 7}}}}
+	r.step(RevisionSeen{Revision: bad})
+	r.step(Expanded{bad.Commit, complaint})
+	r.advance(spec.Minute)
+	s := r.core.Status()
+	if r.core.State().Following.Revision.Commit != good.Commit || len(r.core.Allocations()) != 2 {
+		t.Errorf("the last good commit does not stay: %d allocations", len(r.core.Allocations()))
+	}
+	if s.Failure == nil || s.Failure.Commit != bad.Commit || len(s.Failure.Diagnostics) != 1 || s.Failure.Diagnostics[0].Pos.Line != 7 {
+		t.Errorf("the failure is %+v", s.Failure)
+	}
+	if why := r.core.Events("", 0); !slices.ContainsFunc(why, func(e spec.Event) bool {
+		return e.What == "not used" && strings.Contains(e.Why, "cache.hcl:7: Too few replicas")
+	}) {
+		t.Errorf("the story does not say where the mistake is: %v", why)
+	}
+	r.step(Rollback{Request: 9, Revision: bad, Head: bad.Commit})
+	r.step(Expanded{bad.Commit, complaint})
+	if len(r.answers) != 1 || !strings.Contains(r.answers[0].Err, "cache.hcl:7") {
+		t.Errorf("a rollback to it: %+v", r.answers)
+	}
+	r.step(Expanded{good.Commit, complaint}) // the driver has changed its mind about what is followed
+	if x := r.core.State().Expansions["cache"]; !strings.Contains(x.Held, "cache.hcl:7") || len(x.Apps) != 1 {
+		t.Errorf("what is followed: %+v", x)
+	}
+	r.sameAsJournal()
 }
 
 func TestFrameworksAreExpandedAndHeld(t *testing.T) {

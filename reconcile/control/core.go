@@ -17,6 +17,9 @@ const (
 	AnswerWithin = 30 * spec.Second
 	// PlanGap is the least time between two plans for each thousand allocations, so that planning never takes a whole core.
 	PlanGap = 5 * spec.Millisecond
+	// RenewAfter is how long after a change of the nodes a plan that waits for approval is made again, and ten times the
+	// gap of that cluster where that is longer: nobody reads faster.
+	RenewAfter = 100 * spec.Millisecond
 	// KeepEnded is how long an ended allocation that means nothing any more is kept for people to look at.
 	KeepEnded = 10 * spec.Minute
 	// KeepEndedPerSlot bounds them for each slot.
@@ -59,6 +62,7 @@ type Core struct {
 	nextPlan  spec.Time // when time alone may change it
 	silenceAt spec.Time // when a node may become unknown or down
 	retireAt  spec.Time
+	renewAt   spec.Time // when what waits for approval is planned again
 	plan      spec.Plan // the last one of what is followed
 	report    reconcile.Report
 
@@ -177,12 +181,14 @@ func (c *Core) take(ev Event) {
 	case PolicyUp:
 		c.policies[e.Name] = policy{up: true, version: e.Version, policy: e.Policy}
 		c.dirty = true
+		c.outdate()
 	case PolicyDown:
 		if old, ok := c.policies[e.Name]; !ok || old.up || old.reason != e.Reason {
 			c.tell("policy "+e.Name, "down", e.Reason)
 		}
 		c.policies[e.Name] = policy{reason: e.Reason}
 		c.dirty = true
+		c.outdate()
 	case Approve:
 		c.onApprove(e)
 	case Rollback:
@@ -258,6 +264,9 @@ func (c *Core) due() spec.Time {
 	if !c.settled {
 		return earliest(w, c.settleAt)
 	}
+	if c.state.Pending != nil && c.candidate == nil {
+		w = earliest(w, c.renewAt)
+	}
 	if c.candidate != nil && !c.candidate.planned {
 		w = earliest(w, c.candidate.until)
 	}
@@ -294,7 +303,7 @@ func (c *Core) State() *State { return c.state }
 // Idle reports whether time alone would change nothing but the age of things: every node is in touch or given up, and
 // no plan is due.
 func (c *Core) Idle() bool {
-	if !c.settled || c.candidate != nil || c.nextPlan != 0 || (c.dirty && c.state.Following != nil) {
+	if !c.settled || c.candidate != nil || c.state.Pending != nil && c.renewAt != 0 || c.nextPlan != 0 || (c.dirty && c.state.Following != nil) {
 		return false
 	}
 	for _, id := range c.nodeOrder {

@@ -179,12 +179,18 @@ func (c *Core) askPlugins() {
 			}
 		}
 	}
-	if k := c.candidate; k != nil {
-		for _, p := range (&desired{cluster: k.revision.Cluster}).plugins(spec.PluginPolicy) {
+	want := func(cluster *spec.Cluster) {
+		for _, p := range (&desired{cluster: cluster}).plugins(spec.PluginPolicy) {
 			if !slices.ContainsFunc(wanted, func(o spec.Plugin) bool { return o.Name == p.Name }) {
 				wanted = append(wanted, p)
 			}
 		}
+	}
+	if p := c.state.Pending; p != nil {
+		want(p.Revision.Cluster)
+	}
+	if k := c.candidate; k != nil {
+		want(k.revision.Cluster)
 		for i := range k.revision.Cluster.Frameworks {
 			block := &k.revision.Cluster.Frameworks[i]
 			if !k.asked[block.Name] {
@@ -212,10 +218,19 @@ func (c *Core) expandBlock(commit spec.Commit, cluster *spec.Cluster, block *spe
 		Held: "no plugin of kind framework is called " + block.Driver + ": add a plugin block"}})
 }
 
-// onExpanded takes a driver's answer. A held one keeps the last good apps.
+// onExpanded takes a driver's answer. A held one keeps the last good apps; one with an error among its diagnostics says
+// that the commit is bad.
 func (c *Core) onExpanded(e Expanded) {
 	x := e.Expansion
+	bad := spec.HasErrors(x.Diagnostics)
+	if bad && x.Held == "" {
+		x.Held = firstError(x.Diagnostics)
+	}
 	if k := c.candidate; k != nil && k.revision.Commit == e.Commit {
+		if bad {
+			c.refuseCandidate(x.Diagnostics)
+			return
+		}
 		if x.Held != "" {
 			x.Apps = nil
 			if old := c.state.Expansions[x.Name]; old != nil {

@@ -61,6 +61,7 @@ func (c *Core) setNode(n *node, s spec.NodeState, why string) {
 	n.state, n.since = s, c.now
 	c.tell(string(n.id), string(s), why)
 	c.dirty = true
+	c.outdate()
 	if c.silenceAt == 0 {
 		c.silenceAt = c.now.Add(spec.NodeUnknownAfter)
 	}
@@ -132,6 +133,7 @@ func (c *Core) described(n *node, d spec.Node) {
 		return
 	}
 	c.record(Entry{Joined: &d})
+	c.outdate()
 	if old == nil {
 		c.tell(string(n.id), "joined", "")
 	}
@@ -335,6 +337,7 @@ func (c *Core) forget(ids []spec.AllocationID) {
 // dropNode forgets a node that was removed.
 func (c *Core) dropNode(n *node) {
 	delete(c.nodes, n.id)
+	c.outdate()
 	if len(n.cells) > 0 {
 		c.orphans[n.id] = n.cells
 	}

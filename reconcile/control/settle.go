@@ -18,6 +18,7 @@ func (c *Core) settle() {
 	if c.candidate != nil && !c.candidate.planned {
 		c.consider()
 	}
+	c.renew()
 	if c.retireAt != 0 && c.now >= c.retireAt {
 		c.retire()
 	}
@@ -65,6 +66,7 @@ func (c *Core) ready() bool {
 		}
 	}
 	c.settled, c.dirty = true, true
+	c.outdate()
 	return true
 }
 

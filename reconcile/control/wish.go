@@ -28,6 +28,7 @@ func (c *Core) onDrain(e Drain) {
 		d.Deadline = c.now.Add(e.Deadline)
 	}
 	c.record(Entry{Drained: &d})
+	c.outdate()
 	c.tell(string(e.Node), "draining", e.Reason)
 	c.act(Answer{Request: e.Request})
 }
@@ -41,6 +42,7 @@ func (c *Core) onUndrain(e Undrain) {
 		return
 	}
 	c.record(Entry{Undrained: &Undrained{e.Node}})
+	c.outdate()
 	c.tell(string(e.Node), "no longer draining", "")
 	c.act(Answer{Request: e.Request})
 }
