@@ -16,6 +16,7 @@ import (
 	"github.com/stowage/stowage/master/api/server"
 	"github.com/stowage/stowage/master/git"
 	"github.com/stowage/stowage/master/identity"
+	"github.com/stowage/stowage/reconcile/control"
 	"github.com/stowage/stowage/spec"
 )
 
@@ -91,7 +92,33 @@ func (m *Master) revokeToken(c *server.Call) (any, error) {
 
 // join gives an agent with a token its first certificate.
 func (m *Master) join(c *server.Call, q api.JoinRequest) (any, error) {
+	if err := m.free(c, q.Node); err != nil {
+		m.config.Log.Warn("join refused", "node", q.Node, "who", c.Who, "error", err)
+		return nil, err
+	}
 	return m.sign(c, q.Node, q.CSR)
+}
+
+// free returns an error while the name of a node belongs to an agent that is in touch, or was a moment ago. One that has
+// lost its disk may join again once it is unknown.
+func (m *Master) free(c *server.Call, node spec.NodeID) error {
+	taken := m.link.Linked(node)
+	if m.term.Load() != nil {
+		err := m.look(c.Context(), func(core *control.Core) {
+			n, ok := core.Node(node)
+			taken = taken || ok && n.State != spec.NodeUnknown && n.State != spec.NodeDown
+		})
+		if err != nil {
+			return err
+		}
+	} else if m.machine.joined(node) {
+		return m.unavailable(errNoTerm) // nobody watches the node at the moment
+	}
+	if !taken {
+		return nil
+	}
+	return &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("there is a node %s already, and its agent is in touch", node),
+		Remedy: fmt.Sprintf("choose another name with --node, or stop the agent of that node and join %s later", spec.NodeUnknownAfter)}
 }
 
 // renew gives an agent its next certificate. It is for the node that asks, whatever the request says.

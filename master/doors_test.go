@@ -372,3 +372,26 @@ func TestARemovedNodeComesBackWithWhatItRuns(t *testing.T) {
 		t.Errorf("%d run; before %s, after %s", running, describe(before), describe(after))
 	}
 }
+
+// A name belongs to the agent that is in touch: no token takes it away. It is free again once that agent is gone.
+func TestNobodyJoinsUnderATakenName(t *testing.T) {
+	c := newCluster(t, map[string]string{"cluster.hcl": auto(header)})
+	a := joinAgent(t, c, "n1")
+	a.run(t)
+	c.status(t, "the agent is there", func(s *api.Status) bool { return s.Nodes.Ready == 1 })
+	token, err := c.client.CreateToken(t.Context(), api.TokenRequest{Kind: "agent"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, code := postJoin(t, c, token.Join, "n1"); code != http.StatusConflict {
+		t.Errorf("a taken name answers %d", code)
+	}
+	if _, _, code := postJoin(t, c, token.Join, "n2"); code != http.StatusOK {
+		t.Errorf("another name answers %d", code)
+	}
+	a.stop()
+	c.status(t, "the agent is gone", func(s *api.Status) bool { return s.Nodes.Unknown == 1 })
+	if _, _, code := postJoin(t, c, token.Join, "n1"); code != http.StatusOK {
+		t.Errorf("the name of an agent that is gone answers %d", code)
+	}
+}

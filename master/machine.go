@@ -163,3 +163,10 @@ func (m *machine) following() spec.Commit {
 	}
 	return m.state.Following.Revision.Commit
 }
+
+// joined reports whether a node has joined and was not removed.
+func (m *machine) joined(node spec.NodeID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.state.Nodes[node] != nil
+}

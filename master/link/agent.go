@@ -19,6 +19,7 @@ import (
 type agent struct {
 	server  *Server
 	node    spec.NodeID
+	serial  string // of its certificate
 	session uint64 // set by register
 	stream  wire.Master
 	ctx     context.Context
@@ -90,6 +91,7 @@ func (a *agent) greet() error {
 		return status.Error(codes.FailedPrecondition, err.Error())
 	}
 	if err := a.server.register(a); err != nil {
+		a.server.config.Log.Warn("agent refused", "node", a.node, "error", err)
 		return err
 	}
 	welcome := &wire.Welcome{FormatVersion: wire.FormatVersion, Master: a.server.config.Version}

@@ -4,8 +4,9 @@
 //	agent ──Hello──► check name ──► Connected ─► one reader: reports ──► Post (waits when the loop is busy)
 //	      ◄─Welcome─                          └► one writer: newest assignment, windows' pieces within their credit
 //
-// An agent is known by its certificate; what it says of itself must agree. A second stream of the same node ends the
-// first. An agent that does not read for SendTimeout is cut: when it comes back it gets what is newest, once.
+// An agent is known by its certificate; what it says of itself must agree. A second stream with the same certificate ends
+// the first: that agent came back sooner than its loss was noticed. One with another certificate is another agent under the
+// same name, and is refused while the first lives. An agent that does not read for SendTimeout is cut: when it comes back it gets what is newest, once.
 package link
 
 import (
@@ -83,7 +84,7 @@ func Options(a *identity.Authority) []grpc.ServerOption {
 
 // Attach serves one stream of an agent until it breaks. It implements wire.Server.
 func (s *Server) Attach(stream wire.Master) error {
-	node, err := peerNode(stream.Context())
+	node, serial, err := peerNode(stream.Context())
 	if err != nil {
 		return err
 	}
@@ -94,7 +95,7 @@ func (s *Server) Attach(stream wire.Master) error {
 	}
 	ctx, cut := context.WithCancelCause(stream.Context())
 	defer cut(nil)
-	a := &agent{server: s, node: node, stream: stream, ctx: ctx, cut: cut, wake: make(chan struct{}, 1), windows: map[uint64]*Window{}}
+	a := &agent{server: s, node: node, serial: serial, stream: stream, ctx: ctx, cut: cut, wake: make(chan struct{}, 1), windows: map[uint64]*Window{}}
 	if !s.hold() {
 		return status.Error(codes.Unavailable, "this master is stopping")
 	}
@@ -126,20 +127,20 @@ func (s *Server) elsewhere(stream wire.Master, address string) error {
 	return stream.Send(&wire.Down{Welcome: &wire.Welcome{FormatVersion: wire.FormatVersion, Master: s.config.Version, Leader: address}})
 }
 
-// peerNode returns the node in the certificate of the stream's peer.
-func peerNode(ctx context.Context) (spec.NodeID, error) {
+// peerNode returns the node in the certificate of the stream's peer, and the certificate's serial number.
+func peerNode(ctx context.Context) (spec.NodeID, string, error) {
 	if p, ok := peer.FromContext(ctx); ok {
 		if info, ok := p.AuthInfo.(credentials.TLSInfo); ok {
 			if node, ok := identity.AgentOf(&info.State); ok {
-				return node, nil
+				return node, info.State.PeerCertificates[0].SerialNumber.String(), nil
 			}
 		}
 	}
-	return "", status.Error(codes.Unauthenticated, "the certificate is not that of an agent: join with a token first")
+	return "", "", status.Error(codes.Unauthenticated, "the certificate is not that of an agent: join with a token first")
 }
 
 // errReplaced ends a stream whose node opened another one.
-var errReplaced = errors.New("the node opened another stream; do two agents run under one name?")
+var errReplaced = errors.New("the agent opened another stream; does a copy of its data directory run elsewhere?")
 
 func outcome(err error) error {
 	var st interface{ GRPCStatus() *status.Status }
@@ -153,7 +154,8 @@ func outcome(err error) error {
 	}
 }
 
-// register makes a the node's stream, and ends the one before.
+// register makes a the node's stream, and ends the one before. The agent of a living stream has the name: another one,
+// with a certificate of its own, is refused. A stream whose peer is gone lives for probeAfter and probeTimeout.
 func (s *Server) register(a *agent) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,6 +166,9 @@ func (s *Server) register(a *agent) error {
 		return context.Cause(a.ctx) // finish has run, or will, and must find nothing that it does not know
 	}
 	if old := s.agents[a.node]; old != nil {
+		if old.serial != a.serial && old.ctx.Err() == nil {
+			return status.Errorf(codes.AlreadyExists, "another agent is linked as %s: give one of the two another name with --node, or stop the other", a.node)
+		}
 		old.cut(errReplaced)
 	}
 	s.session++
@@ -208,6 +213,9 @@ func (s *Server) Reset(why string) {
 		a.cut(errors.New(why))
 	}
 }
+
+// Linked reports whether the agent of a node has a stream.
+func (s *Server) Linked(node spec.NodeID) bool { return s.agent(node) != nil }
 
 // Connected returns how many agents have a stream.
 func (s *Server) Connected() int {

@@ -75,8 +75,13 @@ func newBench(t testing.TB, leader func() (string, bool), post func(control.Even
 	return b
 }
 
-// dial opens a stream as a node, with a certificate for it.
+// dial opens a stream as a node, with a new certificate for it.
 func (b *bench) dial(t testing.TB, node spec.NodeID) wire.Agent {
+	t.Helper()
+	return b.dialWith(t, b.certify(t, node))
+}
+
+func (b *bench) certify(t testing.TB, node spec.NodeID) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -91,10 +96,15 @@ func (b *bench) dial(t testing.TB, node spec.NodeID) wire.Agent {
 		t.Fatal(err)
 	}
 	block, _ := pem.Decode([]byte(text))
+	return tls.Certificate{Certificate: [][]byte{block.Bytes}, PrivateKey: key}
+}
+
+func (b *bench) dialWith(t testing.TB, certificate tls.Certificate) wire.Agent {
+	t.Helper()
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM([]byte(b.authority.PEM()))
 	conn, err := grpc.NewClient("passthrough:///"+b.address, grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{
-		RootCAs: roots, Certificates: []tls.Certificate{{Certificate: [][]byte{block.Bytes}, PrivateKey: key}}})))
+		RootCAs: roots, Certificates: []tls.Certificate{certificate}})))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +119,12 @@ func (b *bench) dial(t testing.TB, node spec.NodeID) wire.Agent {
 
 func (b *bench) attach(t testing.TB, node spec.NodeID) wire.Agent {
 	t.Helper()
-	s := b.dial(t, node)
+	return b.attachWith(t, node, b.certify(t, node))
+}
+
+func (b *bench) attachWith(t testing.TB, node spec.NodeID, certificate tls.Certificate) wire.Agent {
+	t.Helper()
+	s := b.dialWith(t, certificate)
 	if err := s.Send(&wire.Up{Hello: &wire.Hello{FormatVersion: wire.FormatVersion, Node: node}}); err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +153,8 @@ func next[T control.Event](t *testing.T, b *bench) T {
 
 func TestASessionFromBeginningToEnd(t *testing.T) {
 	b := newBench(t, nil, nil)
-	s := b.attach(t, "n1")
+	certificate := b.certify(t, "n1")
+	s := b.attachWith(t, "n1", certificate)
 	connected := next[control.NodeConnected](t, b)
 	if err := s.Send(&wire.Up{Report: &spec.Report{Full: true, Generation: 3}}); err != nil {
 		t.Fatal(err)
@@ -151,8 +167,8 @@ func TestASessionFromBeginningToEnd(t *testing.T) {
 	if d, err := s.Recv(); err != nil || d.Assignment == nil || d.Assignment.Generation != 4 {
 		t.Errorf("%+v, %v", d, err)
 	}
-	// A second stream of the node ends the first; its session is higher.
-	again := b.attach(t, "n1")
+	// A second stream of the agent ends the first; its session is higher.
+	again := b.attachWith(t, "n1", certificate)
 	if _, err := s.Recv(); status.Code(err) != codes.Aborted {
 		t.Errorf("the first stream: %v", err)
 	}
@@ -198,6 +214,32 @@ func TestWhoIsTurnedAway(t *testing.T) {
 	case ev := <-b.events:
 		t.Errorf("the loop heard %T of it", ev)
 	default:
+	}
+}
+
+// Two agents under one name: the one that is linked stays, and the other is told what to do.
+func TestANameIsThatOfTheAgentThatIsLinked(t *testing.T) {
+	b := newBench(t, nil, nil)
+	first := b.attach(t, "n1")
+	session := next[control.NodeConnected](t, b).Session
+	second := b.dial(t, "n1")
+	if err := second.Send(&wire.Up{Hello: &wire.Hello{FormatVersion: wire.FormatVersion, Node: "n1"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := second.Recv(); status.Code(err) != codes.AlreadyExists || !strings.Contains(err.Error(), "--node") {
+		t.Fatalf("the second agent: %v", err)
+	}
+	b.server.Send("n1", session, spec.Assignment{Generation: 7})
+	if down, err := first.Recv(); err != nil || down.Assignment == nil {
+		t.Fatalf("the first agent: %+v, %v", down, err)
+	}
+	if err := first.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	next[control.NodeDisconnected](t, b)
+	b.attach(t, "n1")
+	if s := next[control.NodeConnected](t, b).Session; s <= session {
+		t.Errorf("session %d follows %d", s, session)
 	}
 }
 
