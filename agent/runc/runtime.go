@@ -115,9 +115,8 @@ func (r *Runtime) Close() error {
 	return nil
 }
 
-func (r *Runtime) runDir(id string) string    { return filepath.Join(r.dir, "run", id) }
-func (r *Runtime) stateDir() string           { return filepath.Join(r.dir, "state") }
-func (r *Runtime) placement(id string) string { return filepath.Join(r.runDir(id), "placement.json") }
+func (r *Runtime) runDir(id string) string { return filepath.Join(r.dir, "run", id) }
+func (r *Runtime) stateDir() string        { return filepath.Join(r.dir, "state") }
 
 // Prepare implements executor.Runtime.
 func (r *Runtime) Prepare(spec *executor.Spec, stdio executor.Stdio) (int, error) {
@@ -432,7 +431,7 @@ func startAttached(container *libcontainer.Container, process *libcontainer.Proc
 
 // receiveTerminal takes the terminal that a process sends.
 func receiveTerminal(socket *os.File) (*os.File, error) {
-	got, err := utils.RecvFile(socket)
+	got, err := utils.RecvFile(socket) //lint:ignore SA1019 the library offers its replacement to itself only
 	if err != nil {
 		return nil, err
 	}

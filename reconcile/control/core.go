@@ -40,11 +40,10 @@ type Config struct {
 
 // Core is the state machine of the leading master. It is not safe for use by several goroutines: one owns it.
 type Core struct {
-	config  Config
-	state   *State
-	now     spec.Time
-	began   spec.Time
-	changed int // counts what may change a plan
+	config Config
+	state  *State
+	now    spec.Time
+	began  spec.Time
 
 	nodes     map[spec.NodeID]*node
 	nodeOrder []spec.NodeID // sorted

@@ -31,10 +31,6 @@ var (
 func resolve(fsys fs.FS, name string) (string, fs.FileInfo, error) {
 	const mostLinks = 40
 	rest, done := strings.Split(path.Clean(name), "/"), "."
-	info, err := fs.Stat(fsys, ".")
-	if err != nil {
-		return "", nil, err
-	}
 	for links := 0; len(rest) > 0; {
 		part := rest[0]
 		rest = rest[1:]
@@ -49,7 +45,8 @@ func resolve(fsys fs.FS, name string) (string, fs.FileInfo, error) {
 			continue
 		}
 		next := path.Join(done, part)
-		if info, err = fs.Lstat(fsys, next); err != nil {
+		info, err := fs.Lstat(fsys, next)
+		if err != nil {
 			return "", nil, err
 		}
 		if info.Mode()&fs.ModeSymlink == 0 {
@@ -68,7 +65,7 @@ func resolve(fsys fs.FS, name string) (string, fs.FileInfo, error) {
 		}
 		rest = append(strings.Split(target, "/"), rest...)
 	}
-	info, err = fs.Lstat(fsys, done)
+	info, err := fs.Lstat(fsys, done)
 	return done, info, err
 }
 
