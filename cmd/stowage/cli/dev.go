@@ -301,7 +301,7 @@ func (d *dev) showDemo(ctx context.Context, c *client.Client) error {
 	}
 	p := d.page()
 	p.Plan(plan, view.PlanOptions{})
-	d.say("\n$ git commit -am 'the quickstart'        # approval = \"auto\": a good commit is applied\n")
+	d.say("\n$ git add -A && git commit -m 'the quickstart'        # approval = \"auto\": a good commit is applied\n")
 	if err := errors.Join(d.git(ctx, d.repo, "add", "-A"), d.git(ctx, d.repo, "commit", "-q", "-m", "the quickstart")); err != nil {
 		return err
 	}

@@ -1,0 +1,140 @@
+package view
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stowage/stowage/spec"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// golden compares what a view prints with a file under testdata.
+func golden(t *testing.T, name string, width int, print func(*Page)) string {
+	t.Helper()
+	var out bytes.Buffer
+	print(&Page{Out: &out, Width: width, Now: spec.Time(100 * spec.Second)})
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, out.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil || !bytes.Equal(want, out.Bytes()) {
+		t.Errorf("%s (%v): go test ./cmd/stowage/view -update writes it; now it is\n%s", path, err, out.String())
+	}
+	for _, line := range strings.Split(out.String(), "\n") {
+		if strings.TrimRight(line, " ") != line {
+			t.Errorf("%s: white space ends %q", name, line)
+		}
+	}
+	return out.String()
+}
+
+func example() *spec.Plan {
+	slot := func(i int) spec.Slot { return spec.Slot{App: "shop/web", Index: i} }
+	score := &spec.Score{Total: 830, Next: "n09", NextAt: 790, NextWhy: "less free memory", Feasible: 4}
+	return &spec.Plan{ID: "p-7f3a9c", Commit: "9c1e2d7aaaaaaaaa", Subject: "web: 6 replicas, 1.28", Signed: true,
+		Base: spec.Base{Commit: "41bb0aabbbbbbb", Behind: 2},
+		Apps: []spec.AppPlan{
+			{App: "nightly", Action: spec.ChangeBlocked, Pos: spec.Pos{File: "apps/nightly.hcl", Line: 21},
+				Blocked: &spec.Blocked{Slots: []int{8, 9}, Of: 10, Fix: []string{"count = 8", `memory = "2.8GiB"`},
+					Reasons: []spec.Reason{{Rule: "kernel.version >= 6.1", Nodes: 9}, {Rule: "memory", Nodes: 4, Detail: "n14 is short by 1.2GiB"}}}},
+			{App: "shop/cache", Action: spec.ChangeUpdate, Held: `framework driver "redis": it crashed`, Pos: spec.Pos{File: "cache.hcl", Line: 2}},
+			{App: "shop/web", Action: spec.ChangeReplace, Pos: spec.Pos{File: "apps/web.hcl", Line: 3},
+				Fields: []spec.FieldChange{{Path: "count", From: "4", To: "6", Effect: "start 2"},
+					{Path: "task.server.image", From: `"web:1.27"`, To: `"web:1.28"`, Effect: "replaces 1, one at a time"},
+					{Path: "task.server.dir", To: `"/srv"`}, {Path: "task.server.user", From: `"nobody"`}},
+				Stay: []spec.SlotRange{{First: 1, Last: 3, Nodes: []spec.NodeID{"n07", "n11", "n12"}}},
+				Changes: []spec.Change{
+					{Slot: slot(0), Kind: spec.ChangeReplace, Old: "shop.web-0-1", From: "n03", Node: "n03", Reason: "the spec changed", Now: true},
+					{Slot: slot(4), Kind: spec.ChangeStart, Node: "n05", Score: score, Reason: "the slot is new", Ports: []spec.Port{{Name: "http", Number: 20001}}},
+					{Slot: slot(5), Kind: spec.ChangeStart, Node: "n09", Reason: "the slot is new", After: "after shop/web[4] is healthy",
+						Victims: []spec.Victim{{ID: "batch-0-3", Priority: 20}}},
+				}},
+		},
+		Capacity: spec.CapacityChange{Total: spec.Resources{CPU: 100_000, Memory: 400 * spec.GiB}, Before: spec.Resources{CPU: 61_000, Memory: 288 * spec.GiB},
+			After: spec.Resources{CPU: 68_000, Memory: 316 * spec.GiB}, Largest: spec.Resources{CPU: 6000, Memory: 11 * spec.GiB}},
+		Failure: &spec.FailureImpact{Node: "n07", Displaced: 3},
+		Guards:  []spec.Guard{{Rule: "max_prune", Detail: "3 of 4 apps would stop; at most 20% may without approval"}},
+		Summary: spec.Summary{Start: 2, Replace: 1, Blocked: 2}}
+}
+
+func TestPlan(t *testing.T) {
+	text := golden(t, "plan.txt", 0, func(p *Page) { p.Plan(example(), PlanOptions{Apply: "stowage apply p-7f3a9c"}) })
+	for _, want := range []string{"2 of 10 do not fit", "9 nodes: kernel.version >= 6.1", "would fit with count = 8", "next n09 0.79: less free memory",
+		"after shop/web[4] is healthy", "preempts batch-0-3", "worst n07: 3 allocations displaced, all fit elsewhere", "2 commits behind", "(signed)"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the plan does not say %q", want)
+		}
+	}
+}
+
+func TestAPlanWithoutChangesIsOneLine(t *testing.T) {
+	text := golden(t, "no-changes.txt", 0, func(p *Page) { p.Plan(&spec.Plan{ID: "p-1", Commit: "9c1e2d7aaaaaaaaa"}, PlanOptions{}) })
+	if strings.Count(text, "\n") != 1 {
+		t.Errorf("it is %q", text)
+	}
+}
+
+func TestLongListsFold(t *testing.T) {
+	plan := example()
+	app := &plan.Apps[2]
+	for i := 6; i < 40; i++ {
+		app.Changes = append(app.Changes, spec.Change{Slot: spec.Slot{App: "shop/web", Index: i}, Kind: spec.ChangeStart, Node: "n05", Reason: "the slot is new"})
+	}
+	count := func(all bool) int {
+		var out bytes.Buffer
+		(&Page{Out: &out}).Plan(plan, PlanOptions{All: all})
+		return strings.Count(out.String(), "→ n05")
+	}
+	if folded, whole := count(false), count(true); folded >= 20 || whole != 35 {
+		t.Errorf("folded %d lines, whole %d", folded, whole)
+	}
+}
+
+func TestTablesFitTheTerminal(t *testing.T) {
+	long := strings.Repeat("a long reason ", 20)
+	for _, width := range []int{40, 60, 100} {
+		var out bytes.Buffer
+		p := &Page{Out: &out, Width: width}
+		p.Table([]string{"SLOT", "NODE", "REASON"}, [][]string{{"shop/web[0]", "n1", long}, {"shop/web[1]", "a-node-with-a-long-name.example", "short"}})
+		for _, line := range strings.Split(out.String(), "\n") {
+			if n := width - len([]rune(line)); n < 0 {
+				t.Errorf("%d columns: %q is %d too long", width, line, -n)
+			}
+		}
+	}
+}
+
+func TestColourOnlyHelps(t *testing.T) {
+	var plain, coloured bytes.Buffer
+	(&Page{Out: &plain}).Plan(example(), PlanOptions{})
+	(&Page{Out: &coloured, Colour: true}).Plan(example(), PlanOptions{})
+	if strings.Contains(plain.String(), "\x1b") || !strings.Contains(coloured.String(), "\x1b[") {
+		t.Fatal("colours are where they should not be, or not where they should")
+	}
+	var text strings.Builder
+	escape := false
+	for _, r := range coloured.String() {
+		switch {
+		case r == '\x1b':
+			escape = true
+		case escape:
+			escape = r != 'm'
+		default:
+			text.WriteRune(r)
+		}
+	}
+	if text.String() != plain.String() {
+		t.Error("without its colours the coloured plan says something else")
+	}
+}
