@@ -362,10 +362,16 @@ func TestARemovedNodeComesBackWithWhatItRuns(t *testing.T) {
 	a := joinAgent(t, c, "n1")
 	a.run(t)
 	before := c.running(t, "shop/web", 3)
+	if _, err := c.client.RemoveNode(t.Context(), "n1"); statusOf(err) != http.StatusConflict {
+		t.Errorf("a node with work is removed: %v", err)
+	}
+	a.stop()
+	c.status(t, "the node is unknown", func(s *api.Status) bool { return s.Nodes.Unknown == 1 })
 	if _, err := c.client.RemoveNode(t.Context(), "n1"); err != nil {
 		t.Fatal(err)
 	}
-	// Its agent is cut, connects again, and is taken up with what it holds; no slot ends up with two.
+	a.run(t)
+	// Its agent connects again, and is taken up with what it holds; no slot ends up with two.
 	after := c.running(t, "shop/web", 3)
 	running, _, _ := a.counts()
 	if running != 3 {

@@ -335,6 +335,35 @@ func TestWaitingPlanFollowsTheNodes(t *testing.T) {
 	r.sameAsJournal()
 }
 
+// What runs on a removed node runs on beside its replacement: a node in touch that has work is drained first.
+func TestANodeWithWorkIsNotRemoved(t *testing.T) {
+	r := newRig(t, true)
+	r.join("n1", "n2")
+	r.step(RevisionSeen{Revision: commit("aa", spec.ApprovalAuto, app("web", 2))})
+	r.obey()
+	remove := func(n Request) Answer {
+		t.Helper()
+		r.answers = nil
+		r.step(RemoveNode{Request: n, Node: "n1"})
+		if len(r.answers) != 1 {
+			t.Fatalf("%d answers", len(r.answers))
+		}
+		return r.answers[0]
+	}
+	if a := remove(1); !strings.Contains(a.Err, "stowage drain n1") || len(r.core.Nodes()) != 2 {
+		t.Fatalf("removed: %+v, %d nodes", a, len(r.core.Nodes()))
+	}
+	r.step(NodeDisconnected{Node: "n1", Session: 1})
+	for r.core.nodes["n1"].state == spec.NodeReady && r.wake != 0 {
+		r.now = r.wake
+		r.step(NodeSeen{"n2", 1}, Tick{})
+	}
+	if a := remove(2); a.Err != "" || len(r.core.Nodes()) != 1 {
+		t.Fatalf("an unknown node stays: %+v", a)
+	}
+	r.sameAsJournal()
+}
+
 // TestDriverFindsAMistake has a driver complain of its block: the commit is refused like one that cannot be read.
 func TestDriverFindsAMistake(t *testing.T) {
 	r := newRig(t, true)

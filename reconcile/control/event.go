@@ -82,7 +82,8 @@ type Undrain struct {
 	Node    spec.NodeID
 }
 
-// RemoveNode forgets a node. Its allocations count as lost. If its agent connects again, it joins anew with what runs
+// RemoveNode forgets a node that is empty or out of touch: of one in touch that has work it is refused, as the work would
+// run on beside its replacement. Its allocations count as lost. If its agent connects again, it joins anew with what runs
 // there.
 type RemoveNode struct {
 	Request Request

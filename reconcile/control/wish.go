@@ -52,6 +52,11 @@ func (c *Core) onRemove(e RemoveNode) {
 		return
 	}
 	n := c.nodes[e.Node]
+	if n.state == spec.NodeReady && c.busy(n) {
+		c.act(Answer{Request: e.Request, Err: fmt.Sprintf("node %s is in touch, and what runs there would run on beside its replacement. "+
+			"Drain it first (stowage drain %s), or stop its agent.", e.Node, e.Node)})
+		return
+	}
 	c.record(Entry{Removed: &Removed{e.Node}})
 	for _, k := range n.cells {
 		if c.state.Allocations[k.id] != nil {
