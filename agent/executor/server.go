@@ -318,7 +318,7 @@ func (s *Server) exitsAfter(seq uint64) ([]ExitEvent, <-chan struct{}) {
 	defer s.mu.Unlock()
 	var events []ExitEvent
 	for _, t := range s.tasks {
-		if t.container.State == StateExited && t.seq > seq {
+		if t.container.State == StateExited && t.seq > seq && !t.starting {
 			events = append(events, ExitEvent{Cursor: Cursor{Epoch: s.epoch, Seq: t.seq}, Container: t.copy()})
 		}
 	}

@@ -25,6 +25,7 @@ type plain struct {
 	mu      sync.Mutex
 	gates   map[string]*os.File
 	fail    error
+	refuse  func(id string) error // what Release does instead
 	oom     bool
 	removed []string
 }
@@ -54,6 +55,9 @@ func (p *plain) Prepare(spec *Spec, stdio Stdio) (int, error) {
 }
 
 func (p *plain) Release(id string) error {
+	if p.refuse != nil {
+		return p.refuse(id)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if gate := p.gates[id]; gate != nil {
@@ -233,6 +237,49 @@ func TestFailedPrepareLeavesNothing(t *testing.T) {
 	}
 	if _, err := w.client.Start(t.Context(), w.spec("a", "true")); err != nil {
 		t.Errorf("second try: %v", err)
+	}
+}
+
+// A command that cannot be executed ends the process that was to become it. Whoever asked for the start is told why; the end of
+// that process is no exit of a task.
+func TestExitOfWhatNeverRanIsNotTold(t *testing.T) {
+	w := newWorld(t)
+	w.runtime.refuse = func(id string) error {
+		c, err := w.client.Get(context.Background(), id)
+		if err != nil {
+			return err
+		}
+		if err := unix.Kill(c.Pid, unix.SIGKILL); err != nil {
+			return err
+		}
+		w.wait(id)
+		if id == "late" {
+			return nil
+		}
+		return Errorf(CodeCommand, "command not found")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	told := make(chan string, 10)
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		_ = w.client.Exits(ctx, Cursor{}, func(e ExitEvent) error { told <- e.Container.ID; return nil })
+	}()
+	defer func() { cancel(); <-over }()
+	if _, err := w.client.Start(t.Context(), w.spec("never", "true")); !errors.Is(err, ErrCommand) {
+		t.Errorf("start: %v", err)
+	}
+	// One that ended before its start was over is told, afterwards.
+	if _, err := w.client.Start(t.Context(), w.spec("late", "true")); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case id := <-told:
+		if id != "late" {
+			t.Errorf("the exit of %q is told", id)
+		}
+	case <-time.After(patience):
+		t.Error("no exit is told")
 	}
 }
 

@@ -29,6 +29,7 @@ type task struct {
 	container Container
 	seq       uint64 // place in the stream of exits
 	deleted   bool
+	starting  bool        // whether it runs at all is not known yet: its exit is not told
 	ending    unix.Signal // whose default action ends the container; 0: none
 
 	step    sync.Mutex
@@ -79,6 +80,15 @@ func (s *Server) start(spec *Spec) (*task, error) {
 	}
 	if err := s.runtime.Release(spec.ID); err != nil {
 		return nil, errors.Join(err, s.delete(spec.ID))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t.starting = false
+	if t.container.State == StateExited { // others that ended later may have been told meanwhile
+		s.seq++
+		t.seq = s.seq
+		close(s.changed)
+		s.changed = make(chan struct{})
 	}
 	return t, nil
 }
@@ -156,7 +166,7 @@ func (s *Server) create(t *task, spec *Spec, goal State) error {
 		return err
 	}
 	s.mu.Lock()
-	t.container = c
+	t.container, t.starting = c, goal == StateRunning
 	s.mu.Unlock()
 	s.watch(t, spec.Log, outR, errR)
 	return nil
