@@ -24,6 +24,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -32,6 +33,7 @@ import (
 	"github.com/stowage/stowage/reconcile/node"
 	"github.com/stowage/stowage/spec"
 	"github.com/stowage/stowage/spec/wire"
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 )
@@ -47,6 +49,7 @@ type fakeMaster struct {
 	api     *httptest.Server
 	link    net.Listener
 	secret  string
+	log     lines         // of the agents that run told
 	life    time.Duration // of the certificates it makes, an hour of which has passed
 	renewed chan *big.Int // serial numbers of the certificates that were shown for others
 	ups     chan *wire.Up
@@ -177,10 +180,7 @@ func (m *fakeMaster) status(id spec.AllocationID, what string, ok func(*spec.All
 	for {
 		select {
 		case up := <-m.ups:
-			if up.Report == nil {
-				continue
-			}
-			for i := range up.Report.Allocations {
+			for i := range reported(up) {
 				if a := &up.Report.Allocations[i]; a.ID == id {
 					last = &a.Status
 					if ok(last) {
@@ -192,6 +192,32 @@ func (m *fakeMaster) status(id spec.AllocationID, what string, ok func(*spec.All
 			m.t.Fatalf("%s: not reported; last %+v", what, last)
 		}
 	}
+}
+
+// reported are the allocations of a message that is a report.
+func reported(up *wire.Up) []spec.ReportAllocation {
+	if up.Report == nil {
+		return nil
+	}
+	return up.Report.Allocations
+}
+
+// lines are what an agent logs.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 var executorBinary string
@@ -231,9 +257,8 @@ func run(t *testing.T, m *fakeMaster, dir string) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	var log bytes.Buffer
 	cfg := Config{Node: "n1", DataDir: dir, Master: m.api.URL, JoinToken: m.token(), Executor: executorBinary,
-		CgroupParent: "stowage-test-" + filepath.Base(dir), Facts: facts.Options{Address: "127.0.0.1"}, Log: slog.New(slog.NewTextHandler(&log, nil))}
+		CgroupParent: "stowage-test-" + filepath.Base(dir), Facts: facts.Options{Address: "127.0.0.1"}, Log: slog.New(slog.NewTextHandler(&m.log, nil))}
 	go func() { done <- Run(ctx, cfg) }()
 	ended := false
 	stop = func() {
@@ -251,7 +276,7 @@ func run(t *testing.T, m *fakeMaster, dir string) (stop func()) {
 			t.Error("the agent does not end")
 		}
 		if t.Failed() {
-			t.Logf("agent's log:\n%s", log.String())
+			t.Logf("agent's log:\n%s", m.log.String())
 		}
 	}
 	t.Cleanup(stop)
@@ -455,6 +480,87 @@ func TestACertificateThatEndedIsReplacedWithATokenOnly(t *testing.T) {
 	}
 	if id, err = ensureIdentity(context.Background(), path, "n1", m.api.URL, m.token()); err != nil || !time.Now().Before(id.now.Load().pair.Leaf.NotAfter) {
 		t.Errorf("joining again: %v", err)
+	}
+}
+
+// TestAFullDiskStartsAndStopsNothing: what cannot be remembered is not done; what runs, runs on; and it goes on when there is room.
+func TestAFullDiskStartsAndStopsNothing(t *testing.T) {
+	needRoot(t)
+	m := newFakeMaster(t)
+	dir := dataDir(t)
+	small := filepath.Join(dir, "memory")
+	if err := os.Mkdir(small, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("tmpfs", small, "tmpfs", 0, "size=256k"); err != nil {
+		t.Skipf("a small file system cannot be mounted here: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(small, unix.MNT_DETACH); err != nil {
+			t.Errorf("unmount: %v", err)
+		}
+	})
+	stop := run(t, m, dir)
+	stream := m.connected()
+	a, b := app("sleep", "100000"), app("sh", "-c", "exec sleep 100000")
+	b.Name = "other"
+	if err := stream.Send(assignment(2, a, spec.WantRun)); err != nil {
+		t.Fatal(err)
+	}
+	running := func(s *spec.AllocationStatus) bool { return s.State == spec.StateRunning && s.Tasks[0].Pid > 0 }
+	first := m.status("web-0-1", "it runs", running)
+
+	ballast := filepath.Join(small, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 1<<20), 0o600); !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("the disk does not get full: %v", err)
+	}
+	both := assignment(3, a, spec.WantStop)
+	more := assignment(3, b, spec.WantRun).Assignment
+	both.Assignment.Allocations = append(both.Assignment.Allocations, more.Allocations...)
+	both.Assignment.Versions[b.Hash()] = b
+	if err := stream.Send(both); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(patience); !strings.Contains(m.log.String(), "cannot write the agent's memory"); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the agent does not say that its disk is full")
+		}
+	}
+	if err := unix.Kill(first.Tasks[0].Pid, 0); err != nil {
+		t.Errorf("the task that cannot be forgotten is gone: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "allocations", "other-0-1")); err == nil {
+		t.Error("an allocation that cannot be remembered was begun")
+	}
+	stop() // and an agent that starts on the full disk finds what was
+	run(t, m, dir)
+	stream = m.connected()
+	if err := stream.Send(both); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(first.Tasks[0].Pid, 0); err != nil {
+		t.Errorf("the task is gone after a restart on a full disk: %v", err)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	if again := m.status("web-0-1", "it is adopted", running); again.Tasks[0].Pid != first.Tasks[0].Pid {
+		t.Errorf("pid %d became %d", first.Tasks[0].Pid, again.Tasks[0].Pid)
+	}
+	stopped, begun := false, false
+	for deadline := time.Now().Add(patience); (!stopped || !begun) && time.Now().Before(deadline); {
+		select {
+		case up := <-m.ups:
+			for i := range reported(up) {
+				al := &up.Report.Allocations[i]
+				stopped = stopped || al.ID == "web-0-1" && al.Status.State == spec.StateComplete
+				begun = begun || al.ID == "other-0-1" && al.Status.State == spec.StateRunning
+			}
+		case <-time.After(patience):
+		}
+	}
+	if !stopped || !begun {
+		t.Errorf("with room again: stopped %v, begun %v", stopped, begun)
 	}
 }
 
