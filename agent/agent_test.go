@@ -677,6 +677,12 @@ func TestMemoryKeepsWholeRecordsOnly(t *testing.T) {
 	if got, err = m.load(log); err != nil || len(got.Records) != 0 {
 		t.Errorf("after the drop: %+v, %v", got, err)
 	}
+	if err := os.WriteFile(m.header(), nil, 0o600); err != nil { // as a loss of power may leave it
+		t.Fatal(err)
+	}
+	if got, err = m.load(log); err != nil || got.Header.Generation != 0 {
+		t.Errorf("with an empty header: %+v, %v", got, err)
+	}
 	if err := os.WriteFile(m.header(), []byte(`{"format_version":99}`), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 
 // memory keeps what the core must not forget: DIR/header.json and DIR/allocations/ID.json. Files are replaced by rename, so
 // that a reader finds the old or the new one whole. They are not flushed to the disk one by one: a machine that loses
-// power loses its tasks too, and is told again what to run.
+// power loses its tasks too, and is told again what to run; what it then finds cut short is set aside.
 type memory struct{ dir string }
 
 func (m memory) header() string { return filepath.Join(m.dir, "header.json") }
@@ -33,7 +33,9 @@ func (m memory) load(log *slog.Logger) (node.Memory, error) {
 		return all, fmt.Errorf("make memory: %w", err)
 	}
 	if err := readJSON(m.header(), &all.Header); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return all, fmt.Errorf("read memory: %w: move the file away to begin anew; running tasks are not touched", err)
+		log.Error("the remembered generation cannot be read and is set aside; the master tells it again", "file", m.header(), "error", err)
+		all.Header = node.Header{}
+		_ = os.Rename(m.header(), m.header()+".unreadable")
 	}
 	if v := all.Header.FormatVersion; v > node.MemoryVersion {
 		return all, fmt.Errorf("read memory in %s: it has format version %d, this agent knows up to %d: run the newer agent again", m.dir, v, node.MemoryVersion)
