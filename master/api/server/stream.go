@@ -11,8 +11,10 @@ import (
 const (
 	// keepAlive is how often a silent stream shows that it lives; proxies close what is silent for a minute.
 	keepAlive = 15 * time.Second
-	// writeTimeout is how long a reader may leave a stream unread.
+	// writeTimeout is how long a reader may leave events unread: it can go on where it was cut.
 	writeTimeout = 30 * time.Second
+	// flowTimeout is how long a reader may leave a long answer unread: a person pages through a log.
+	flowTimeout = 10 * time.Minute
 )
 
 // KeepAlive is how often a stream without news sends a comment.
@@ -83,7 +85,7 @@ func NewFlow(w http.ResponseWriter, media string) *Flow {
 
 // Write implements io.Writer. A reader may be slow for as long as it reads now and then.
 func (f *Flow) Write(p []byte) (int, error) {
-	if err := f.c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+	if err := f.c.SetWriteDeadline(time.Now().Add(flowTimeout)); err != nil {
 		return 0, err
 	}
 	n, err := f.w.Write(p)
