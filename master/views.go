@@ -144,7 +144,7 @@ func (m *Master) problems(s *snapshot, st *api.Status) (list []api.Problem) {
 				n++
 			}
 		}
-		add("commit "+r.Commit.Short(), fmt.Sprintf("it cannot be used: %d errors; the last good one stays", n), "stowage status shows them; mend them and commit")
+		add("commit "+r.Commit.Short(), "it cannot be used: "+plural(n, "error")+"; the last good one stays", "stowage status shows them; mend them and commit")
 	}
 	for i := range s.nodes {
 		if n := &s.nodes[i]; n.State == spec.NodeUnknown || n.State == spec.NodeDown {
@@ -157,12 +157,75 @@ func (m *Master) problems(s *snapshot, st *api.Status) (list []api.Problem) {
 		case a.Held != "":
 			add(string(a.App), "held: "+a.Held, "")
 		case a.Blocked > 0:
-			add(string(a.App), fmt.Sprintf("%d slots have no place", a.Blocked), "stowage explain "+string(a.App))
+			add(string(a.App), lacking(a.Blocked), "stowage explain "+string(a.App))
 		case a.Rollout != nil && (a.Rollout.State == spec.RolloutFailed || a.Rollout.State == spec.RolloutReverting):
 			add(string(a.App), "rollout failed: "+a.Rollout.Reason, "mend it and commit")
+		default:
+			if slot, what := s.ailing(a.App); what != "" {
+				add(string(a.App), what, "stowage explain "+slot.String())
+			}
 		}
 	}
 	return list
+}
+
+// ailing returns the first slot of an app whose allocation keeps restarting or fails its checks, and what is wrong with it;
+// "" when there is none. One restart may happen to anybody, and a check may take its time at the beginning.
+func (s *snapshot) ailing(app spec.AppName) (slot spec.Slot, what string) {
+	first, _ := slices.BinarySearchFunc(s.allocations, app, func(a spec.AllocationView, n spec.AppName) int { return cmp.Compare(a.App, n) })
+	for i := first; i < len(s.allocations) && s.allocations[i].App == app; i++ {
+		a := &s.allocations[i]
+		if a.State.Terminal() || a.Want != spec.WantRun {
+			continue
+		}
+		for k := range a.Tasks {
+			if what := s.complaint(&a.Tasks[k]); what != "" {
+				return a.Slot, fmt.Sprintf("%s: task %s %s", a.Slot, a.Tasks[k].Name, what)
+			}
+		}
+	}
+	return slot, ""
+}
+
+const (
+	// restless is how long a task that was restarted has to run before its restarts are history.
+	restless = 2 * spec.Minute
+	// patient is how long a task that runs may fail its checks before a person is told.
+	patient = 10 * spec.Second
+)
+
+func (s *snapshot) complaint(t *spec.TaskStatus) string {
+	if t.Restarts > 1 && (t.State != spec.StateRunning || s.at.Sub(t.Started) < restless) {
+		what, _, _ := strings.Cut(t.Reason, "; started again") // the reason says how long it waits
+		if t.State == spec.StateRunning || what == "" {
+			what = ""
+			if t.Exit != nil {
+				what = t.Exit.String()
+			}
+		}
+		return strings.TrimSuffix(fmt.Sprintf("keeps ending, %s so far: %s", plural(t.Restarts, "restart"), what), ": ")
+	}
+	for i := range t.Checks {
+		c := &t.Checks[i]
+		if t.State == spec.StateRunning && !c.Passing && s.at.Sub(max(c.Since, t.Started)) >= patient {
+			return strings.TrimSuffix(fmt.Sprintf("fails check %s: %s", c.Check, c.Output), ": ")
+		}
+	}
+	return ""
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+func lacking(slots int) string {
+	if slots == 1 {
+		return "1 slot has no place"
+	}
+	return fmt.Sprintf("%d slots have no place", slots)
 }
 
 func (m *Master) getNodes(c *server.Call) (any, error) {

@@ -1,0 +1,39 @@
+package master
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stowage/stowage/master/api"
+	"github.com/stowage/stowage/reconcile/control"
+	"github.com/stowage/stowage/spec"
+)
+
+// What keeps restarting or fails its checks is a problem before any back-off; what has recovered is none.
+func TestAilingAppsAreProblems(t *testing.T) {
+	now := spec.Time(spec.Hour)
+	ago := func(d spec.Duration) spec.Time { return now.Add(-d) }
+	for name, c := range map[string]struct {
+		task spec.TaskStatus
+		want string // part of the problem; "" for none
+	}{
+		"crashing":       {spec.TaskStatus{State: spec.StateStarting, Restarts: 3, Reason: "exit code 1; started again after 2s"}, "keeps ending, 3 restarts so far: exit code 1"},
+		"just restarted": {spec.TaskStatus{State: spec.StateRunning, Restarts: 2, Started: ago(spec.Second), Exit: &spec.Exit{Code: 137, OOM: true}}, "so far: "},
+		"restarted once": {spec.TaskStatus{State: spec.StateRunning, Restarts: 1, Started: ago(spec.Second)}, ""},
+		"recovered":      {spec.TaskStatus{State: spec.StateRunning, Restarts: 9, Started: ago(restless)}, ""},
+		"failing check":  {spec.TaskStatus{State: spec.StateRunning, Started: ago(spec.Minute), Checks: []spec.Result{{Check: "up", Output: "refused", Since: ago(spec.Minute)}}}, "fails check up: refused"},
+		"slow start":     {spec.TaskStatus{State: spec.StateRunning, Started: ago(spec.Second), Checks: []spec.Result{{Check: "up"}}}, ""},
+	} {
+		c.task.Name = "server"
+		var v spec.AllocationView
+		v.Slot, v.Want, v.State, v.Tasks = spec.Slot{App: "web"}, spec.WantRun, spec.StateRunning, []spec.TaskStatus{c.task}
+		s := &snapshot{at: now, apps: []control.AppView{{App: "web", Desired: 1}}, allocations: []spec.AllocationView{v}}
+		list := new(Master).problems(s, &api.Status{})
+		switch {
+		case c.want == "" && len(list) > 0:
+			t.Errorf("%s: %+v", name, list)
+		case c.want != "" && (len(list) != 1 || !strings.Contains(list[0].What, c.want) || list[0].Remedy != "stowage explain web[0]"):
+			t.Errorf("%s: %+v", name, list)
+		}
+	}
+}
