@@ -220,7 +220,7 @@ func (l *loader) checkCluster() {
 	if len(l.clusters) == 0 && !l.broken {
 		detail := "Exactly one file must hold a cluster block: cluster \"prod\" {}."
 		if len(l.sources) == 0 {
-			detail = fmt.Sprintf("The folder %q holds no *.hcl files. Point -path at the folder that does, or start one with: cluster \"prod\" {}.", l.options.Path)
+			detail = fmt.Sprintf("The folder %q holds no *.hcl files. Point --path at the folder that does, or start one with: cluster \"prod\" {}.", l.options.Path)
 		}
 		l.add(spec.Diagnostic{Severity: spec.SeverityError, Summary: "No cluster", Detail: detail})
 	}
