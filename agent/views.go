@@ -118,6 +118,9 @@ func (a *agent) serveExec(ctx context.Context, o *wire.Open, s executor.Streams)
 	run := node.Run{ID: o.ID, Task: name, Attempt: r.Tasks[i].Attempt}
 	command := executor.ExecSpec{Command: o.Exec.Command, Terminal: o.Exec.Terminal,
 		Size: executor.Size{Width: uint16(o.Exec.Columns), Height: uint16(o.Exec.Rows)}}
+	if o.Exec.Terminal && o.Exec.Term != "" {
+		command.Env = []string{"TERM=" + o.Exec.Term}
+	}
 	if !o.Exec.Stdin {
 		s.Stdin = nil
 	}

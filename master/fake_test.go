@@ -305,7 +305,7 @@ func (a *fakeAgent) obey(as *spec.Assignment) *spec.Report {
 func (a *fakeAgent) window(o *wire.Open) []*wire.Up {
 	piece := func(d wire.Data) *wire.Up { d.Stream = o.Stream; return &wire.Up{Data: &d} }
 	if o.Exec != nil {
-		greeting := []byte(strings.Join(o.Exec.Command, " ") + "\n")
+		greeting := []byte(strings.Join(o.Exec.Command, " ") + o.Exec.Term + "\n")
 		a.room, a.echo, a.inputEnded = wire.Window-len(greeting), nil, false
 		return []*wire.Up{piece(wire.Data{Bytes: greeting})}
 	}

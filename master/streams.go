@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/stowage/stowage/master/api"
 	"github.com/stowage/stowage/master/api/server"
@@ -20,6 +21,8 @@ import (
 const (
 	// defaultTail lines of a log to begin with.
 	defaultTail = 100
+	// maxTerm bounds the name of a kind of terminal, in bytes.
+	maxTerm = 64
 	// maxStreams that may be open: each costs up to a megabyte, and a watch of a large cluster tens of them.
 	maxStreams = 512
 	// watchGap is the least time between two messages of a watch, per watch and for each thousand allocations looked at:
@@ -333,7 +336,10 @@ func (m *Master) exec(w http.ResponseWriter, c *server.Call) error {
 	if e.Columns, err = number(q.Get("columns"), 0); err != nil {
 		return err
 	}
+	e.Term = q.Get("term")
 	switch {
+	case strings.ContainsFunc(e.Term, unicode.IsControl) || len(e.Term) > maxTerm:
+		return badRequest("term is no kind of terminal", "name one such as xterm-256color")
 	case len(e.Command) == 0:
 		return badRequest("no command is given", "name it with command=, once for each argument")
 	case c.ProtoMajor != 1 || !strings.EqualFold(c.Header.Get("Upgrade"), api.ExecProtocol):

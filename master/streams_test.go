@@ -128,9 +128,15 @@ func TestLogsAndExec(t *testing.T) {
 		}
 		return len(p), nil
 	})
-	if _, err := c.client.Exec(short, list[0].ID, client.ExecRequest{Command: []string{"sh"}, Terminal: true, Rows: 24, Columns: 80},
+	if _, err := c.client.Exec(short, list[0].ID, client.ExecRequest{Command: []string{"sh"}, Terminal: true, Rows: 24, Columns: 80, Term: "-xterm"},
 		client.Streams{Stdout: &out, Stderr: seen, Resize: sizes}); !errors.Is(err, context.Canceled) || ctx.Err() != nil {
 		t.Errorf("a terminal: %v", err)
+	}
+	if !strings.Contains(out.String(), "sh-xterm\n") {
+		t.Errorf("the kind of terminal does not arrive: %q", out.String())
+	}
+	if _, err := c.client.Exec(ctx, list[0].ID, client.ExecRequest{Command: []string{"sh"}, Terminal: true, Term: "a\nb"}, client.Streams{}); statusOf(err) != http.StatusBadRequest {
+		t.Errorf("a kind of terminal that is none: %v", err)
 	}
 	if _, err := c.client.Exec(ctx, list[0].ID, client.ExecRequest{}, client.Streams{Stdout: &out, Stderr: &errs}); statusOf(err) != http.StatusBadRequest {
 		t.Errorf("no command: %v", err)

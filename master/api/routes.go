@@ -72,7 +72,7 @@ var Routes = []Route{
 			{"tail", "last lines to begin with; -1: all there is (100 when not given)", "integer"}, {"stream", "stdout, stderr or both (when not given)", "string"}}},
 	{ID: "exec", Method: "POST", Path: "/v1/allocations/{id}/exec", Access: Operate, Media: FrameMedia, Status: 101, Summary: "Run a command in a task: an upgrade to " + ExecProtocol + ", frames in both directions",
 		Query: []Param{{"task", "in which task; without it, the only main one", "string"}, {"command", "the command and its arguments, one each", "strings"},
-			{"terminal", "with a terminal", "boolean"}, {"stdin", "with standard input", "boolean"}, {"rows", "of the terminal", "integer"}, {"columns", "of the terminal", "integer"}}},
+			{"terminal", "with a terminal", "boolean"}, {"stdin", "with standard input", "boolean"}, {"rows", "of the terminal", "integer"}, {"columns", "of the terminal", "integer"}, {"term", "kind of terminal, for the variable TERM", "string"}}},
 	{ID: "blocked", Method: "GET", Path: "/v1/blocked", Access: Read, Response: []BlockedApp{}, Summary: "What has no place, or is held, and why"},
 	{ID: "roles", Method: "GET", Path: "/v1/roles", Access: Read, Response: []Role{}, Summary: "Who has which share"},
 

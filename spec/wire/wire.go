@@ -86,6 +86,7 @@ type Exec struct {
 	Terminal bool     `json:"terminal,omitempty"`
 	Rows     int      `json:"rows,omitempty"`
 	Columns  int      `json:"columns,omitempty"`
+	Term     string   `json:"term,omitempty"`  // kind of terminal, for the variable TERM
 	Stdin    bool     `json:"stdin,omitempty"` // Data from the master is its standard input
 }
 

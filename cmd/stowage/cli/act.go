@@ -88,6 +88,7 @@ func (s *shell) rawTerminal(ctx context.Context, request *client.ExecRequest, st
 	if err != nil {
 		return nil, fmt.Errorf("prepare terminal: %w", err)
 	}
+	request.Term = s.env("TERM")
 	request.Columns, request.Rows, _ = term.GetSize(int(in.Fd()))
 	changed := make(chan os.Signal, 1)
 	signal.Notify(changed, unix.SIGWINCH)

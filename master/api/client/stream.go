@@ -258,6 +258,7 @@ type ExecRequest struct {
 	Terminal bool
 	Rows     int
 	Columns  int
+	Term     string // kind of the terminal, for the variable TERM
 }
 
 // Streams are the caller's ends of an exec. A nil reader is no input.
@@ -273,6 +274,7 @@ func (c *Client) Exec(ctx context.Context, id spec.AllocationID, request ExecReq
 	q := url.Values{"command": request.Command, "rows": {integer(request.Rows)}, "columns": {integer(request.Columns)},
 		"terminal": {fmt.Sprint(request.Terminal)}, "stdin": {fmt.Sprint(s.Stdin != nil)}}
 	set(q, "task", string(request.Task))
+	set(q, "term", request.Term)
 	r, err := c.request(ctx, http.MethodPost, "/v1/allocations/"+segment(string(id))+"/exec", q, nil, "")
 	if err != nil {
 		return 0, err
