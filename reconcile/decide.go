@@ -10,10 +10,7 @@ import (
 // report must come from Plan with the same input.
 func Decide(in Input, p spec.Plan, r Report, g spec.Generation) Decision {
 	d := Decision{Plan: p.ID, Commit: p.Commit, Generation: g, Time: in.Now, Renamed: renames(&in), Done: r.RestartsDone}
-	k := &decider{in: &in, d: &d, versions: map[spec.Hash]*spec.App{}, runtime: map[spec.Hash]spec.Hash{}, current: map[spec.AllocationID]*spec.AllocationView{}}
-	for i := range in.Current {
-		k.current[in.Current[i].ID] = &in.Current[i]
-	}
+	k := &decider{in: &in, d: &d, versions: map[spec.Hash]*spec.App{}, runtime: map[spec.Hash]spec.Hash{}}
 	for _, a := range in.Desired.Apps {
 		h, ok := in.Hashes[a.Name]
 		if !ok {
@@ -51,7 +48,18 @@ type decider struct {
 	d        *Decision
 	versions map[spec.Hash]*spec.App
 	runtime  map[spec.Hash]spec.Hash
-	current  map[spec.AllocationID]*spec.AllocationView
+	current  map[spec.AllocationID]*spec.AllocationView // made for the first update
+}
+
+// allocation finds one that is there already.
+func (k *decider) allocation(id spec.AllocationID) *spec.AllocationView {
+	if k.current == nil {
+		k.current = make(map[spec.AllocationID]*spec.AllocationView, len(k.in.Current))
+		for i := range k.in.Current {
+			k.current[k.in.Current[i].ID] = &k.in.Current[i]
+		}
+	}
+	return k.current[id]
 }
 
 // need adds a version to the decision unless it is known already.
@@ -88,7 +96,7 @@ func (k *decider) app(a *spec.AppPlan) {
 
 func (k *decider) update(a *spec.AppPlan, c *spec.Change) {
 	u := Update{ID: c.Old, Version: c.Version, Commit: k.in.Commit, Why: c.Reason}
-	if v := k.current[c.Old]; v != nil {
+	if v := k.allocation(c.Old); v != nil {
 		u.Promote = v.Canary
 		if c.Version == v.Version {
 			u.Commit = v.Commit

@@ -74,7 +74,9 @@ func (w *world) describe(p *spec.Plan) {
 		}
 	}
 	w.guards(p)
-	w.capacity(p)
+	if !w.in.Brief {
+		w.capacity(p)
+	}
 }
 
 func count(s *spec.Summary, k spec.ChangeKind) {

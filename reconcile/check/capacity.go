@@ -13,9 +13,8 @@ const maxOrders = 10
 
 // load is what a node has: some of it runs, some of it waits for others to end.
 type load struct {
-	runs    []tenant
-	waits   []tenant
-	touched bool
+	runs  []tenant
+	waits []tenant
 }
 
 type tenant struct {
@@ -44,21 +43,20 @@ func (c *checker) capacity() {
 			l.runs = append(l.runs, t)
 		}
 	}
+	touched := c.touched()
 	for i := range c.in.Current {
-		if a := &c.in.Current[i]; !a.State.Terminal() {
+		if a := &c.in.Current[i]; touched[a.Node] && !a.State.Terminal() {
 			add(at(a.Node), tenant{a.ID, c.need(a.Version), a.After})
 		}
 	}
 	c.each(func(_ *spec.AppPlan, ch *spec.Change) {
 		if ch.Now && starts(ch) {
-			l := at(ch.Node)
-			l.touched = true
-			add(l, tenant{"", c.need(ch.Version), ch.Takeover})
+			add(at(ch.Node), tenant{"", c.need(ch.Version), ch.Takeover})
 		}
 	})
 	for i := range c.in.Nodes {
 		n := &c.in.Nodes[i]
-		if l := loads[n.ID]; l != nil && l.touched {
+		if l := loads[n.ID]; l != nil {
 			if over := l.over(n.Capacity); over != "" {
 				c.report("capacity", string(n.ID), "%s", over)
 			}

@@ -23,7 +23,7 @@ func (v Violation) String() string { return v.Rule + " of " + v.Subject + ": " +
 // Plan returns everything that is wrong with a plan made from the input, in a stable order; nil when all is well. What
 // was wrong before (a node that shrank below what it holds) does not count unless the plan makes it worse.
 func Plan(in reconcile.Input, p spec.Plan, r reconcile.Report) []Violation {
-	c := &checker{in: &in, plan: &p, needs: map[spec.Hash]spec.Resources{}, byID: map[spec.AllocationID]*spec.AllocationView{}}
+	c := &checker{in: &in, plan: &p, needs: map[spec.Hash]spec.Resources{}, byID: make(map[spec.AllocationID]*spec.AllocationView, len(in.Current))}
 	c.read()
 	c.capacity()
 	c.ports()
@@ -61,7 +61,9 @@ func (c *checker) read() {
 	for i := range c.in.Current {
 		a := &c.in.Current[i]
 		c.byID[a.ID] = a
-		c.apps[a.Version] = c.in.Versions[a.Version]
+		if i == 0 || a.Version != c.in.Current[i-1].Version {
+			c.apps[a.Version] = c.in.Versions[a.Version]
+		}
 	}
 	for _, a := range c.in.Desired.Apps {
 		h, ok := c.in.Hashes[a.Name]
@@ -101,6 +103,17 @@ func (c *checker) each(f func(a *spec.AppPlan, ch *spec.Change)) {
 	}
 }
 
+// touched names the nodes on which the plan starts something now.
+func (c *checker) touched() map[spec.NodeID]bool {
+	nodes := map[spec.NodeID]bool{}
+	c.each(func(_ *spec.AppPlan, ch *spec.Change) {
+		if ch.Now && starts(ch) {
+			nodes[ch.Node] = true
+		}
+	})
+	return nodes
+}
+
 // starts reports whether the change brings a new allocation.
 func starts(ch *spec.Change) bool {
 	return ch.Kind == spec.ChangeStart || ch.Kind == spec.ChangeReplace || ch.Kind == spec.ChangeMove
@@ -125,10 +138,11 @@ func (c *checker) ports() {
 		number   int
 		protocol spec.Protocol
 	}
+	touched := c.touched()
 	holders := map[key][]spec.AllocationID{}
 	for i := range c.in.Current {
 		a := &c.in.Current[i]
-		if a.State.Terminal() {
+		if len(a.Ports) == 0 || a.State.Terminal() || !touched[a.Node] {
 			continue
 		}
 		for _, p := range a.Ports {

@@ -236,7 +236,8 @@ func (c *Core) History() []HistoryEntry { return slices.Clone(c.state.History) }
 // Pending returns the plan that waits for approval; nil when none does.
 func (c *Core) Pending() *Pending { return c.state.Pending }
 
-// Last returns the last plan of the revision that is followed: what is still to be done.
+// Last returns the last plan of the revision that is followed: what is still to be done. It is brief
+// (reconcile.Input.Brief): Preview of the followed revision gives the whole.
 func (c *Core) Last() spec.Plan { return c.plan }
 
 // Plan finds a plan that waits or took effect. The plan is nil when it took effect too long ago.
