@@ -28,15 +28,15 @@ func (a *agent) carryOut(ctx context.Context, effect node.Effect) {
 	case node.Prepare:
 		a.preparing.run(string(e.Allocation.ID), func() { tell(a.prepare(ctx, e)) })
 	case node.Start:
-		a.errands.run(e.Run.String(), func() { a.start(ctx, e, tell) })
+		a.errands.run(line(e.Run), func() { a.start(ctx, e, tell) })
 	case node.Signal:
-		a.errands.run(e.Run.String(), func() {
+		a.errands.run(line(e.Run), func() {
 			a.expectGone("signal", e.Run, a.keeper.client.Signal(ctx, e.Run.String(), signalNumber(e.Signal)))
 		})
 	case node.Kill:
-		a.errands.run(e.Run.String(), func() { a.expectGone("kill", e.Run, a.keeper.client.Kill(ctx, e.Run.String())) })
+		a.errands.run(line(e.Run), func() { a.expectGone("kill", e.Run, a.keeper.client.Kill(ctx, e.Run.String())) })
 	case node.Remove:
-		a.errands.run(e.Run.String(), func() { a.expectGone("remove", e.Run, a.keeper.client.Delete(ctx, e.Run.String())) })
+		a.errands.run(line(e.Run), func() { a.expectGone("remove", e.Run, a.keeper.client.Delete(ctx, e.Run.String())) })
 	case node.Probe:
 		a.probe(e, tell)
 	case node.Unprobe:
@@ -48,6 +48,10 @@ func (a *agent) carryOut(ctx context.Context, effect node.Effect) {
 		panic(fmt.Sprintf("agent: no way to carry out %T", effect))
 	}
 }
+
+// line is where the work of a run stands in line: with that of the other runs of its task, as they share a writable layer.
+// The one before has to be removed before the next is started.
+func line(run node.Run) string { return string(run.ID) + "/" + string(run.Task) }
 
 // expectGone logs an error unless it says that the container is gone already, or the executor: the core hears of that from
 // the next inventory, and asks again.
@@ -160,7 +164,7 @@ func (a *agent) probe(e node.Probe, tell func(node.Event)) {
 	a.prober.Remove(c.ID)
 	a.catalogue.probed(c.ID, e.Run)
 	if err := a.prober.Add(c); err != nil {
-		a.errands.run(e.Run.String(), func() { tell(node.Checked{Run: e.Run, Check: e.Check.Name, Output: err.Error()}) })
+		a.errands.run(line(e.Run), func() { tell(node.Checked{Run: e.Run, Check: e.Check.Name, Output: err.Error()}) })
 	}
 }
 
