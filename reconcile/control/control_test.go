@@ -415,6 +415,9 @@ func TestFrameworksAreExpandedAndHeld(t *testing.T) {
 	if len(r.asks) != 1 || r.core.State().Following != nil {
 		t.Fatalf("the driver was asked %d times before the commit is planned", len(r.asks))
 	}
+	if r.wake != 0 && r.wake < r.now.Add(spec.Second) {
+		t.Errorf("the core asks for a tick after %s while it waits for the driver", r.wake.Sub(r.now))
+	}
 	primary := app("cache/primary", 1)
 	primary.Framework = "redis cache"
 	r.step(Expanded{rev.Commit, spec.Expansion{Driver: "redis", Name: "cache", Apps: []*spec.App{primary}}})

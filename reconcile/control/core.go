@@ -269,8 +269,8 @@ func (c *Core) due() spec.Time {
 	if c.candidate != nil && !c.candidate.planned {
 		w = earliest(w, c.candidate.until)
 	}
-	if c.state.Following == nil && c.candidate == nil {
-		return w
+	if c.state.Following == nil {
+		return w // what the first commit waits for comes as an event
 	}
 	if c.dirty {
 		return earliest(w, max(c.gapEnds(), c.now+1))
