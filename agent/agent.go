@@ -237,9 +237,46 @@ func (a *agent) self() spec.Node {
 	return a.node
 }
 
+// Down takes an agent off its machine: it ends every task of the agent that used a data directory, and its executor. With
+// purge it removes the directory too; without, an agent that is started again starts its tasks again. It refuses while the
+// agent runs.
+func Down(ctx context.Context, dataDir string, purge bool) error {
+	dir, err := filepath.Abs(dataDir)
+	if err != nil {
+		return fmt.Errorf("open data directory: %w", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "allocations")); err != nil {
+		return fmt.Errorf("open data directory: %w: name the directory of the agent with --data", err)
+	}
+	lock, err := image.Open(filepath.Join(dir, "images"))
+	if errors.Is(err, image.ErrInUse) {
+		return fmt.Errorf("an agent runs on %s: stop it first", dir)
+	}
+	if err != nil {
+		return err
+	}
+	if err = endTasks(ctx, dir); err == nil && purge {
+		if err = os.RemoveAll(dir); err != nil {
+			err = fmt.Errorf("remove data directory: %w", err)
+		}
+	}
+	return errors.Join(err, lock.Close())
+}
+
 // TakeDown ends every task of the agent that used a data directory, and its executor, and removes the directory. The agent
 // must not run any more.
 func TakeDown(ctx context.Context, dataDir string) error {
+	if err := endTasks(ctx, dataDir); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(dataDir); err != nil {
+		return fmt.Errorf("remove data directory: %w", err)
+	}
+	return nil
+}
+
+// endTasks ends every task of an executor, then the executor.
+func endTasks(ctx context.Context, dataDir string) error {
 	client := executor.NewClient(filepath.Join(dataDir, "executor.sock"))
 	if _, err := client.Ping(ctx); err == nil {
 		list, err := client.List(ctx)
@@ -266,9 +303,6 @@ func TakeDown(ctx context.Context, dataDir string) error {
 		if err := errors.Join(append(errs, client.Shutdown(ctx))...); err != nil {
 			return err
 		}
-	}
-	if err := os.RemoveAll(dataDir); err != nil {
-		return fmt.Errorf("remove data directory: %w", err)
 	}
 	return nil
 }

@@ -78,10 +78,15 @@ func (id *identity) explain(err error) error {
 }
 
 // ensureIdentity loads the identity of an agent that has joined before, or joins with the token. A token is used only when
-// there is no identity that serves: none at all, or one of another cluster, under another name, or past its end.
+// there is no identity that serves: none at all, or one of another cluster, or past its end. One under another name is an error:
+// what runs here belongs to that node.
 func ensureIdentity(ctx context.Context, path string, node spec.NodeID, master, token string) (*identity, error) {
 	id := &identity{path: path}
 	p, err := loadPapers(path)
+	if err == nil && p.pair.Leaf.Subject.CommonName != string(node) {
+		old := p.pair.Leaf.Subject.CommonName
+		return nil, fmt.Errorf("this data directory belongs to node %s, not %s: start the agent with --node %s, or choose another directory with --data; to give up node %s, run `stowage agent down --purge` on its directory", old, node, old, old)
+	}
 	switch {
 	case err == nil && (token == "" || p.serve(node, token)):
 		if master != "" {

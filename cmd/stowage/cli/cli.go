@@ -124,7 +124,7 @@ func (s *shell) root() *cobra.Command {
 // sayUsage lets wrong arguments be answered with the right ones, in a command and all below it.
 func sayUsage(c *cobra.Command) {
 	switch check := c.Args; {
-	case c.HasSubCommands() && c.HasParent():
+	case c.HasSubCommands() && c.HasParent() && c.RunE == nil:
 		c.RunE = func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return c.Help()

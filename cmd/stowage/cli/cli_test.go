@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -64,6 +65,25 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 		}
 		if c.Short == "" || strings.HasSuffix(c.Short, ".") {
 			t.Errorf("stowage %s: its short description is %q", c.Name(), c.Short)
+		}
+	}
+}
+
+func TestJoinTokensComeFromThreePlaces(t *testing.T) {
+	file, empty := filepath.Join(t.TempDir(), "token"), filepath.Join(t.TempDir(), "empty")
+	if err := errors.Join(os.WriteFile(file, []byte("b\n"), 0o600), os.WriteFile(empty, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	var s shell
+	s.Env = []string{"STOWAGE_JOIN=c"}
+	for _, c := range []struct{ flag, file, want string }{{"a", "", "a"}, {"", file, "b"}, {"", "", "c"}} {
+		if got, err := s.joinToken(c.flag, c.file); got != c.want || err != nil {
+			t.Errorf("%+v: %q, %v", c, got, err)
+		}
+	}
+	for _, c := range [][2]string{{"a", file}, {"", empty}, {"", file + "x"}} {
+		if got, err := s.joinToken(c[0], c[1]); err == nil {
+			t.Errorf("%v: %q", c, got)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -39,7 +40,7 @@ func (s *shell) logger(l logFlags) (*slog.Logger, error) {
 func (s *shell) agentCommand() *cobra.Command {
 	var cfg agent.Config
 	var log logFlags
-	var ports, reserveCPU, reserveMemory string
+	var ports, reserveCPU, reserveMemory, joinFile string
 	var attributes, resources []string
 	c := &cobra.Command{Use: "agent", Short: "Run the agent: the daemon on each machine of the cluster", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		var err error
@@ -47,6 +48,9 @@ func (s *shell) agentCommand() *cobra.Command {
 			return err
 		}
 		cfg.Version = s.Version
+		if cfg.JoinToken, err = s.joinToken(cfg.JoinToken, joinFile); err != nil {
+			return err
+		}
 		if cfg.Executor == "" {
 			cfg.Executor = besideUs("stowage-executor")
 		}
@@ -59,10 +63,11 @@ func (s *shell) agentCommand() *cobra.Command {
 		return agent.Run(cmd.Context(), cfg)
 	}}
 	f := c.Flags()
-	f.StringVar(&cfg.DataDir, "data", "/var/lib/stowage/agent", "where the agent keeps its data")
+	f.StringVar(&cfg.DataDir, "data", defaultAgentDir, "where the agent keeps its data")
 	f.StringVar((*string)(&cfg.Node), "node", "", "name of the node (default: the host name)")
 	f.StringVar(&cfg.Master, "master", "", "the master's API, such as https://10.0.0.1:7470; needed to join")
-	f.StringVar(&cfg.JoinToken, "join", "", "join token, needed once: stowage token create --kind agent")
+	f.StringVar(&cfg.JoinToken, "join", "", "join token, needed once: stowage token create --kind agent; also STOWAGE_JOIN, which other users cannot see")
+	f.StringVar(&joinFile, "join-file", "", "file with the join token")
 	f.StringVar(&cfg.Executor, "executor", "", "the stowage-executor binary (default: beside this one)")
 	f.StringVar(&cfg.CgroupParent, "cgroup-parent", "stowage", "cgroup below which tasks live")
 	f.StringVar(&cfg.Facts.Address, "address", "", "address at which others reach this node (default: that of the default route)")
@@ -72,8 +77,50 @@ func (s *shell) agentCommand() *cobra.Command {
 	f.StringVar(&reserveMemory, "reserve-memory", "", "memory kept for the machine itself, such as 512MiB")
 	f.StringVar(&ports, "ports", "", "range for ports without a number, such as 20000-32000")
 	log.add(c, "info")
+	c.AddCommand(s.agentDownCommand())
 	return c
 }
+
+// joinToken is the one of the flag, of the file, or of the environment; it may be none.
+func (s *shell) joinToken(flag, file string) (string, error) {
+	switch {
+	case flag != "" && file != "":
+		return "", errors.New("--join and --join-file both give a token: leave one out")
+	case file != "":
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return "", fmt.Errorf("read join token: %w", err)
+		}
+		if flag = strings.TrimSpace(string(b)); flag == "" {
+			return "", fmt.Errorf("read join token: %s is empty: fill it with stowage token create --kind agent", file)
+		}
+	case flag == "":
+		flag = s.env("STOWAGE_JOIN")
+	}
+	return flag, nil
+}
+
+func (s *shell) agentDownCommand() *cobra.Command {
+	var dir string
+	var purge bool
+	c := &cobra.Command{Use: "down", Short: "Take a stopped agent off this machine: end its tasks and their executor", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		if err := agent.Down(cmd.Context(), dir, purge); err != nil {
+			return err
+		}
+		if purge {
+			_, err := fmt.Fprintf(s.Stdout, "All tasks have ended, and %s is removed. stowage node remove makes the master forget the node.\n", dir)
+			return err
+		}
+		_, err := fmt.Fprintf(s.Stdout, "All tasks have ended. An agent started on %s again starts what the node should run.\n", dir)
+		return err
+	}}
+	c.Flags().StringVar(&dir, "data", defaultAgentDir, "where the agent kept its data")
+	c.Flags().BoolVar(&purge, "purge", false, "remove that directory too, with the logs and all that the tasks wrote")
+	return c
+}
+
+// defaultAgentDir is where an agent keeps its data.
+const defaultAgentDir = "/var/lib/stowage/agent"
 
 // besideUs is a program in the folder of this one, or else one that the PATH knows.
 func besideUs(name string) string {

@@ -37,7 +37,9 @@ func describe(b *strings.Builder, c *cobra.Command) {
 		for _, sub := range c.Commands() {
 			describe(b, sub)
 		}
-		return
+		if !c.Runnable() || c.Args == nil {
+			return
+		}
 	}
 	fmt.Fprintf(b, "\n### `%s`\n\n%s.\n", strings.TrimSuffix(c.UseLine(), " [flags]"), c.Short)
 	if c.Long != "" {
