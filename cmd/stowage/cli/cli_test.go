@@ -3,14 +3,19 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/pem"
 	"errors"
 	"flag"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/stowage/stowage/master/identity"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -84,6 +89,30 @@ func TestJoinTokensComeFromThreePlaces(t *testing.T) {
 	for _, c := range [][2]string{{"a", file}, {"", empty}, {"", file + "x"}} {
 		if got, err := s.joinToken(c[0], c[1]); err == nil {
 			t.Errorf("%v: %q", c, got)
+		}
+	}
+}
+
+// A name that no app has is an error, also when the answer would be an empty list; an app without allocations is none.
+func TestAnAppThatIsNotThereIsAnError(t *testing.T) {
+	master := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer := "[]"
+		if r.URL.Path == "/v1/apps" {
+			answer = `[{"name": "shop/web"}]`
+		}
+		_, _ = io.WriteString(w, answer)
+	}))
+	t.Cleanup(master.Close)
+	credentials := filepath.Join(t.TempDir(), "credentials.json")
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: master.Certificate().Raw})
+	if err := identity.WriteCredentials(credentials, identity.Credentials{Address: master.URL, CA: string(ca), Token: "t"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []string{"ps", "why"} {
+		for name, want := range map[string]int{"nope": 1, "shop": 0, "shop/web": 0, "shop/we": 1} {
+			if code, _, stderr := run("--credentials", credentials, command, name); code != want || want == 1 && !strings.Contains(stderr, "there is no app") {
+				t.Errorf("%s %s: exit code %d: %s", command, name, code, stderr)
+			}
 		}
 	}
 }

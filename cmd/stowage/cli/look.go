@@ -46,7 +46,11 @@ func (s *shell) psCommand() *cobra.Command {
 			if len(args) == 1 {
 				filter.App = spec.AppName(args[0])
 			}
-			return c.Allocations(cmd.Context(), filter)
+			list, err := c.Allocations(cmd.Context(), filter)
+			if err == nil && len(list) == 0 && filter.App != "" {
+				err = known(cmd, c, string(filter.App))
+			}
+			return list, err
 		}, func(p *view.Page, list []spec.AllocationView) { p.Allocations(list) })
 	c.Flags().StringVar((*string)(&filter.Node), "node", "", "only on this node")
 	c.Flags().BoolVar(&filter.Ended, "ended", false, "also those that have ended and are remembered")
@@ -143,7 +147,10 @@ func (s *shell) whyCommand() *cobra.Command {
 					one = append(one, b)
 				}
 			}
-			return one, nil
+			if len(one) == 0 {
+				err = known(cmd, c, args[0])
+			}
+			return one, err
 		}, func(p *view.Page, list []api.BlockedApp) { p.BlockedApps(list) })
 }
 
@@ -181,6 +188,20 @@ func (s *shell) pluginCommand() *cobra.Command {
 		},
 		func(p *view.Page, list []api.Plugin) { p.Plugins(list) }))
 	return c
+}
+
+// known returns an error unless an app has that name, or lies below it.
+func known(cmd *cobra.Command, c *client.Client, name string) error {
+	apps, err := c.Apps(cmd.Context())
+	if err != nil {
+		return err
+	}
+	for i := range apps {
+		if string(apps[i].Name) == name || strings.HasPrefix(string(apps[i].Name), name+"/") {
+			return nil
+		}
+	}
+	return fmt.Errorf("there is no app %q: stowage apps lists them", name)
 }
 
 // target finds the allocation that a person means: by its ID, its slot, or the only (or first healthy) one of an app.
