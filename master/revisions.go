@@ -186,12 +186,19 @@ func (t *term) follow(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { t.readHeads(ctx, heads) })
-	var last string
+	var last, trouble string
 	// Its error is the end of ctx, or what the function returns, which is the same.
 	_ = t.master.repo.Follow(ctx, func(h git.Head) error {
 		contact := control.SourceContact{}
 		if h.Err != nil {
 			contact.Err = h.Err.Error()
+		}
+		if contact.Err != trouble { // once, not at every try
+			if trouble = contact.Err; trouble != "" {
+				t.master.config.Log.Warn("the repository cannot be read; what was read last stays", "error", h.Err)
+			} else {
+				t.master.config.Log.Info("the repository can be read again")
+			}
 		}
 		if err := t.post(ctx, message{event: contact}); err != nil || h.Commit.Hash == "" || h.Commit.Hash == last {
 			return err

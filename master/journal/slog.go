@@ -28,6 +28,6 @@ func (s slogSink) Accept(name string, level hclog.Level, msg string, args ...any
 		to = slog.LevelInfo // an election is one, also the first of a member alone
 	}
 	if ctx := context.Background(); s.log.Enabled(ctx, to) {
-		s.log.Log(ctx, to, msg, append([]any{"part", name}, args...)...)
+		s.log.Log(ctx, to, msg, append([]any{"of", name}, args...)...)
 	}
 }
