@@ -22,6 +22,8 @@ const (
 	RenewAfter = 100 * spec.Millisecond
 	// KeepEnded is how long an ended allocation that means nothing any more is kept for people to look at.
 	KeepEnded = 10 * spec.Minute
+	// RetireGap is the least time between two looks for allocations that have been kept for long enough.
+	RetireGap = 1 * spec.Minute
 	// KeepEndedPerSlot bounds them for each slot.
 	KeepEndedPerSlot = 3
 	// MaxEvents is how many lines of the story are kept.

@@ -177,6 +177,9 @@ func (c *Core) retire() {
 		}
 		i = j
 	}
+	if c.retireAt != 0 {
+		c.retireAt = max(c.retireAt, c.now.Add(RetireGap)) // each looks at all allocations
+	}
 	if len(ids) == 0 {
 		return
 	}
