@@ -295,16 +295,17 @@ func (r *Runtime) fifo(id string) string { return filepath.Join(r.stateDir(), id
 // unpark lets a container go on. After a crash the FIFO may be there although nobody waits at it any more, and a container may die at
 // any time, so it is not waited for without a look at the process.
 func (r *Runtime) unpark(id string, pid int) error {
-	reader, err := unix.Open(r.fifo(id), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("release container: open its fifo: %w", err)
-	}
-	defer unix.Close(reader)
+	// The process first: opening the FIFO lets it go on, and a short command may have ended, and been waited for, at once.
 	process, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return fmt.Errorf("release container: find its process: %w", err)
 	}
 	defer unix.Close(process)
+	reader, err := unix.Open(r.fifo(id), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("release container: open its fifo: %w", err)
+	}
+	defer unix.Close(reader)
 	for deadline := time.Now().Add(releaseTime); ; {
 		poll := []unix.PollFd{{Fd: int32(reader), Events: unix.POLLIN}, {Fd: int32(process), Events: unix.POLLIN}}
 		if _, err := unix.Poll(poll, int(lookAgain.Milliseconds())); err != nil && err != unix.EINTR {
