@@ -160,7 +160,7 @@ func (m *Master) pendingPlan(c *server.Call) (any, error) {
 	case s.following == nil:
 		return nil, &api.Error{Status: http.StatusNotFound, Message: "no commit is followed yet", Remedy: "look at stowage status"}
 	}
-	return s.plan, nil
+	return m.preview(c.Context(), s.following.Revision) // the loop's own plan leaves out what only people read
 }
 
 func (m *Master) findPlan(c *server.Call, id string) (*spec.Plan, error) {
