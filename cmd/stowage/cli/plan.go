@@ -33,7 +33,12 @@ func (s *shell) planCommand() *cobra.Command {
 			if len(args) == 0 && ref == "" && plan.Summary.Changes() > 0 {
 				apply = s.applyHint(cmd.Context(), plan)
 			}
-			if err := s.print(plan, func(p *view.Page) { p.Plan(plan, view.PlanOptions{All: all, Apply: apply}) }); err != nil {
+			if err := s.print(plan, func(p *view.Page) {
+				p.Plan(plan, view.PlanOptions{All: all, Apply: apply})
+				if len(args) == 0 && ref == "" {
+					s.failedRollouts(cmd.Context(), p)
+				}
+			}); err != nil {
 				return err
 			}
 			if detailed && plan.Summary != (spec.Summary{}) {
@@ -78,6 +83,17 @@ func (s *shell) applyHint(ctx context.Context, plan *spec.Plan) string {
 		return "stowage apply " + string(plan.ID)
 	}
 	return ""
+}
+
+// failedRollouts adds what the plan cannot show, as nothing is to be done about it: apps that went back to an older version.
+func (s *shell) failedRollouts(ctx context.Context, p *view.Page) {
+	client, err := s.client()
+	if err != nil {
+		return
+	}
+	if apps, err := client.Apps(ctx); err == nil {
+		p.FailedRollouts(apps)
+	}
 }
 
 func savePlan(path string, plan *spec.Plan) error {

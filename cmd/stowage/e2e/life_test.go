@@ -250,6 +250,9 @@ func TestFailedRolloutGoesBack(t *testing.T) {
 	if !seen {
 		t.Error("the new version was never tried")
 	}
+	if out := c.cli("plan"); !strings.Contains(out, "runs an older version") {
+		t.Errorf("the plan does not tell that the commit is not what runs: %s", out)
+	}
 	after := c.healthy(3)
 	for slot := range before {
 		if before[slot].Tasks[0].Pid != after[slot].Tasks[0].Pid {

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/stowage/stowage/master/api"
 	"github.com/stowage/stowage/spec"
 )
 
@@ -43,7 +44,7 @@ type PlanOptions struct {
 // Plan prints a plan as a person wants to see it. One without changes is one line.
 func (p *Page) Plan(plan *spec.Plan, o PlanOptions) {
 	if plan.Summary == (spec.Summary{}) && len(plan.Apps) == 0 && len(plan.Guards) == 0 {
-		p.Line("No changes. %s is what runs.", commitWords(plan))
+		p.Line("No changes: nothing is left to do for %s.", commitWords(plan))
 		return
 	}
 	p.planHead(plan)
@@ -62,11 +63,21 @@ func (p *Page) Plan(plan *spec.Plan, o PlanOptions) {
 	}
 }
 
+// FailedRollouts tells which apps do not run what the followed commit says, as their rollout failed.
+func (p *Page) FailedRollouts(apps []api.App) {
+	for i := range apps {
+		a := &apps[i]
+		if r := a.Rollout; r != nil && (r.State == spec.RolloutFailed || r.State == spec.RolloutReverting) {
+			p.Line("%s app %q runs an older version: its rollout failed, %s. Mend it and commit.", p.paint(red, "!"), a.Name, r.Reason)
+		}
+	}
+}
+
 func commitWords(plan *spec.Plan) string {
 	if plan.Commit == "" {
-		return "The working tree"
+		return "the working tree"
 	}
-	return "Commit " + plan.Commit.Short()
+	return "commit " + plan.Commit.Short()
 }
 
 func (p *Page) planHead(plan *spec.Plan) {
