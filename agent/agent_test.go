@@ -501,12 +501,12 @@ func TestACertificateThatEndedIsReplacedWithATokenOnly(t *testing.T) {
 	m := newFakeMaster(t)
 	m.life = time.Hour - time.Second
 	path := filepath.Join(t.TempDir(), "papers.json")
-	id, err := ensureIdentity(context.Background(), path, "n1", m.api.URL, m.token())
-	if err != nil {
+	if _, err := ensureIdentity(context.Background(), path, "n1", m.api.URL, m.token()); err != nil {
 		t.Fatal(err)
 	}
 	m.life = 1000 * time.Hour
-	if id, err = ensureIdentity(context.Background(), path, "n1", "", ""); err != nil {
+	id, err := ensureIdentity(context.Background(), path, "n1", "", "")
+	if err != nil {
 		t.Fatalf("tasks would be left alone: %v", err)
 	}
 	if err := id.renew(context.Background(), "n1"); err == nil || !strings.Contains(err.Error(), "--join TOKEN") {
