@@ -277,34 +277,38 @@ func TakeDown(ctx context.Context, dataDir string) error {
 
 // endTasks ends every task of an executor, then the executor.
 func endTasks(ctx context.Context, dataDir string) error {
-	client := executor.NewClient(filepath.Join(dataDir, "executor.sock"))
-	if _, err := client.Ping(ctx); err == nil {
-		list, err := client.List(ctx)
-		if err != nil {
-			return fmt.Errorf("list tasks: %w", err)
-		}
-		var each sync.WaitGroup
-		for _, c := range list {
-			each.Go(func() { _ = client.Signal(ctx, c.ID, int(unix.SIGTERM)) })
-		}
-		each.Wait()
-		deadline := time.Now().Add(takeDownGrace)
-		for time.Now().Before(deadline) && anyRunning(ctx, client) && pause(ctx, 20*time.Millisecond) {
-		}
-		errs := make([]error, len(list))
-		for i, c := range list {
-			each.Go(func() {
-				if err := client.Delete(ctx, c.ID); err != nil && !errors.Is(err, executor.ErrNotFound) {
-					errs[i] = fmt.Errorf("end %s: %w", c.ID, err)
-				}
-			})
-		}
-		each.Wait()
-		if err := errors.Join(append(errs, client.Shutdown(ctx))...); err != nil {
+	k, err := keeperOf(dataDir)
+	if err != nil || k == nil {
+		return err
+	}
+	client := k.client
+	if _, err := client.Ping(ctx); err != nil {
+		if err := k.start(ctx); err != nil { // it was killed: its tasks may well run on
 			return err
 		}
 	}
-	return nil
+	list, err := client.List(ctx)
+	if err != nil {
+		return fmt.Errorf("list tasks: %w", err)
+	}
+	var each sync.WaitGroup
+	for _, c := range list {
+		each.Go(func() { _ = client.Signal(ctx, c.ID, int(unix.SIGTERM)) })
+	}
+	each.Wait()
+	deadline := time.Now().Add(takeDownGrace)
+	for time.Now().Before(deadline) && anyRunning(ctx, client) && pause(ctx, 20*time.Millisecond) {
+	}
+	errs := make([]error, len(list))
+	for i, c := range list {
+		each.Go(func() {
+			if err := client.Delete(ctx, c.ID); err != nil && !errors.Is(err, executor.ErrNotFound) {
+				errs[i] = fmt.Errorf("end %s: %w", c.ID, err)
+			}
+		})
+	}
+	each.Wait()
+	return errors.Join(append(errs, client.Shutdown(ctx))...)
 }
 
 // takeDownGrace is how long TakeDown lets tasks end by themselves.

@@ -29,6 +29,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stowage/stowage/agent/executor"
 	"github.com/stowage/stowage/agent/facts"
 	"github.com/stowage/stowage/reconcile/node"
 	"github.com/stowage/stowage/spec"
@@ -410,6 +411,35 @@ func TestAnAgentIsTakenDown(t *testing.T) {
 	}
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("the directory is still there")
+	}
+}
+
+// TestTakingDownEndsWhatAKilledExecutorLeft: the executor was killed and no agent is there to start another.
+func TestTakingDownEndsWhatAKilledExecutorLeft(t *testing.T) {
+	needRoot(t)
+	m := newFakeMaster(t)
+	dir := dataDir(t)
+	stop := run(t, m, dir)
+	if err := m.connected().Send(assignment(2, app("sleep", "100000"), spec.WantRun)); err != nil {
+		t.Fatal(err)
+	}
+	s := m.status("web-0-1", "it runs", func(s *spec.AllocationStatus) bool { return s.State == spec.StateRunning && s.Tasks[0].Pid > 0 })
+	stop()
+	features, err := executor.NewClient(filepath.Join(dir, "executor.sock")).Ping(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(features.Pid, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := TakeDown(ctx, dir); err != nil {
+		t.Fatal(err)
+	}
+	// Its parent is gone, so it may stay a zombie until the machine's first process looks.
+	if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.Tasks[0].Pid)); err == nil && !strings.Contains(string(stat), ") Z ") {
+		t.Errorf("task %d outlived the end of its agent: %s", s.Tasks[0].Pid, stat)
 	}
 }
 

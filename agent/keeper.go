@@ -2,8 +2,10 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -34,16 +36,36 @@ type keeper struct {
 	stateDir     string
 	socket       string
 	cgroupParent string
+	settings     string // file
 	version      string
 	client       *executor.Client
 	log          *slog.Logger
+}
+
+// executorSettings is how the executor of a data directory was started last, so that it can be started again to end what it left.
+type executorSettings struct {
+	Binary       string `json:"binary"`
+	CgroupParent string `json:"cgroup_parent"`
+}
+
+// keeperOf returns the keeper of a data directory that an agent used, or nil if none ever started an executor there.
+func keeperOf(dataDir string) (*keeper, error) {
+	var was executorSettings
+	err := readJSON(filepath.Join(dataDir, "executor.json"), &was)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return newKeeper(&Config{DataDir: dataDir, Executor: was.Binary, CgroupParent: was.CgroupParent, Log: slog.New(slog.DiscardHandler)})
 }
 
 func newKeeper(cfg *Config) (*keeper, error) {
 	k := &keeper{
 		binary: cfg.Executor, version: cfg.Version, log: cfg.Log,
 		stateDir: filepath.Join(cfg.DataDir, "executor"), socket: filepath.Join(cfg.DataDir, "executor.sock"),
-		cgroupParent: cfg.CgroupParent,
+		cgroupParent: cfg.CgroupParent, settings: filepath.Join(cfg.DataDir, "executor.json"),
 	}
 	if len(k.socket) > maxSocketPath {
 		return nil, fmt.Errorf("open executor: the path %s is %d bytes long, a socket may have %d: choose a shorter data directory", k.socket, len(k.socket), maxSocketPath)
@@ -119,6 +141,12 @@ func (k *keeper) start(ctx context.Context) error {
 	defer output.Close()
 	if info, err := output.Stat(); err == nil && info.Size() > maxExecutorLog {
 		_ = output.Truncate(0)
+	}
+	var was executorSettings
+	if now := (executorSettings{Binary: k.binary, CgroupParent: k.cgroupParent}); readJSON(k.settings, &was) != nil || was != now {
+		if err := writeJSON(k.settings, now, false); err != nil {
+			return fmt.Errorf("start executor: remember how: %w", err)
+		}
 	}
 	cmd := exec.Command(k.binary, "--state-dir", k.stateDir, "--socket", k.socket, "--cgroup-parent", k.cgroupParent)
 	cmd.Stdout, cmd.Stderr = output, output
