@@ -2,7 +2,6 @@
 SHELL := /bin/bash
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
-EXECUTOR_TAGS := netgo osusergo
 
 .DEFAULT_GOAL := build
 
@@ -14,7 +13,7 @@ help: ## list the targets
 build: deps ## bin/stowage and bin/stowage-executor
 	@mkdir -p bin
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/stowage ./cmd/stowage
-	CGO_ENABLED=1 go build -trimpath -tags '$(EXECUTOR_TAGS)' -ldflags '$(LDFLAGS) -extldflags=-static' -o bin/stowage-executor ./cmd/stowage-executor
+	cmd/stowage-executor/build bin/stowage-executor '$(VERSION)'
 
 .PHONY: deps
 deps: ## what Debian has to give; asks apt-get only for what is missing

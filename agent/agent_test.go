@@ -230,9 +230,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	executorBinary = filepath.Join(dir, "stowage-executor")
-	cmd := exec.Command("go", "build", "-tags", "netgo osusergo", "-ldflags", "-s -w -extldflags=-static", "-o", executorBinary, "github.com/stowage/stowage/cmd/stowage-executor")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
-	out, err := cmd.CombinedOutput()
+	out, err := exec.Command("../cmd/stowage-executor/build", executorBinary).CombinedOutput()
 	code := 1
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "build executor: %v\n%s", err, out)

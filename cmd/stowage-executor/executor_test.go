@@ -45,10 +45,7 @@ func build(t testing.TB) string {
 		if program.err = os.Chmod(program.dir, 0o755); program.err != nil {
 			return
 		}
-		cmd := exec.Command("go", "build", "-tags", "netgo osusergo seccomp", "-ldflags", "-s -w -extldflags=-static",
-			"-o", filepath.Join(program.dir, "stowage-executor"), ".")
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
-		if out, err := cmd.CombinedOutput(); err != nil {
+		if out, err := exec.Command("./build", filepath.Join(program.dir, "stowage-executor")).CombinedOutput(); err != nil {
 			program.err = fmt.Errorf("build executor: %w\n%s", err, out)
 		}
 	})
