@@ -10,45 +10,48 @@ import (
 	"github.com/stowage/stowage/spec"
 )
 
+// expectations by name.
+var expectations = map[string]handler{
+	"allocations": {2, counted((*player).healthyOnes)},
+	"completed":   {2, counted((*player).completed)},
+	"node":        {2, counted((*player).onNode)},
+	"starts":      {2, (*player).expectStarts},
+	"blocked":     {2, (*player).expectBlocked},
+	"changes":     {1, func(p *player, args []string) error { return p.expectChanges(args[0]) }},
+	"no-changes":  {0, func(p *player, _ []string) error { return p.expectChanges("0") }},
+	"at-rest":     {0, func(p *player, _ []string) error { return p.expectRest() }},
+	"rollout":     {2, (*player).expectRollout},
+	"following":   {1, expectCommit(following)},
+	"waiting":     {1, expectCommit(waiting)},
+	"not-used":    {1, expectCommit(notUsed)},
+	"event":       {1, func(p *player, args []string) error { return p.expectEvent(-1, args) }},
+	"events":      {2, (*player).expectEvents},
+	"refused":     {0, (*player).expectRefused},
+}
+
 // expect compares the world with what a script says of it.
 func (p *player) expect(args []string) error {
 	if len(args) == 0 {
 		return errors.New("expect needs to know what")
 	}
-	what, args := args[0], args[1:]
-	if what == "refused" {
-		return p.expectRefused(args)
-	}
-	if p.refused != "" {
+	if p.refused != "" && args[0] != "refused" {
 		return fmt.Errorf("refused before: %s", p.refused)
 	}
-	switch what {
-	case "no-changes":
-		return p.expectChanges("0")
-	case "at-rest":
-		return p.expectRest()
-	case "changes":
-		if len(args) == 1 {
-			return p.expectChanges(args[0])
-		}
-	case "allocations":
-		return number(args, p.healthyOnes)
-	case "completed":
-		return number(args, p.completed)
-	case "blocked":
-		return p.expectBlocked(args)
-	case "node":
-		return number(args, p.onNode)
-	case "starts":
-		return p.expectStarts(args)
-	case "rollout":
-		return p.expectRollout(args)
-	case "following", "waiting", "not-used":
-		return p.expectCommit(what, args)
-	case "event", "events":
-		return p.expectEvent(what, args)
+	h, ok := expectations[args[0]]
+	if !ok {
+		return fmt.Errorf("nothing can be expected that is called %q: %s can", args[0], strings.Join(sortedKeys(expectations), ", "))
 	}
-	return fmt.Errorf("nothing can be expected that is called %q with %d words; see the package's documentation", what, len(args))
+	if len(args)-1 < h.args {
+		return fmt.Errorf("%s needs %d more words", args[0], h.args-len(args)+1)
+	}
+	return h.do(p, args[1:])
+}
+
+// counted makes an expectation of something that has a name and a number.
+func counted(found func(p *player, name string) int) func(*player, []string) error {
+	return func(p *player, args []string) error {
+		return number(args, func(name string) int { return found(p, name) })
+	}
 }
 
 // number compares a count of something named with the second word.
@@ -208,26 +211,33 @@ func (p *player) expectRollout(args []string) error {
 	return nil
 }
 
-func (p *player) expectCommit(what string, args []string) error {
-	if len(args) != 1 || p.scenario.revisions[args[0]] == nil {
-		return errors.New("expected is a commit of this scenario")
+// What a commit can have become.
+func following(p *player) spec.Commit { return p.world.master.core.Status().Commit }
+
+func waiting(p *player) spec.Commit {
+	if w := p.world.master.core.Pending(); w != nil {
+		return w.Revision.Commit
 	}
-	want := p.scenario.revisions[args[0]].Commit
-	var got spec.Commit
-	core := p.world.master.core
-	switch status := core.Status(); what {
-	case "following":
-		got = status.Commit
-	case "waiting":
-		if w := core.Pending(); w != nil {
-			got = w.Revision.Commit
-		}
-	case "not-used":
-		if status.Failure != nil {
-			got = status.Failure.Commit
-		}
+	return ""
+}
+
+func notUsed(p *player) spec.Commit {
+	if f := p.world.master.core.Status().Failure; f != nil {
+		return f.Commit
 	}
-	if got != want {
+	return ""
+}
+
+func expectCommit(found func(*player) spec.Commit) func(*player, []string) error {
+	return func(p *player, args []string) error {
+		want := p.scenario.revisions[args[0]]
+		if want == nil {
+			return errors.New("expected is a commit of this scenario")
+		}
+		got := found(p)
+		if got == want.Commit {
+			return nil
+		}
 		for _, name := range sortedKeys(p.scenario.revisions) {
 			if p.scenario.revisions[name].Commit == got {
 				return fmt.Errorf("found %s", name)
@@ -235,19 +245,19 @@ func (p *player) expectCommit(what string, args []string) error {
 		}
 		return errors.New("found none")
 	}
-	return nil
 }
 
-// expectEvent wants "event TEXT" at least once, or "events N TEXT" so often.
-func (p *player) expectEvent(what string, args []string) error {
-	least, exact := 1, what == "events"
-	if exact && len(args) > 0 {
-		n, err := strconv.Atoi(args[0])
-		if err != nil {
-			return fmt.Errorf("%q is no number", args[0])
-		}
-		least, args = n, args[1:]
+// expectEvents wants lines of the story that hold a text: so many.
+func (p *player) expectEvents(args []string) error {
+	n, err := strconv.Atoi(args[0])
+	if err != nil || n < 0 {
+		return fmt.Errorf("%q is no number", args[0])
 	}
+	return p.expectEvent(n, args[1:])
+}
+
+// expectEvent wants a number of lines of the story that hold a text; -1 is one or more.
+func (p *player) expectEvent(want int, args []string) error {
 	text := strings.Join(args, " ")
 	found := 0
 	for _, e := range p.world.master.events {
@@ -255,7 +265,7 @@ func (p *player) expectEvent(what string, args []string) error {
 			found++
 		}
 	}
-	if found < least || (exact && found != least) {
+	if want < 0 && found == 0 || want >= 0 && found != want {
 		return fmt.Errorf("found %d such lines", found)
 	}
 	return nil
