@@ -257,24 +257,3 @@ func better(a, b *spec.AllocationView) bool {
 	}
 	return a.Generation > b.Generation
 }
-
-func (s *shell) logsCommand() *cobra.Command {
-	var filter client.LogFilter
-	c := &cobra.Command{Use: "logs WHAT", Short: "Output of a task: of an allocation, a slot such as shop/web[3], or an app", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := s.client()
-			if err != nil {
-				return err
-			}
-			id, err := s.target(cmd, c, args[0])
-			if err != nil {
-				return err
-			}
-			return c.Logs(cmd.Context(), id, filter, s.Stdout, s.Stderr)
-		}}
-	c.Flags().BoolVarP(&filter.Follow, "follow", "f", false, "go on as it comes")
-	c.Flags().IntVar(&filter.Tail, "tail", 100, "last lines to begin with; -1: all there is")
-	c.Flags().StringVar((*string)(&filter.Task), "task", "", "whose output; without it, the only main task's")
-	c.Flags().StringVar(&filter.Stream, "stream", "", "stdout or stderr; without it, both")
-	return c
-}
