@@ -56,6 +56,9 @@ func (w *world) explainMissed(x *app) {
 		w.fixed++
 		b.Fix = w.fixes(x, want, missing)
 	}
+	if want != nil && x.tight {
+		b.Reasons = append(b.Reasons, spec.Reason{Rule: ruleBudget, Detail: w.shortOf(x)})
+	}
 	if backOff > 0 {
 		b.Reasons = append(b.Reasons, spec.Reason{Rule: ruleBackOff, Detail: fmt.Sprintf("%d slots wait", backOff)})
 	}

@@ -102,6 +102,7 @@ type saved struct {
 	fleet *place.Snapshot
 	apps  []savedApp
 	used  []int64 // of all parties, one after another
+	total rollout.Total
 }
 
 type savedApp struct {
@@ -115,6 +116,9 @@ type savedApp struct {
 
 func (w *world) save(jobs []*job) *saved {
 	s := &saved{fleet: w.fleet.Save()}
+	if w.total != nil {
+		s.total = *w.total
+	}
 	w.roles.root.each(func(p *party) { s.used = append(s.used, p.used...) })
 	for i, j := range jobs {
 		if i > 0 && jobs[i-1].x == j.x {
@@ -131,6 +135,9 @@ func (w *world) save(jobs []*job) *saved {
 
 func (w *world) restore(s *saved) {
 	w.fleet.Restore(s.fleet)
+	if w.total != nil {
+		*w.total = s.total
+	}
 	at := 0
 	w.roles.root.each(func(p *party) { at += copy(p.used, s.used[at:at+len(p.used)]) })
 	for _, a := range s.apps {

@@ -267,7 +267,7 @@ func (w *world) stopFirst(j *job, s *rollout.Step, asked bool) bool {
 	}
 	working := s.Old.Healthy && s.Old.Ground == rollout.Firm
 	if asked && working {
-		if x.out.Spare <= 0 || j.version.app.Count > 1 && !w.otherUp(x, s) {
+		if x.tight = x.tight || w.spare(x) <= 0; w.spare(x) <= 0 || j.version.app.Count > 1 && !w.otherUp(x, s) {
 			return false
 		}
 	}
@@ -282,7 +282,7 @@ func (w *world) stopFirst(j *job, s *rollout.Step, asked bool) bool {
 	r.Only, r.Wait = []int32{int32(node)}, true
 	if len(w.placeBatch(j, r, []*rollout.Step{s}, s.Old.ID)) == 0 {
 		if asked && working {
-			x.out.Spare--
+			w.spend(x, 1)
 		}
 		return true
 	}

@@ -37,7 +37,7 @@ func (w *world) preempt(j *job, steps []*rollout.Step) (left []*rollout.Step, ag
 		}
 		for _, v := range chosen {
 			w.leave(v.x, v.a)
-			v.x.out.Spare--
+			w.spend(v.x, 1)
 			byNode[node] = slices.DeleteFunc(byNode[node], func(o victim) bool { return o.a == v.a })
 		}
 		r := w.request(j, 1)
@@ -46,7 +46,7 @@ func (w *world) preempt(j *job, steps []*rollout.Step) (left []*rollout.Step, ag
 			left = append(left, s)
 			for _, v := range chosen {
 				w.unleave(v.x, v.a)
-				v.x.out.Spare++
+				w.spend(v.x, -1)
 			}
 			continue
 		}
@@ -132,7 +132,7 @@ func (w *world) enough(node int, need []int64, list []victim) []victim {
 		if _, ok := spare[v.x]; !ok {
 			spare[v.x] = v.x.out.Spare
 		}
-		if spare[v.x] <= 0 || !helps(short, v.need) {
+		if spare[v.x] <= 0 || w.total != nil && len(chosen) >= w.total.Left || !helps(short, v.need) {
 			continue
 		}
 		spare[v.x]--

@@ -15,6 +15,7 @@ const (
 
 // steps asks the rollout for the steps of every app.
 func (w *world) steps() {
+	w.readTotal()
 	for _, x := range w.apps {
 		switch {
 		case x.desired == nil:
@@ -36,7 +37,7 @@ func (w *world) stepsOf(x *app) {
 		a.Count = w.wanted(x)
 		a.Nodes = w.nodesWithout(x)
 	}
-	a.Unavailable = w.budget(v, a.Count)
+	a.Unavailable, a.Total = w.budget(v, a.Count), w.total
 	if x.canary != nil {
 		a.Canaries = &rollout.Canaries{Spec: x.canary.app, Count: rollout.CanariesOf(&x.rollout, x.canary.app)}
 	}
@@ -48,18 +49,6 @@ func (w *world) stepsOf(x *app) {
 	if ref := w.policyOf(x.desired.app); !w.hasPolicy(ref.Name) && slices.ContainsFunc(x.out.Steps, rollout.Step.Places) {
 		w.hold(x, fmt.Sprintf(heldPolicyMissing, ref.Name))
 	}
-}
-
-// budget returns how many slots of the app may lack a healthy allocation at once: what the app says of itself, or
-// else the cluster's budget.
-func (w *world) budget(a *spec.App, count int) int {
-	switch {
-	case a.Update.Strategy == spec.StrategyRecreate:
-		return count
-	case a.Update.MinHealthy > 0:
-		return count - (int(a.Update.MinHealthy)*count+999)/1000
-	}
-	return w.in.Desired.Disruption.MaxUnavailable.Of(count)
 }
 
 // order groups allocations for an even scale-down: by the value of the first spread, or by node. For system apps it is

@@ -8,6 +8,7 @@ const (
 	heldPolicy        = "the scheduling policy %q failed: %v"
 	ruleBackOff       = "back-off: the last attempt failed"
 	rulePolicy        = "the scheduling policy chose none of the feasible nodes"
+	ruleBudget        = "its own room, as the disruption budget lets no other slot stop first"
 	ruleNoNodes       = "the cluster has no nodes"
 	reasonPreempted   = "preempted for "
 	reasonDisplaced   = "its allocation was preempted for %s"

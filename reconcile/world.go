@@ -23,6 +23,7 @@ type world struct {
 	drains    map[spec.NodeID]*spec.Drain
 	overdue   map[spec.NodeID]bool
 	roles     *roles
+	total     *rollout.Total // what is left of the cluster's budget; nil: it has none
 	next      spec.Time
 	events    []spec.Event
 	before    []int64 // used on ready nodes before the plan
@@ -41,6 +42,7 @@ type app struct {
 	frozen   bool
 	stuck    bool // see rollout.App
 	waiting  string
+	tight    bool // the budget kept a slot from stopping first
 	gaveUp   bool // what it waits for did not come in time: nothing of it is foreseen
 	held     string
 	record   *spec.Rollout

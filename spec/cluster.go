@@ -42,6 +42,9 @@ type PolicyRef struct {
 // Disruption is the one budget that rollouts, drains, preemption and rebalancing share.
 type Disruption struct {
 	MaxUnavailable Percent `json:"max_unavailable"` // of each app's count
+	// MaxTotal bounds the slots of all services and system apps together that have no healthy allocation, before another
+	// one may be taken from its work; nil: no bound but those of the apps.
+	MaxTotal *Percent `json:"max_total,omitempty"`
 }
 
 // Role is a party to fair sharing.

@@ -1,6 +1,10 @@
 package rollout
 
-import "github.com/stowage/stowage/spec"
+import (
+	"math"
+
+	"github.com/stowage/stowage/spec"
+)
 
 // Fit says how far an allocation's version is from the one wanted.
 type Fit int
@@ -44,6 +48,7 @@ type App struct {
 	Allocs      []Alloc   // by slot, then generation; Fit is against Spec
 	Count       int       // slots wanted
 	Unavailable int       // how many slots may lack a healthy allocation at once
+	Total       *Total    // of all apps together; nil: no bound. Decide takes from it
 	Frozen      bool      // a failed rollout: slots are kept alive, nothing is replaced
 	Stuck       bool      // a failed rollout with nothing to go back to: what works is kept, and not replaced
 	Reverted    bool      // Spec is the good version, since the rollout of another failed
@@ -51,6 +56,25 @@ type App struct {
 	Order       func(*Alloc) int
 	Canaries    *Canaries // not nil while canaries are wanted
 	Nodes       []int     // for KindSystem: the nodes that should have an allocation, without those that do
+}
+
+// Total is what is left of the cluster's budget.
+type Total struct {
+	Left  int  // slots that may still be taken from their work
+	Whole bool // nothing of the cluster is missing
+}
+
+func (t *Total) left() int {
+	if t == nil {
+		return math.MaxInt
+	}
+	return t.Left
+}
+
+func (t *Total) take(n int) {
+	if t != nil && n > 0 {
+		t.Left, t.Whole = t.Left-n, false
+	}
 }
 
 // Canaries are the extra allocations of the target beside those of the good version.

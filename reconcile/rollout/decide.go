@@ -32,6 +32,7 @@ const (
 	AfterSuccessor    = "after its successor is healthy"
 	AfterHealthy      = "after %s is healthy"
 	AfterMoreHealthy  = "after more of the app is healthy"
+	AfterTotal        = "after more of the cluster is healthy, as its budget is used up"
 	AfterDependencies = "after %s is healthy"
 )
 
@@ -63,7 +64,7 @@ func Decide(a *App) Outcome {
 			continue
 		}
 		wanted = append(wanted, s)
-		if s.up() {
+		if s.up() && !s.stops() {
 			d.up++
 		}
 	}

@@ -20,7 +20,7 @@ func (d *decision) replace(candidates []*slot) {
 		return 0
 	})
 	candidates = d.backOff(candidates)
-	pace := d.pace()
+	pace := d.pace(candidates)
 	for _, s := range candidates {
 		old := keep(s.old)
 		step := Step{Slot: s.index, Kind: spec.ChangeReplace, Old: old, Reason: d.reasonFor(old)}
@@ -70,6 +70,7 @@ func (d *decision) backOff(candidates []*slot) []*slot {
 // pace says how many slots may be replaced at once.
 type pace struct {
 	all     bool // recreate
+	waits   bool // all wait, since the cluster's budget has no room for so many
 	byParts bool // min_healthy and surge decide
 	surges  bool // new ones may start beside old ones at all
 	start   int  // new ones that may start beside old ones now
@@ -79,7 +80,7 @@ type pace struct {
 	slots   []int // replaced now or in flight, in order: later ones wait for them
 }
 
-func (d *decision) pace() *pace {
+func (d *decision) pace(candidates []*slot) *pace {
 	u, n := d.a.Spec.Update, d.a.Count
 	if d.a.Spec.Kind == spec.KindSystem {
 		n = d.up
@@ -90,6 +91,7 @@ func (d *decision) pace() *pace {
 		// Another spec means the work of every slot again, so what the old ones do is in vain; and two that do the same
 		// work at once would be in each other's way.
 		p.all = true
+		p.waits = d.recreated(candidates)
 	case u.Strategy == spec.StrategyBlueGreen:
 		p.start, p.width = n, max(1, n)
 	case u.MinHealthy > 0 || u.Surge > 0:
@@ -108,22 +110,46 @@ func (d *decision) pace() *pace {
 	return p
 }
 
+// recreated takes all working candidates at once from the cluster's budget, and reports whether they have to wait for
+// that. More of them than the whole budget go when nothing else is missing: half of them would be two versions at once.
+func (d *decision) recreated(candidates []*slot) (waits bool) {
+	if d.a.Total == nil || d.a.Spec.Kind == spec.KindBatch {
+		return false
+	}
+	n := 0
+	for _, s := range candidates {
+		if old := keep(s.old); s.up() && (old.Fit == Outdated || old.Restart) {
+			n++
+		}
+	}
+	if n > d.a.Total.Left && !d.a.Total.Whole {
+		return n > 0
+	}
+	d.a.Total.take(n)
+	return false
+}
+
 // take decides about the next candidate.
 func (p *pace) take(d *decision, s *slot, step *Step) {
 	defer func() { p.taken++; p.slots = append(p.slots, s.index) }()
 	switch {
 	case p.all:
-		step.Beside, step.Now = StopFirst, true
 		d.out.Spare = 0
+		if step.Beside = StopFirst; p.waits {
+			step.After, step.Wave = AfterTotal, 1
+			return
+		}
+		step.Now = true
 		return
 	case p.byParts && p.start > 0:
 		p.start--
 		step.Beside, step.Now = Surge, true
 		return
-	case p.byParts && (p.stop > 0 || !s.up()):
+	case p.byParts && (p.stop > 0 && d.a.Total.left() > 0 || !s.up()):
 		if s.up() {
 			p.stop--
 			d.out.Spare = max(0, d.out.Spare-1)
+			d.a.Total.take(1)
 		}
 		step.Beside, step.Now = StopFirst, true
 		return

@@ -107,6 +107,11 @@ func (s *slot) up() bool {
 	return s.complete != nil && len(s.old) == 0 || slices.ContainsFunc(s.live(), (*Alloc).up)
 }
 
+// stops reports whether all that does the slot's work is stopped in any case, as the deadline of a drain has passed.
+func (s *slot) stops() bool {
+	return slices.ContainsFunc(s.overdue, (*Alloc).up) && !slices.ContainsFunc(s.current, (*Alloc).up) && !slices.ContainsFunc(s.old, (*Alloc).up)
+}
+
 // works reports whether an old allocation of the slot does its work where it can go on doing it.
 func (s *slot) works() bool {
 	return slices.ContainsFunc(s.old, func(x *Alloc) bool { return x.up() && x.Ground != Draining })

@@ -23,6 +23,7 @@ const (
 	invariantReplay     = "replay: the journal gives the state"
 	invariantFixpoint   = "fixpoint: when nothing happens, nothing is left to do"
 	invariantPlan       = "plan: every plan passes the checks"
+	invariantBudget     = "budget: what is stopped on purpose leaves as many at work as the app asks for"
 )
 
 // violated ends the run.
@@ -212,10 +213,75 @@ func (w *world) checkEntry(e *control.Entry) {
 }
 
 // audit looks at every plan.
-func (w *world) audit(in reconcile.Input, p spec.Plan, r reconcile.Report, _ *reconcile.Decision) {
+func (w *world) audit(in reconcile.Input, p spec.Plan, r reconcile.Report, d *reconcile.Decision) {
 	for _, complaint := range check.Plan(in, p, r) {
 		w.violated("%s: %v", invariantPlan, complaint)
 	}
+	if d != nil && len(d.Stop) > 0 {
+		w.checkBudget(&in, d)
+	}
+}
+
+// checkBudget looks at what is carried out, whatever the plan says: of each service that some of its last working
+// allocations are taken from, enough are left. Where versions ask for different budgets, the larger one counts.
+func (w *world) checkBudget(in *reconcile.Input, d *reconcile.Decision) {
+	stops := make(map[spec.AllocationID]bool, len(d.Stop))
+	for _, s := range d.Stop {
+		stops[s.ID] = true
+	}
+	overdue := map[spec.NodeID]bool{}
+	for _, x := range in.Drains {
+		overdue[x.Node] = x.Deadline != 0 && in.Now >= x.Deadline
+	}
+	type count struct{ before, after int }
+	counts := map[spec.AppName]*count{}
+	for i := 0; i < len(in.Current); {
+		works, stays := false, false
+		slot := in.Current[i].Slot
+		for ; i < len(in.Current) && in.Current[i].Slot == slot; i++ {
+			a := &in.Current[i]
+			if a.Want == spec.WantRun && a.Healthy && !a.State.Terminal() && !overdue[a.Node] && w.master.core.Reachable(a.Node) {
+				works, stays = true, stays || !stops[a.ID]
+			}
+		}
+		if c := counts[slot.App]; c == nil {
+			counts[slot.App] = &count{}
+		}
+		if works {
+			counts[slot.App].before++
+		}
+		if stays {
+			counts[slot.App].after++
+		}
+	}
+	for _, app := range in.Desired.Apps {
+		c := counts[app.Name]
+		if c == nil || app.Kind != spec.KindService || c.after == c.before {
+			continue
+		}
+		least := leastWorking(app, app.Count, in)
+		for _, r := range in.Rollouts {
+			for _, h := range []spec.Hash{r.Good, r.Target} {
+				if v := in.Versions[h]; r.App == app.Name && v != nil {
+					least = min(least, leastWorking(v, min(app.Count, v.Count), in))
+				}
+			}
+		}
+		if c.after < min(least, c.before) {
+			w.violated("%s: %d slots of %s worked, %d are left, %d have to be", invariantBudget, c.before, app.Name, c.after, least)
+		}
+	}
+}
+
+// leastWorking is how many slots of an app have to work.
+func leastWorking(app *spec.App, count int, in *reconcile.Input) int {
+	switch {
+	case app.Update.Strategy == spec.StrategyRecreate:
+		return 0
+	case app.Update.MinHealthy > 0:
+		return (int(app.Update.MinHealthy)*count + 999) / 1000
+	}
+	return count - in.Desired.Disruption.MaxUnavailable.Of(count)
 }
 
 // checkSettled looks at the world when nothing happens any more.

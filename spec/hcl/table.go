@@ -63,6 +63,20 @@ func arg[T, V any](name string, k kind[V], at func(*T) *V, doc string) argument[
 	}
 }
 
+// maybe makes the line for an argument whose field stays nil when it is not written.
+func maybe[T, V any](name string, k kind[V], at func(*T) **V, doc string) argument[T] {
+	return argument[T]{
+		name: name, doc: doc, kind: k.name, values: k.values,
+		set: func(t *T, v cty.Value) error {
+			x, err := k.read(v)
+			if err == nil {
+				*at(t) = &x
+			}
+			return err
+		},
+	}
+}
+
 func (a argument[T]) must() argument[T]   { a.required = true; return a }
 func (a argument[T]) atNode() argument[T] { a.onNode = true; return a }
 

@@ -60,7 +60,8 @@ var disruptionTable = &table[spec.Disruption]{
 		return spec.Disruption{MaxUnavailable: spec.Percent{Value: spec.DefaultMaxUnavailable}}
 	},
 	args: []argument[spec.Disruption]{
-		arg("max_unavailable", percent, func(s *spec.Disruption) *spec.Percent { return &s.MaxUnavailable }, "How much of an app's count may be missing at a time"),
+		arg("max_unavailable", percent, func(s *spec.Disruption) *spec.Percent { return &s.MaxUnavailable }, "How much of an app's count may be missing at a time, failures included"),
+		maybe("max_total", percent, func(s *spec.Disruption) **spec.Percent { return &s.MaxTotal }, "How many slots of the whole cluster may be missing before nothing more is taken from its work. Without it: each app's budget alone"),
 	},
 }
 
