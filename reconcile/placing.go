@@ -344,6 +344,11 @@ func (w *world) policyOf(a *spec.App) spec.PolicyRef {
 	if a.Policy != nil {
 		return *a.Policy
 	}
+	for i := range w.in.Desired.Pools {
+		if p := &w.in.Desired.Pools[i]; p.Name == a.Pool.Or() && p.Policy != nil {
+			return *p.Policy
+		}
+	}
 	if w.in.Desired.Policy.Name == "" {
 		return spec.PolicyRef{Name: spec.DefaultPolicy}
 	}

@@ -114,6 +114,9 @@ func (w *world) nodesHash() spec.Hash {
 		buf = append(buf, w.fleet.ID(n)...)
 		buf = append(buf, 0)
 		buf = append(buf, w.fleet.State(n)...)
+		if pool := w.fleet.Pool(n); pool != spec.DefaultPool {
+			buf = append(append(buf, 0), pool...)
+		}
 		for _, v := range w.fleet.Capacity(n) {
 			buf = binary.AppendVarint(buf, v)
 		}

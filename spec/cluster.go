@@ -9,6 +9,7 @@ type Cluster struct {
 	Disruption Disruption  `json:"disruption"`
 	Preemption bool        `json:"preemption,omitempty"` // higher priorities may displace lower ones
 	Roles      []Role      `json:"roles,omitempty"`      // sorted by name
+	Pools      []Pool      `json:"pools,omitempty"`      // sorted by name; DefaultPool is there without being written
 	Plugins    []Plugin    `json:"plugins,omitempty"`    // sorted by name
 	Apps       []*App      `json:"apps,omitempty"`       // sorted by name; shared and never changed
 	Frameworks []Framework `json:"frameworks,omitempty"` // sorted by driver and name
@@ -53,6 +54,14 @@ type Role struct {
 	Weight int        `json:"weight"`          // share in proportion to its siblings'
 	Quota  *Resources `json:"quota,omitempty"` // never more than this; nil is no limit
 	Pos    Pos        `json:"pos"`
+}
+
+// Pool is a part of the nodes that is kept for the apps that name it. Nodes say themselves which pool they are in.
+type Pool struct {
+	Name        PoolName   `json:"name"`
+	Description string     `json:"description,omitempty"` // for people
+	Policy      *PolicyRef `json:"policy,omitempty"`      // of its apps that have none of their own; nil: the cluster's
+	Pos         Pos        `json:"pos"`
 }
 
 // Plugin is a program shipped by others, run as a subprocess of the master.
@@ -106,10 +115,11 @@ const (
 type App struct {
 	Name        AppName      `json:"name"`
 	Kind        Kind         `json:"kind"`
-	Count       int          `json:"count"` // slots; 0 for KindSystem, where the nodes decide
-	Role        RoleName     `json:"role"`  // DefaultRole when not written
+	Count       int          `json:"count"`          // slots; 0 for KindSystem, where the nodes decide
+	Role        RoleName     `json:"role"`           // DefaultRole when not written
+	Pool        PoolName     `json:"pool,omitempty"` // runs on nodes of this pool only; "" is DefaultPool, AllPools is for KindSystem
 	Priority    int          `json:"priority"`
-	Policy      *PolicyRef   `json:"policy,omitempty"` // nil: the cluster's
+	Policy      *PolicyRef   `json:"policy,omitempty"` // nil: the pool's, or else the cluster's
 	DependsOn   []Dependency `json:"depends_on,omitempty"`
 	Constraints []Constraint `json:"constraints,omitempty"`
 	Affinities  []Affinity   `json:"affinities,omitempty"`

@@ -4,6 +4,10 @@ package spec
 const (
 	// DefaultRole is the role of apps that name none, so that they share among themselves like any other party.
 	DefaultRole RoleName = "default"
+	// DefaultPool is the pool of nodes and apps that name none, so that a cluster without pools is one with a single pool.
+	DefaultPool PoolName = "default"
+	// AllPools is no pool: a system app that names it runs on the nodes of every pool.
+	AllPools PoolName = "all"
 	// DefaultPolicy packs: a private cluster is paid for whether used or not, and large free pieces stay free.
 	DefaultPolicy = "binpack"
 	// DefaultPriority is the middle of 0 to 100.

@@ -17,6 +17,20 @@ type TaskName string
 // RoleName names a party to fair sharing; segments nest with "/", as in "eng/data".
 type RoleName string
 
+// PoolName names a part of the nodes, one segment; "" stands for DefaultPool.
+type PoolName string
+
+// Or returns the name, or DefaultPool when it is empty.
+func (p PoolName) Or() PoolName {
+	if p == "" {
+		return DefaultPool
+	}
+	return p
+}
+
+// Holds reports whether an app of the pool may run on a node of the other.
+func (p PoolName) Holds(node PoolName) bool { return p == AllPools || p.Or() == node.Or() }
+
 // NodeID names a node. Agents choose it once (by default the host name) and keep it.
 type NodeID string
 
@@ -72,6 +86,20 @@ func CheckLabel(name string) error {
 		if !segment.MatchString(p) {
 			return fmt.Errorf("%q is not a name: use lower-case letters, digits and inner hyphens", name)
 		}
+	}
+	return nil
+}
+
+// CheckPool reports what is wrong with the name of a pool that nodes are in, or nil. None is the default pool.
+func CheckPool(name PoolName) error {
+	if name == "" {
+		return nil
+	}
+	if name == AllPools {
+		return fmt.Errorf("%q is no pool: it stands for all of them, in system apps. Choose another name", string(name))
+	}
+	if len(name) > MaxNameLength || !segment.MatchString(string(name)) {
+		return fmt.Errorf("%.60q is no name for a pool: use lower-case letters, digits and inner hyphens, at most %d", string(name), MaxNameLength)
 	}
 	return nil
 }

@@ -5,7 +5,8 @@ import "strconv"
 // Node is a machine as its agent describes it.
 type Node struct {
 	ID         NodeID            `json:"id"`
-	Address    string            `json:"address"` // where others reach the ports of its allocations; an IP address or a host name
+	Address    string            `json:"address"`        // where others reach the ports of its allocations; an IP address or a host name
+	Pool       PoolName          `json:"pool,omitempty"` // "" is DefaultPool
 	Attributes map[string]string `json:"attributes,omitempty"`
 	Capacity   Resources         `json:"capacity"` // what tasks may use; what the machine keeps for itself is already taken off
 	Agent      string            `json:"agent,omitempty"`

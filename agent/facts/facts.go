@@ -43,10 +43,11 @@ type Options struct {
 	Named      map[string]spec.Milli // named resources of the node, such as gpu
 	Address    string                // IP address or host name; empty: the first IPv4 address of the interface with the default route
 	Attributes map[string]string     // a person's own, such as rack
+	Pool       spec.PoolName         // that the node is in; empty: the default one
 }
 
 // Read returns the node's description without its ID and agent version. It is an error if nothing is left of cpu or memory, or
-// if an attribute of the options is not allowed.
+// if an attribute or the pool of the options is not allowed.
 func Read(o Options) (spec.Node, error) {
 	node, err := read(os.DirFS("/"), o)
 	if err != nil {
@@ -101,13 +102,16 @@ func read(root fs.FS, o Options) (spec.Node, error) {
 	if err := addOwn(attributes, o.Attributes); err != nil {
 		return spec.Node{}, err
 	}
+	if err := spec.CheckPool(o.Pool); err != nil {
+		return spec.Node{}, err
+	}
 	address := o.Address
 	if address == "" {
 		if address, err = ownAddress(root); err != nil {
 			return spec.Node{}, err
 		}
 	}
-	return spec.Node{Address: address, Attributes: attributes, Capacity: capacity}, nil
+	return spec.Node{Address: address, Pool: o.Pool, Attributes: attributes, Capacity: capacity}, nil
 }
 
 // less takes what is reserved off the capacity.

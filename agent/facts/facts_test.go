@@ -195,6 +195,14 @@ func TestRead(t *testing.T) {
 	if _, err := Read(Options{DataDir: t.TempDir(), Reserved: spec.Resources{Memory: c.Memory}}); err == nil {
 		t.Error("a node without memory was accepted")
 	}
+	for _, pool := range []spec.PoolName{"all", "Gpu", "a/b", "a.b"} {
+		if _, err := Read(Options{DataDir: t.TempDir(), Address: "n", Pool: pool}); err == nil {
+			t.Errorf("the pool %q was accepted", pool)
+		}
+	}
+	if n, err := Read(Options{DataDir: t.TempDir(), Address: "n", Pool: "gpu"}); err != nil || n.Pool != "gpu" {
+		t.Errorf("the pool gpu: %+v, %v", n, err)
+	}
 	if _, err := Read(Options{DataDir: t.TempDir(), Attributes: map[string]string{"hostname": "x"}}); err == nil {
 		t.Error("an attribute that the agent finds out was accepted")
 	}

@@ -12,7 +12,7 @@ import (
 
 // Violation is one thing that should not be.
 type Violation struct {
-	Rule    string // "capacity", "ports", "constraint", "limit", "budget", "slots", "reason", "state", "counts"
+	Rule    string // "capacity", "ports", "constraint", "limit", "budget", "slots", "pool", "reason", "state", "counts"
 	Subject string // the node, slot or app concerned
 	Detail  string
 }

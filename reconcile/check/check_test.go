@@ -23,9 +23,10 @@ func world() reconcile.Input {
 	in := reconcile.Input{
 		Now: spec.Time(spec.Hour), Versions: map[spec.Hash]*spec.App{},
 		Desired: &spec.Cluster{Apps: []*spec.App{app}, Disruption: spec.Disruption{MaxUnavailable: spec.Percent{Value: 10}}},
-		Nodes:   []spec.NodeView{node("n1", spec.NodeReady), node("n2", spec.NodeReady), node("n3", spec.NodeDown)},
+		Nodes:   []spec.NodeView{node("n1", spec.NodeReady), node("n2", spec.NodeReady), node("n3", spec.NodeDown), node("n4", spec.NodeReady)},
 	}
 	in.Nodes[1].Attributes = map[string]string{}
+	in.Nodes[3].Pool = "gpu"
 	return in
 }
 
@@ -67,6 +68,7 @@ func TestEveryRuleBites(t *testing.T) {
 	}{
 		{"a node that does not meet a constraint", "constraint", world(), func(_ *spec.Plan, c []spec.Change) { c[0].Node = "n2" }},
 		{"a node that is down", "state", world(), func(_ *spec.Plan, c []spec.Change) { c[0].Node = "n3" }},
+		{"a node of another pool", "pool", world(), func(_ *spec.Plan, c []spec.Change) { c[0].Node = "n4" }},
 		{"one slot twice", "slots", world(), func(_ *spec.Plan, c []spec.Change) { c[1].Slot = c[0].Slot }},
 		{"one port twice", "ports", world(), func(_ *spec.Plan, c []spec.Change) { c[1].Ports = c[0].Ports }},
 		{"no port", "ports", world(), func(_ *spec.Plan, c []spec.Change) { c[1].Ports = nil }},

@@ -22,6 +22,9 @@ func (c *checker) placements() {
 		if n.State != spec.NodeReady || c.drained(n.ID) {
 			c.report("state", ch.Slot.String(), "placed on %s, which is %s", n.ID, n.State)
 		}
+		if want := app.Pool; want != spec.AllPools && want.Or() != n.Pool.Or() {
+			c.report("pool", ch.Slot.String(), "%s is in pool %s, the app in %s", n.ID, n.Pool.Or(), want.Or())
+		}
 		for _, rule := range app.Constraints {
 			if v, ok := attribute(n, rule.Attribute); !holds(rule, v, ok) {
 				c.report("constraint", ch.Slot.String(), "%s does not meet %s", n.ID, rule)
@@ -41,6 +44,9 @@ func attribute(n *spec.NodeView, name string) (string, bool) {
 	}
 	if !ok && name == place.AttributeAddress {
 		return n.Address, true
+	}
+	if !ok && name == place.AttributePool {
+		return string(n.Pool.Or()), true
 	}
 	return v, ok
 }

@@ -13,6 +13,8 @@ const (
 	AttributeID = "node.id"
 	// AttributeAddress is the node's address.
 	AttributeAddress = "node.address"
+	// AttributePool is the node's pool.
+	AttributePool = "node.pool"
 )
 
 // none is the value of a node that lacks the attribute.
@@ -57,6 +59,8 @@ func (f *Fleet) attribute(node int, name string) (string, bool) {
 		return string(f.ids[node]), true
 	case AttributeAddress:
 		return f.address[node], true
+	case AttributePool:
+		return string(f.pools[node]), true
 	}
 	return "", false
 }

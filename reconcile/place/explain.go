@@ -51,6 +51,7 @@ func (f *Fleet) Explain(r *Request) ([]spec.Reason, []spec.Missing) {
 const (
 	RuleOnePerNode = "one per node, and it has one"
 	ruleState      = "the node is "
+	rulePool       = "the node is in pool "
 	ruleConstraint = "constraint "
 	rulePort       = "port "
 	rulePorts      = "no dynamic port is free"
@@ -100,6 +101,9 @@ func (e *explanation) attributes(i int) {
 	f, m := e.fleet, e.request.Match
 	if f.states[i] != spec.NodeReady {
 		e.fail(i, ruleState+string(f.states[i]))
+	}
+	if !f.Holds(i, m.App.Pool) {
+		e.fail(i, rulePool+string(f.pools[i]))
 	}
 	for k := range m.filters {
 		fl := &m.filters[k]

@@ -22,6 +22,8 @@ type Fleet struct {
 	lastSeen []spec.Time
 	attrs    []map[string]string
 	address  []string
+	pools    []spec.PoolName
+	divided  bool // some node is in another pool than the default one
 	dims     []string
 	dim      map[string]int
 	capacity []int64 // a row of len(dims) per node
@@ -57,7 +59,7 @@ func NewFleet(nodes []spec.NodeView, extra []string) *Fleet {
 	f.nameResources(nodes, extra)
 	n, d := len(nodes), len(f.dims)
 	f.ids, f.states = make([]spec.NodeID, n), make([]spec.NodeState, n)
-	f.lastSeen = make([]spec.Time, n)
+	f.lastSeen, f.pools = make([]spec.Time, n), make([]spec.PoolName, n)
 	f.attrs, f.address = make([]map[string]string, n), make([]string, n)
 	f.capacity, f.used, f.credit = make([]int64, n*d), make([]int64, n*d), make([]int64, n*d)
 	f.load, f.ports, f.leaving = make([]int32, n), make([][]held, n), make([][]*leaver, n)
@@ -66,7 +68,8 @@ func NewFleet(nodes []spec.NodeView, extra []string) *Fleet {
 		v := &nodes[i]
 		f.dynamic[i][0], f.dynamic[i][1] = v.DynamicPorts()
 		f.ids[i], f.states[i], f.attrs[i], f.address[i] = v.ID, v.State, v.Attributes, v.Address
-		f.lastSeen[i] = v.LastSeen
+		f.lastSeen[i], f.pools[i] = v.LastSeen, v.Pool.Or()
+		f.divided = f.divided || f.pools[i] != spec.DefaultPool
 		f.index[v.ID] = int32(i)
 		f.fill(f.capacity[i*d:(i+1)*d], v.Capacity)
 	}
@@ -161,6 +164,12 @@ func (f *Fleet) Open(node int) bool { return f.states[node] == spec.NodeReady }
 
 // State returns what is thought of the node.
 func (f *Fleet) State(node int) spec.NodeState { return f.states[node] }
+
+// Pool returns the pool of the node.
+func (f *Fleet) Pool(node int) spec.PoolName { return f.pools[node] }
+
+// Holds reports whether the node is in the app's pool.
+func (f *Fleet) Holds(node int, app spec.PoolName) bool { return app.Holds(f.pools[node]) }
 
 // LastSeen returns when the node was last heard of.
 func (f *Fleet) LastSeen(node int) spec.Time { return f.lastSeen[node] }

@@ -7,7 +7,7 @@ type Matcher struct {
 	App      *spec.App
 	Need     []int64
 	fleet    *Fleet
-	eligible []int32 // nodes that every constraint over attributes accepts, in order
+	eligible []int32 // nodes of the pool that every constraint over attributes accepts, in order
 	filters  []filter
 	terms    []nodeTerm
 	limits   []limit
@@ -74,8 +74,12 @@ func (f *Fleet) Matcher(app *spec.App) *Matcher {
 		}
 	}
 	m.eligible = make([]int32, 0, len(f.ids))
+	pooled := f.divided || app.Pool.Or() != spec.DefaultPool
 nodes:
 	for i := range f.ids {
+		if pooled && !f.Holds(i, app.Pool) {
+			continue
+		}
 		for k := range m.filters {
 			v := m.filters[k].column.of[i]
 			if v == none && !m.filters[k].absent || v != none && !m.filters[k].ok[v] {

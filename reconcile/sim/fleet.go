@@ -57,6 +57,9 @@ func describe(n *spec.Node, arg string) error {
 		n.Capacity.Memory, err = spec.ParseBytes(value)
 	case "disk":
 		n.Capacity.Disk, err = spec.ParseBytes(value)
+	case "pool":
+		n.Pool = spec.PoolName(value)
+		err = spec.CheckPool(n.Pool)
 	default:
 		n.Attributes[key] = value
 		if f, bad := strconv.ParseFloat(value, 64); bad == nil && !strings.Contains(key, ".") && f >= 0 && f < 1e12 {

@@ -150,18 +150,19 @@ func showNodes(core *control.Core) table {
 			number[v.Node]++
 		}
 	}
-	t := table{head: []string{"node", "state", "cpu", "memory", "allocations"}}
+	t := table{head: []string{"node", "state", "pool", "cpu", "memory", "allocations"}}
 	for _, n := range core.Nodes() {
 		u := used[n.ID]
 		t.add(struct {
 			Node        spec.NodeID       `json:"node"`
 			State       spec.NodeState    `json:"state"`
+			Pool        spec.PoolName     `json:"pool"`
 			Attributes  map[string]string `json:"attributes"`
 			Capacity    spec.Resources    `json:"capacity"`
 			Used        spec.Resources    `json:"used"`
 			Allocations int               `json:"allocations"`
-		}{n.ID, n.State, n.Attributes, n.Capacity, u, number[n.ID]},
-			n.ID, n.State, fmt.Sprintf("%s/%s", u.CPU, n.Capacity.CPU), fmt.Sprintf("%s/%s", u.Memory, n.Capacity.Memory), number[n.ID])
+		}{n.ID, n.State, n.Pool.Or(), n.Attributes, n.Capacity, u, number[n.ID]},
+			n.ID, n.State, n.Pool.Or(), fmt.Sprintf("%s/%s", u.CPU, n.Capacity.CPU), fmt.Sprintf("%s/%s", u.Memory, n.Capacity.Memory), number[n.ID])
 	}
 	return t
 }

@@ -108,6 +108,7 @@ func (l *loader) checkReferences(b *block, a *spec.App) {
 		}
 		l.at(b.placeOf("role"), b.env.context, "Unknown role", fmt.Sprintf("There is no role named %q.%s", shorten(string(a.Role), 60), hint), l.valuesIn(exprOf(b, "role"), b.env)...)
 	}
+	l.checkPool(b, a)
 	for i := range a.Affinities {
 		if near := &a.Affinities[i]; near.App != "" { // unknown ones are reported by their block
 			near.App, _ = l.resolveApp(b.env.scope, near.App)
@@ -126,6 +127,27 @@ func (l *loader) checkReferences(b *block, a *spec.App) {
 		}
 		seen[full] = true
 		dep.App = full
+	}
+}
+
+// checkPool checks that the app's pool is declared, and takes the name of the default one away: it is that of apps which
+// name none.
+func (l *loader) checkPool(b *block, a *spec.App) {
+	switch {
+	case a.Pool == "" || a.Pool == spec.DefaultPool:
+	case a.Pool == spec.AllPools && a.Kind == spec.KindSystem:
+	case a.Pool == spec.AllPools:
+		l.at(b.placeOf("pool"), b.env.context, "Wrong value for pool", fmt.Sprintf("%q stands for every pool, and only a system app can be in all of them. Name one pool, or write kind = \"system\".", a.Pool))
+	case l.pools[a.Pool] == nil && !l.broken:
+		name := shorten(string(a.Pool), 60)
+		hint := didYouMean(name, append(toStrings(sortedKeys(l.pools)), string(spec.DefaultPool)))
+		if hint == "" {
+			hint = fmt.Sprintf(" Declare it: pool %q {}.", name)
+		}
+		l.at(b.placeOf("pool"), b.env.context, "Unknown pool", fmt.Sprintf("There is no pool named %q.%s", name, hint), l.valuesIn(exprOf(b, "pool"), b.env)...)
+	}
+	if a.Pool == spec.DefaultPool {
+		a.Pool = ""
 	}
 }
 

@@ -59,6 +59,7 @@ func (l *loader) eachInstance(s *scope, b *block, base string, make func(b *bloc
 var top = map[string]topBlock{
 	"cluster":   {labels: []string{"name"}, doc: clusterTable.doc, table: clusterTable},
 	"role":      {labels: []string{"name"}, doc: roleTable.doc, table: roleTable},
+	"pool":      {labels: []string{"name"}, doc: poolTable.doc, table: poolTable},
 	"plugin":    {labels: []string{"name"}, doc: pluginTable.doc, table: pluginTable},
 	"variable":  {labels: []string{"name"}, doc: variableTable.doc, table: variableTable, inModules: true},
 	"locals":    {doc: "Values with names, used as local.NAME. They may refer to one another.", inModules: true},

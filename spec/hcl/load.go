@@ -39,6 +39,7 @@ type loader struct {
 	cluster  *spec.Cluster
 	clusters []*block
 	roles    map[spec.RoleName]*declared[spec.Role]
+	pools    map[spec.PoolName]*declared[spec.Pool]
 	plugins  map[string]*declared[spec.Plugin]
 	apps     map[spec.AppName]*declared[spec.App]
 	groups   map[spec.AppName][]spec.AppName // apps made by for_each, by the name of their block
@@ -77,7 +78,7 @@ func Load(fsys fs.FS, o Options) (c *spec.Cluster, diags []spec.Diagnostic) {
 	}()
 	l := &loader{
 		fsys: fsys, options: o, byName: map[string]*source{}, cluster: &spec.Cluster{},
-		roles: map[spec.RoleName]*declared[spec.Role]{}, plugins: map[string]*declared[spec.Plugin]{},
+		roles: map[spec.RoleName]*declared[spec.Role]{}, pools: map[spec.PoolName]*declared[spec.Pool]{}, plugins: map[string]*declared[spec.Plugin]{},
 		apps: map[spec.AppName]*declared[spec.App]{}, groups: map[spec.AppName][]spec.AppName{},
 		frames: map[spec.AppName]*declared[spec.Framework]{}, schemas: map[string]*spec.Schema{},
 	}
@@ -187,7 +188,7 @@ func (l *loader) decode() {
 }
 
 // order is the order in which kinds of blocks are decoded: plugins before what they are needed for.
-var order = []string{"cluster", "role", "plugin", "app", "framework", "module", "moved"}
+var order = []string{"cluster", "role", "pool", "plugin", "app", "framework", "module", "moved"}
 
 // decodeBlocks decodes all blocks of a kind, in the order of the files.
 func (l *loader) decodeBlocks(s *scope, kind string) {
@@ -212,6 +213,8 @@ func (l *loader) decodeTop(s *scope, b *block) {
 		l.decodeCluster(b)
 	case "role":
 		l.decodeRole(b)
+	case "pool":
+		l.decodePool(b)
 	case "plugin":
 		l.decodePlugin(b)
 	case "app":
@@ -294,6 +297,16 @@ func (l *loader) decodeRole(b *block) {
 	declare(l, l.roles, "role", r.Name, &r, b)
 }
 
+func (l *loader) decodePool(b *block) {
+	p := poolTable.fresh()
+	p.Name, p.Pos = spec.PoolName(b.label(0)), position(b.TypeRange)
+	if l.checkName(b, "pool", spec.CheckLabel) && p.Name == spec.AllPools {
+		l.at(b.place(), b.env.context, "Name taken", fmt.Sprintf("%q stands for every pool, so none can be called so. Rename it.", p.Name))
+	}
+	poolTable.decode(&l.decoder, b, &p)
+	declare(l, l.pools, "pool", p.Name, &p, b)
+}
+
 func (l *loader) decodePlugin(b *block) {
 	p := pluginTable.fresh()
 	p.Name, p.Pos = b.label(0), position(b.TypeRange)
@@ -350,6 +363,9 @@ func (l *loader) finish() {
 	c := l.cluster
 	for _, n := range sortedKeys(l.roles) {
 		c.Roles = append(c.Roles, *l.roles[n].value)
+	}
+	for _, n := range sortedKeys(l.pools) {
+		c.Pools = append(c.Pools, *l.pools[n].value)
 	}
 	for _, n := range sortedKeys(l.plugins) {
 		c.Plugins = append(c.Plugins, *l.plugins[n].value)

@@ -25,6 +25,7 @@ var appTable = &table[spec.App]{
 			"service: runs until told to stop. batch: runs until its tasks exit with 0. system: a service with one allocation on every node that fits"),
 		arg("count", whole(0, spec.MaxCount), func(a *spec.App) *int { return &a.Count }, "How many allocations; not for system"),
 		arg("role", text[spec.RoleName](), func(a *spec.App) *spec.RoleName { return &a.Role }, "The party to fair sharing that pays for it"),
+		arg("pool", text[spec.PoolName](), func(a *spec.App) *spec.PoolName { return &a.Pool }, fmt.Sprintf("The node pool it runs in; %q when not written. %q, for system apps: every pool", spec.DefaultPool, spec.AllPools)),
 		arg("priority", whole(0, 100), func(a *spec.App) *int { return &a.Priority }, "Higher ones are placed first, and may displace others where the cluster allows preemption"),
 		arg("depends_on", dependencies, func(a *spec.App) *[]spec.Dependency { return &a.DependsOn },
 			fmt.Sprintf("Apps that must be healthy first: a list of names, or of { app = \"shop/db\", deadline = \"5m\" }. After the deadline (%q when not written) this app has failed", spec.DefaultDependencyDeadline)),
@@ -32,7 +33,7 @@ var appTable = &table[spec.App]{
 	},
 	blocks: []nested[spec.App]{
 		one("network", func(a *spec.App) *spec.Network { return &a.Network }, networkTable, "The network of an allocation; its tasks share it."),
-		policyBlock(func(a *spec.App, p spec.PolicyRef) { a.Policy = &p }, "Another policy than the cluster's for this app."),
+		policyBlock(func(a *spec.App, p spec.PolicyRef) { a.Policy = &p }, "Another policy than the pool's or the cluster's for this app."),
 		several("constraint", "", constraintTable, func(_ *decoder, b *block, a *spec.App, c spec.Constraint) {
 			c.Pos = position(b.TypeRange)
 			a.Constraints = append(a.Constraints, c)

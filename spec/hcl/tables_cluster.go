@@ -109,6 +109,16 @@ var roleTable = &table[spec.Role]{
 	}},
 }
 
+var poolTable = &table[spec.Pool]{
+	doc: fmt.Sprintf("A part of the nodes, kept for the apps that name it. An agent says with --pool which one its node is in; without, it is in the pool %q, which needs no block.", spec.DefaultPool),
+	args: []argument[spec.Pool]{
+		arg("description", text[string](), func(p *spec.Pool) *string { return &p.Description }, "What it is for"),
+	},
+	blocks: []nested[spec.Pool]{
+		policyBlock(func(p *spec.Pool, ref spec.PolicyRef) { p.Policy = &ref }, "Another policy than the cluster's for the apps of this pool."),
+	},
+}
+
 // quota is a spec.Resources in which what is not written is without limit.
 type quota struct {
 	cpu          spec.MilliCPU

@@ -72,6 +72,7 @@ func (s *shell) agentCommand() *cobra.Command {
 	f.StringVar(&cfg.CgroupParent, "cgroup-parent", "stowage", "cgroup below which tasks live")
 	f.StringVar(&cfg.Facts.Address, "address", "", "address at which others reach this node (default: that of the default route)")
 	f.StringArrayVar(&attributes, "attribute", nil, "attribute of the node, such as rack=r1; may be repeated")
+	f.StringVar((*string)(&cfg.Facts.Pool), "pool", "", "pool that the node is in (default \"default\"): only apps that name it run here")
 	f.StringArrayVar(&resources, "resource", nil, "named resource of the node, such as gpu=2; may be repeated")
 	f.StringVar(&reserveCPU, "reserve-cpu", "", "cores kept for the machine itself")
 	f.StringVar(&reserveMemory, "reserve-memory", "", "memory kept for the machine itself, such as 512MiB")

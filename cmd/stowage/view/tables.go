@@ -108,17 +108,17 @@ func (p *Page) Nodes(list []api.Node) {
 	rows := make([][]string, len(list))
 	for i := range list {
 		n := &list[i]
-		rows[i] = []string{string(n.ID), string(n.State), n.Address,
+		rows[i] = []string{string(n.ID), string(n.State), string(n.Pool.Or()), n.Address,
 			fmt.Sprintf("%s/%s", n.Used.CPU, n.Capacity.CPU), fmt.Sprintf("%s/%s", n.Used.Memory, n.Capacity.Memory),
 			strconv.Itoa(n.Allocations), p.Age(n.LastSeen)}
 	}
-	p.Table([]string{"NODE", "STATE", "ADDRESS", "CPU", "MEMORY", "ALLOCATIONS", "SEEN"}, rows)
+	p.Table([]string{"NODE", "STATE", "POOL", "ADDRESS", "CPU", "MEMORY", "ALLOCATIONS", "SEEN"}, rows)
 }
 
 // Node prints one node with its attributes and what runs on it.
 func (p *Page) Node(n *api.Node, on []spec.AllocationView) {
 	p.Line("%s   %s since %s, seen %s", p.paint(bold, "Node "+string(n.ID)), n.State, p.Age(n.Since), p.Ago(n.LastSeen))
-	p.pairs([][2]string{{"address", n.Address}, {"agent", n.Agent},
+	p.pairs([][2]string{{"pool", string(n.Pool.Or())}, {"address", n.Address}, {"agent", n.Agent},
 		{"cpu", fmt.Sprintf("%s of %s used", n.Used.CPU, n.Capacity.CPU)},
 		{"memory", fmt.Sprintf("%s of %s used", n.Used.Memory, n.Capacity.Memory)},
 		{"disk", fmt.Sprintf("%s of %s used", n.Used.Disk, n.Capacity.Disk)}})
