@@ -29,11 +29,11 @@ demo: build ## a cluster of one master and three agents on this machine
 
 .PHONY: test
 test: deps ## everything but the slow lanes, in a few minutes
-	go test ./...
+	go test -timeout 30m ./...
 
 .PHONY: race
 race: deps ## the same under the race detector
-	go test -race ./...
+	go test -race -timeout 60m ./...
 
 .PHONY: fuzz
 FUZZTIME ?= 20s

@@ -25,7 +25,7 @@ import (
 )
 
 // patience is how long a test waits for what should happen at once.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // cluster is a master in this process with its repository.
 type cluster struct {

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // plain is a Runtime without isolation: it runs commands as they are, once released, so the server can be tested anywhere.
 type plain struct {

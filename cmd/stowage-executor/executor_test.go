@@ -19,7 +19,7 @@ import (
 )
 
 // patience bounds every wait of the tests; only a failure waits that long.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // program is the executor, built as it is shipped: it is executed inside containers, so a test binary cannot stand in for it.
 var program struct {

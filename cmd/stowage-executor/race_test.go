@@ -81,17 +81,26 @@ func (n *node) race(id string, i int) {
 func childrenOf(parent int) []string {
 	var children []string
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, name := range stats {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			continue
-		}
-		rest := string(data[strings.LastIndexByte(string(data), ')')+1:])
-		if fields := strings.Fields(rest); len(fields) > 1 && fields[1] == fmt.Sprint(parent) {
-			children = append(children, string(data[:len(data)-len(rest)])+" "+fields[0])
+	for _, file := range stats {
+		if name, state, of := readStat(file); of == fmt.Sprint(parent) {
+			children = append(children, name+" "+state)
 		}
 	}
 	return children
+}
+
+// readStat reads the name, the state and the parent of a process; all are empty when it has gone.
+func readStat(file string) (name, state, parent string) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return "", "", ""
+	}
+	end := strings.LastIndexByte(string(data), ')') + 1
+	fields := strings.Fields(string(data[end:]))
+	if len(fields) < 2 {
+		return "", "", ""
+	}
+	return string(data[:end]), fields[0], fields[1]
 }
 
 // A container whose end is held up, here by somebody outside who does not reap a process inside, makes delete fail in time, and is gone
@@ -115,6 +124,10 @@ func TestDeleteDoesNotWaitForEver(t *testing.T) {
 	if err := outside.Process.Signal(unix.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	n.await("it to stand still", func() bool {
+		_, state, _ := readStat(fmt.Sprintf("/proc/%d/stat", outside.Process.Pid))
+		return state == "T"
+	})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := n.client.Delete(ctx, "held"); err == nil || ctx.Err() != nil {

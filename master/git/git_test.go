@@ -13,7 +13,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen; it decides only how late a failure is seen.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // git runs the git program in dir and returns what it printed.
 func git(t testing.TB, dir string, args ...string) string {

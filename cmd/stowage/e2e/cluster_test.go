@@ -66,7 +66,7 @@ func needRoot(t testing.TB) {
 }
 
 // patience bounds every wait; it is long because the machine may be busy, and decides nothing else.
-const patience = 60 * time.Second
+const patience = 4 * time.Minute
 
 // cluster is a master and its agents on this machine.
 type cluster struct {
