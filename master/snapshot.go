@@ -16,7 +16,7 @@ type snapshot struct {
 	at          spec.Time
 	status      control.Status
 	nodes       []spec.NodeView
-	drains      map[spec.NodeID]*spec.Drain
+	drains      []control.DrainView   // by node
 	allocations []spec.AllocationView // by slot, then generation
 	apps        []control.AppView     // by name
 	specs       []*spec.App           // of apps; nil for those that are leaving
@@ -45,16 +45,11 @@ func (m *Master) snapshot(ctx context.Context) (*snapshot, error) {
 func (m *Master) take(c *control.Core) *snapshot {
 	s := &snapshot{
 		version: m.version.Load(), at: m.now(), status: c.Status(), nodes: c.Nodes(), allocations: c.Allocations(), apps: c.Apps(),
-		plan: c.Last(), pending: c.Pending(), following: c.State().Following, history: c.History(), drains: map[spec.NodeID]*spec.Drain{},
+		plan: c.Last(), pending: c.Pending(), following: c.State().Following, history: c.History(), drains: c.Drains(),
 	}
 	s.specs = make([]*spec.App, len(s.apps))
 	for i := range s.apps {
 		s.specs[i] = c.App(s.apps[i].App)
-	}
-	for id, n := range c.State().Nodes {
-		if n.Drain != nil {
-			s.drains[id] = n.Drain
-		}
 	}
 	return s
 }

@@ -240,8 +240,13 @@ func (s *snapshot) nodeViews() []api.Node {
 	list := make([]api.Node, len(s.nodes))
 	at := make(map[spec.NodeID]*api.Node, len(s.nodes))
 	for i, n := range s.nodes {
-		list[i] = api.Node{NodeView: n, Drain: s.drains[n.ID]}
+		list[i] = api.Node{NodeView: n}
 		at[n.ID] = &list[i]
+	}
+	for i := range s.drains {
+		if n := at[s.drains[i].Node]; n != nil {
+			n.Drain = drainView(&s.drains[i])
+		}
 	}
 	needs := s.needs()
 	for i := range s.allocations {
@@ -252,6 +257,14 @@ func (s *snapshot) nodeViews() []api.Node {
 		}
 	}
 	return list
+}
+
+func drainView(v *control.DrainView) *api.DrainProgress {
+	d := &api.DrainProgress{Drain: v.Drain, Left: v.Left, Leaving: v.Leaving, Moving: v.Moving, Finishing: v.Finishing, Last: v.Last, Waiting: v.Waiting}
+	for _, w := range v.Waits {
+		d.Waits = append(d.Waits, api.DrainWait(w))
+	}
+	return d
 }
 
 // needs returns a function that tells what an allocation takes: by the spec of its app as it is desired. Versions that

@@ -18,16 +18,21 @@ func (m *Master) wishes() map[string]server.Handler {
 		"rollback": server.Body(m.rollback),
 		"resume":   server.JSON(m.resume),
 		"drain": server.Body(func(c *server.Call, q api.DrainRequest) (any, error) {
-			if q.Deadline < 0 {
-				return nil, badRequest("the deadline is negative", "leave it out for none")
+			q.Nodes, q.Where = []spec.NodeID{spec.NodeID(c.PathValue("node"))}, nil
+			return m.drain(c, q)
+		}),
+		"drainNodes": server.Body(m.drain),
+		"undrainNodes": server.Body(func(c *server.Call, q api.UndrainRequest) (any, error) {
+			if len(q.Nodes)+len(q.Where) == 0 {
+				return nil, errNoNodes
 			}
 			return m.wish(c, func(r control.Request) control.Event {
-				return control.Drain{Request: r, Node: spec.NodeID(c.PathValue("node")), Deadline: q.Deadline, Reason: q.Reason}
+				return control.Undrain{Request: r, Nodes: q.Nodes, Where: q.Where}
 			})
 		}),
 		"undrain": server.JSON(func(c *server.Call) (any, error) {
 			return m.wish(c, func(r control.Request) control.Event {
-				return control.Undrain{Request: r, Node: spec.NodeID(c.PathValue("node"))}
+				return control.Undrain{Request: r, Nodes: []spec.NodeID{spec.NodeID(c.PathValue("node"))}}
 			})
 		}),
 		"removeNode": server.JSON(func(c *server.Call) (any, error) {
@@ -59,7 +64,21 @@ func (m *Master) wish(c *server.Call, event func(control.Request) control.Event)
 	if a.Err != "" {
 		return nil, refusal(a)
 	}
-	return api.Applied{Plan: a.Plan, NoOp: a.NoOp}, nil
+	return api.Applied{Plan: a.Plan, NoOp: a.NoOp, Nodes: a.Nodes}, nil
+}
+
+var errNoNodes = badRequest("no nodes are named", "give nodes, or where with the attributes that they have")
+
+func (m *Master) drain(c *server.Call, q api.DrainRequest) (any, error) {
+	switch {
+	case q.Deadline < 0:
+		return nil, badRequest("the deadline is negative", "leave it out for none")
+	case len(q.Nodes)+len(q.Where) == 0:
+		return nil, errNoNodes
+	}
+	return m.wish(c, func(r control.Request) control.Event {
+		return control.Drain{Request: r, Nodes: q.Nodes, Where: q.Where, Deadline: q.Deadline, Reason: q.Reason}
+	})
 }
 
 // refusal splits what the core said into what is wrong and, the last sentence, what to do.

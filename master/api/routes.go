@@ -57,6 +57,8 @@ var Routes = []Route{
 	{ID: "node", Method: "GET", Path: "/v1/nodes/{node}", Access: Read, Response: Node{}, Summary: "One node"},
 	{ID: "removeNode", Method: "DELETE", Path: "/v1/nodes/{node}", Access: Operate, Response: Applied{}, Summary: "Forget a node; its allocations count as lost"},
 	{ID: "drain", Method: "POST", Path: "/v1/nodes/{node}/drain", Access: Operate, Request: DrainRequest{}, Response: Applied{}, Summary: "Move everything away from a node"},
+	{ID: "drainNodes", Method: "POST", Path: "/v1/drain", Access: Operate, Request: DrainRequest{}, Response: Applied{}, Summary: "Move everything away from several nodes at once, named or chosen by their attributes"},
+	{ID: "undrainNodes", Method: "POST", Path: "/v1/undrain", Access: Operate, Request: UndrainRequest{}, Response: Applied{}, Summary: "Let several nodes take allocations again"},
 	{ID: "undrain", Method: "POST", Path: "/v1/nodes/{node}/undrain", Access: Operate, Response: Applied{}, Summary: "Let a node take allocations again"},
 
 	{ID: "apps", Method: "GET", Path: "/v1/apps", Access: Read, Response: []App{}, Summary: "All apps and how they are doing"},

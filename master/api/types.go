@@ -125,7 +125,25 @@ type Node struct {
 	spec.NodeView
 	Used        spec.Resources `json:"used"` // by allocations that have not ended
 	Allocations int            `json:"allocations"`
-	Drain       *spec.Drain    `json:"drain,omitempty"`
+	Drain       *DrainProgress `json:"drain,omitempty"`
+}
+
+// DrainProgress is an operator's wish that a node become empty, with how far it has come, in allocations that have not ended.
+type DrainProgress struct {
+	spec.Drain
+	Left      int         `json:"left"`
+	Leaving   int         `json:"leaving"`         // told to stop
+	Moving    int         `json:"moving"`          // a successor on another node is on its way
+	Finishing int         `json:"finishing"`       // batch work that may end by itself
+	Last      int         `json:"last"`            // of system apps: they leave when the others have
+	Waiting   int         `json:"waiting"`         // with no place to go to, or held
+	Waits     []DrainWait `json:"waits,omitempty"` // the first ten of Waiting
+}
+
+// DrainWait is a slot that cannot leave a draining node yet.
+type DrainWait struct {
+	Slot spec.Slot `json:"slot"`
+	Why  string    `json:"why"`
 }
 
 // App is an app with how it is doing.
@@ -206,8 +224,9 @@ type Diff struct {
 
 // Applied is the answer to an approval and to every other wish.
 type Applied struct {
-	Plan *spec.Plan `json:"plan,omitempty"`  // that took effect, or waits now
-	NoOp bool       `json:"no_op,omitempty"` // it was so already
+	Plan  *spec.Plan    `json:"plan,omitempty"`  // that took effect, or waits now
+	NoOp  bool          `json:"no_op,omitempty"` // it was so already
+	Nodes []spec.NodeID `json:"nodes,omitempty"` // of a wish about nodes: those it was carried out for
 }
 
 // Validation is the answer to an uploaded tree.
@@ -224,10 +243,18 @@ type ApplyRequest struct {
 	Mode string      `json:"mode,omitempty"` // "exact" or "bounded"; "" is bounded
 }
 
-// DrainRequest says how a node is to become empty.
+// DrainRequest says how nodes are to become empty.
 type DrainRequest struct {
-	Deadline spec.Duration `json:"deadline,omitempty"` // from now; what is left then is stopped all the same. 0: none
-	Reason   string        `json:"reason,omitempty"`
+	Nodes    []spec.NodeID     `json:"nodes,omitempty"`    // with Where: those too. Not where the path names the node
+	Where    map[string]string `json:"where,omitempty"`    // nodes that have all these attributes
+	Deadline spec.Duration     `json:"deadline,omitempty"` // from now; what is left then is stopped all the same. 0: none
+	Reason   string            `json:"reason,omitempty"`
+}
+
+// UndrainRequest names nodes.
+type UndrainRequest struct {
+	Nodes []spec.NodeID     `json:"nodes,omitempty"`
+	Where map[string]string `json:"where,omitempty"` // nodes that have all these attributes
 }
 
 // AppRequest names an app.

@@ -174,7 +174,7 @@ func TestBoundedApprovalAllowsOtherNodesAndRefusesMore(t *testing.T) {
 	r.join("n1", "n2")
 	r.step(RevisionSeen{Revision: commit("aa", spec.ApprovalManual, app("web", 2))})
 	shown := *r.core.Pending()
-	r.step(Drain{Node: "n1"})
+	r.step(Drain{Nodes: []spec.NodeID{"n1"}})
 	r.step(Approve{Request: 1, ID: shown.Plan.ID, Mode: ModeExact})
 	if len(r.answers) != 1 || len(r.answers[0].Differs) == 0 || r.core.State().Following != nil {
 		t.Fatalf("an exact approval of a stale plan was answered with %+v", r.answers)
@@ -315,15 +315,15 @@ func TestWaitingPlanFollowsTheNodes(t *testing.T) {
 		}
 	}
 	for _, id := range []spec.NodeID{"n1", "n2"} {
-		r.step(Drain{Node: id})
+		r.step(Drain{Nodes: []spec.NodeID{id}})
 	}
 	r.step(RemoveNode{Node: "n3"})
 	again("no node takes anything", 0, 4)
-	r.step(Undrain{Node: "n1"})
+	r.step(Undrain{Nodes: []spec.NodeID{"n1"}})
 	again("one node is back", 4, 0)
 	id := r.core.Pending().Plan.ID
-	r.step(Undrain{Node: "n2"})
-	r.step(Drain{Node: "n2"})
+	r.step(Undrain{Nodes: []spec.NodeID{"n2"}})
+	r.step(Drain{Nodes: []spec.NodeID{"n2"}})
 	again("nothing that matters has changed", 4, 0)
 	if r.core.Pending().Plan.ID != id {
 		t.Error("a plan that does the same has another ID")
@@ -520,4 +520,57 @@ func BenchmarkOne(b *testing.B) {
 		r.now++
 		r.core.Step(r.now, e)
 	}
+}
+
+// TestDrainTellsHowFarItIs drains two of three nodes: one allocation moves, one has no room anywhere and says why.
+func TestDrainTellsHowFarItIs(t *testing.T) {
+	r := newRig(t, true)
+	r.join("n1", "n2", "n3")
+	big, web := app("big", 2), app("web", 2)
+	big.Tasks[0].CPU, web.Tasks[0].CPU = 3000, 1000
+	big.Constraints = []spec.Constraint{{Attribute: "node.id", Operator: spec.OpDistinct}}
+	r.step(RevisionSeen{Revision: commit("aa", spec.ApprovalAuto, big, web)})
+	r.obey()
+	var on []spec.NodeID
+	for _, a := range r.core.Allocations() {
+		if a.App == "big" {
+			on = append(on, a.Node)
+		}
+	}
+	r.step(Drain{Request: 1, Nodes: on, Deadline: spec.Hour, Reason: "rack"})
+	if len(r.answers) != 1 || r.answers[0].Err != "" || !slices.Equal(r.answers[0].Nodes, on) {
+		t.Fatalf("%+v", r.answers)
+	}
+	asked := r.now
+	r.advance(spec.Second)
+	left, moving, waiting := 0, 0, 0
+	var waits []DrainWait
+	for _, d := range r.core.Drains() {
+		left, moving, waiting = left+d.Left, moving+d.Moving, waiting+d.Waiting
+		waits = append(waits, d.Waits...)
+		if d.Reason != "rack" || d.Deadline != asked.Add(spec.Hour) {
+			t.Errorf("%+v", d)
+		}
+	}
+	if left != 4 || moving+waiting != 4 || moving < 1 || waiting < 1 {
+		t.Fatalf("%d left, %d moving, %d waiting", left, moving, waiting)
+	}
+	if !strings.Contains(waits[0].Why, "no other node has a place: ") || !strings.Contains(waits[0].Why, "cpu") {
+		t.Errorf("it waits, and says %q", waits[0].Why)
+	}
+	r.step(Undrain{Request: 2, Nodes: []spec.NodeID{"n1", "n9"}})
+	if len(r.answers) != 1 || r.answers[0].Err == "" || len(r.core.Drains()) != 2 {
+		t.Errorf("an unknown name does not keep the others as they are: %+v", r.answers)
+	}
+	r.step(Undrain{Request: 3, Nodes: on})
+	for range 4 {
+		r.obey()
+		r.advance(11 * spec.Second)
+	}
+	for _, a := range r.core.Allocations() {
+		if a.Generation > 1 && a.Want == spec.WantRun {
+			t.Errorf("%s runs on %s: what has not left should stay", a.ID, a.Node)
+		}
+	}
+	r.sameAsJournal()
 }

@@ -40,9 +40,10 @@ type Wake struct{ At spec.Time }
 type Answer struct {
 	Request Request
 	Err     string
-	Differs []string   // of a refused approval: what would be done now that the plan does not say, or the other way round
-	Plan    *spec.Plan // the plan that took effect or waits now; nil when the request is not about one
-	NoOp    bool       // it was so already
+	Differs []string      // of a refused approval: what would be done now that the plan does not say, or the other way round
+	Plan    *spec.Plan    // the plan that took effect or waits now; nil when the request is not about one
+	NoOp    bool          // it was so already
+	Nodes   []spec.NodeID // that a wish about nodes was carried out for
 }
 
 // Disconnect ends a session: the node was removed. Its agent may come back with a new one.

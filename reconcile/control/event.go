@@ -68,18 +68,21 @@ type Approve struct {
 	By      string
 }
 
-// Drain asks that a node become empty. A second one replaces deadline and reason.
+// Drain asks that nodes become empty: those of Nodes, and those that have every attribute of Where. All of them begin to
+// drain at once, so that nothing moves from one to another. A second one replaces deadline and reason.
 type Drain struct {
 	Request  Request
-	Node     spec.NodeID
+	Nodes    []spec.NodeID
+	Where    map[string]string
 	Deadline spec.Duration // from now; 0: none
 	Reason   string
 }
 
-// Undrain takes a drain back.
+// Undrain takes drains back: what still runs there stays, and successors that are not healthy yet stop.
 type Undrain struct {
 	Request Request
-	Node    spec.NodeID
+	Nodes   []spec.NodeID
+	Where   map[string]string
 }
 
 // RemoveNode forgets a node that is empty or out of touch: of one in touch that has work it is refused, as the work would

@@ -16,37 +16,6 @@ func (c *Core) unknownNode(r Request, id spec.NodeID) bool {
 	return true
 }
 
-func (c *Core) onDrain(e Drain) {
-	if c.unknownNode(e.Request, e.Node) {
-		return
-	}
-	d := spec.Drain{Node: e.Node, Since: c.now, Reason: e.Reason}
-	if old := c.state.Nodes[e.Node].Drain; old != nil {
-		d.Since = old.Since
-	}
-	if e.Deadline > 0 {
-		d.Deadline = c.now.Add(e.Deadline)
-	}
-	c.record(Entry{Drained: &d})
-	c.outdate()
-	c.tell(string(e.Node), "draining", e.Reason)
-	c.act(Answer{Request: e.Request})
-}
-
-func (c *Core) onUndrain(e Undrain) {
-	if c.unknownNode(e.Request, e.Node) {
-		return
-	}
-	if c.state.Nodes[e.Node].Drain == nil {
-		c.act(Answer{Request: e.Request, NoOp: true})
-		return
-	}
-	c.record(Entry{Undrained: &Undrained{e.Node}})
-	c.outdate()
-	c.tell(string(e.Node), "no longer draining", "")
-	c.act(Answer{Request: e.Request})
-}
-
 func (c *Core) onRemove(e RemoveNode) {
 	if c.unknownNode(e.Request, e.Node) {
 		return

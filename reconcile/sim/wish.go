@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/stowage/stowage/reconcile/control"
 	"github.com/stowage/stowage/spec"
@@ -19,13 +20,43 @@ var wishCommands = map[string]handler{
 }
 
 func (p *player) drain(args []string) error {
-	return p.ask(func(r control.Request) control.Event {
-		return control.Drain{Request: r, Node: spec.NodeID(args[0]), Reason: "the script says so"}
-	})
+	d := control.Drain{Reason: "the script says so"}
+	rest := args[:0:0]
+	for _, a := range args {
+		text, ok := strings.CutPrefix(a, "deadline=")
+		if !ok {
+			rest = append(rest, a)
+			continue
+		}
+		var err error
+		if d.Deadline, err = spec.ParseDuration(text); err != nil {
+			return err
+		}
+	}
+	d.Nodes, d.Where = chosen(rest)
+	return p.ask(func(r control.Request) control.Event { d.Request = r; return d })
+}
+
+// chosen reads the nodes that a wish is about: names, and NAME=VALUE for all with that attribute.
+func chosen(args []string) (nodes []spec.NodeID, where map[string]string) {
+	for _, a := range args {
+		if name, value, ok := strings.Cut(a, "="); ok {
+			if where == nil {
+				where = map[string]string{}
+			}
+			where[name] = value
+		} else {
+			nodes = append(nodes, spec.NodeID(a))
+		}
+	}
+	return nodes, where
 }
 
 func (p *player) undrain(args []string) error {
-	return p.ask(func(r control.Request) control.Event { return control.Undrain{Request: r, Node: spec.NodeID(args[0])} })
+	nodes, where := chosen(args)
+	return p.ask(func(r control.Request) control.Event {
+		return control.Undrain{Request: r, Nodes: nodes, Where: where}
+	})
 }
 
 func (p *player) remove(args []string) error {

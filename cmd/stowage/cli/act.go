@@ -144,32 +144,6 @@ func (s *shell) restartCommand() *cobra.Command {
 	return c
 }
 
-func (s *shell) drainCommand() *cobra.Command {
-	var deadline, reason string
-	c := act(s, "drain NODE", "Move everything away from a node", cobra.ExactArgs(1),
-		func(ctx context.Context, c *client.Client, args []string) (*api.Applied, error) {
-			request := api.DrainRequest{Reason: reason}
-			if deadline != "" {
-				d, err := spec.ParseDuration(deadline)
-				if err != nil {
-					return nil, err
-				}
-				request.Deadline = d
-			}
-			return c.Drain(ctx, spec.NodeID(args[0]), request)
-		}, "Draining; stowage node ls shows when it is drained, stowage undrain takes it back.", "It is draining already.")
-	c.Flags().StringVar(&deadline, "deadline", "", "what is left after this long is stopped all the same, such as 10m")
-	c.Flags().StringVar(&reason, "reason", "", "why, for the story")
-	return c
-}
-
-func (s *shell) undrainCommand() *cobra.Command {
-	return act(s, "undrain NODE", "Let a node take allocations again", cobra.ExactArgs(1),
-		func(ctx context.Context, c *client.Client, args []string) (*api.Applied, error) {
-			return c.Undrain(ctx, spec.NodeID(args[0]))
-		}, "The node takes allocations again.", "It is not draining.")
-}
-
 func (s *shell) promoteCommand() *cobra.Command {
 	return act(s, "promote APP", "Let the canaries of an app replace the rest", cobra.ExactArgs(1),
 		func(ctx context.Context, c *client.Client, args []string) (*api.Applied, error) {

@@ -108,7 +108,14 @@ func (p *Page) Nodes(list []api.Node) {
 	rows := make([][]string, len(list))
 	for i := range list {
 		n := &list[i]
-		rows[i] = []string{string(n.ID), string(n.State), string(n.Pool.Or()), n.Address,
+		state := string(n.State)
+		if n.State == spec.NodeDraining && n.Drain != nil {
+			state = fmt.Sprintf("draining: %d left", n.Drain.Left)
+			if n.Drain.Waiting > 0 {
+				state += fmt.Sprintf(", %d cannot", n.Drain.Waiting)
+			}
+		}
+		rows[i] = []string{string(n.ID), state, string(n.Pool.Or()), n.Address,
 			fmt.Sprintf("%s/%s", n.Used.CPU, n.Capacity.CPU), fmt.Sprintf("%s/%s", n.Used.Memory, n.Capacity.Memory),
 			strconv.Itoa(n.Allocations), p.Age(n.LastSeen)}
 	}
@@ -126,7 +133,8 @@ func (p *Page) Node(n *api.Node, on []spec.AllocationView) {
 		p.pairs([][2]string{{name, fmt.Sprintf("%s of %s used", n.Used.Named[name], n.Capacity.Named[name])}})
 	}
 	if n.Drain != nil {
-		p.pairs([][2]string{{"draining", "since " + p.Age(n.Drain.Since) + " " + n.Drain.Reason}})
+		p.pairs([][2]string{{"draining", "since " + p.Age(n.Drain.Since) + ": " + p.DrainLine(n)}, {"", n.Drain.Reason}})
+		p.waits(n)
 	}
 	p.Line("")
 	p.Line("%s", p.paint(bold, "Attributes"))

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stowage/stowage/master/api"
 	"github.com/stowage/stowage/spec"
 )
 
@@ -137,4 +138,37 @@ func TestColourOnlyHelps(t *testing.T) {
 	if text.String() != plain.String() {
 		t.Error("without its colours the coloured plan says something else")
 	}
+}
+
+func TestDrains(t *testing.T) {
+	var b strings.Builder
+	now := spec.Time(1000 * spec.Hour)
+	p := &Page{Out: &b, Now: now}
+	n := api.Node{NodeView: spec.NodeView{Node: spec.Node{ID: "n1"}, State: spec.NodeDraining}, Drain: &api.DrainProgress{
+		Drain: spec.Drain{Node: "n1", Since: now - spec.Time(5*spec.Minute), Deadline: now.Add(40 * spec.Minute), Reason: "new disk"},
+		Left:  15, Moving: 3, Finishing: 1, Waiting: 11, Waits: []api.DrainWait{{Slot: spec.Slot{App: "web", Index: 3}, Why: "no other node has a place: memory"}},
+	}}
+	p.Drains([]api.Node{n})
+	p.Drains(nil)
+	want := `NODE  STATE     SINCE  PROGRESS                                                                  REASON
+n1    draining  5m     15 left, 3 moving, 1 finishing their work, 11 waiting, stopped in 40m  new disk
+  web[3] stays on n1: no other node has a place: memory
+  … and 10 more
+No node is draining. stowage drain NODE moves everything away from one.
+`
+	if got := b.String(); squeeze(got) != squeeze(want) {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if got := Names([]spec.NodeID{"a", "b", "c", "d", "e", "f", "g"}); got != "a, b, c, d, e and 2 more" {
+		t.Errorf("names are %q", got)
+	}
+}
+
+// squeeze makes every run of blanks one.
+func squeeze(text string) string {
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		lines[i] = strings.Join(strings.Fields(lines[i]), " ")
+	}
+	return strings.Join(lines, "\n")
 }

@@ -208,6 +208,16 @@ func (c *Client) Drain(ctx context.Context, id spec.NodeID, request api.DrainReq
 	return post[*api.Applied](ctx, c, "/v1/nodes/"+segment(string(id))+"/drain", request)
 }
 
+// DrainNodes moves everything away from several nodes at once.
+func (c *Client) DrainNodes(ctx context.Context, request api.DrainRequest) (*api.Applied, error) {
+	return post[*api.Applied](ctx, c, "/v1/drain", request)
+}
+
+// UndrainNodes lets several nodes take allocations again.
+func (c *Client) UndrainNodes(ctx context.Context, request api.UndrainRequest) (*api.Applied, error) {
+	return post[*api.Applied](ctx, c, "/v1/undrain", request)
+}
+
 // Undrain lets a node take allocations again.
 func (c *Client) Undrain(ctx context.Context, id spec.NodeID) (*api.Applied, error) {
 	return post[*api.Applied](ctx, c, "/v1/nodes/"+segment(string(id))+"/undrain", nil)

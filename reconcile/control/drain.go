@@ -1,0 +1,180 @@
+package control
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/stowage/stowage/spec"
+)
+
+// chosen returns the nodes that a wish is about: those named, and those that have every attribute asked for; sorted. When
+// a name is unknown or nothing matches it answers the request itself, and nothing is done for the others either.
+func (c *Core) chosen(r Request, names []spec.NodeID, where map[string]string) []spec.NodeID {
+	var out []spec.NodeID
+	for _, id := range names {
+		if c.unknownNode(r, id) {
+			return nil
+		}
+		out = append(out, id)
+	}
+	for _, id := range c.nodeOrder {
+		if len(where) > 0 && matches(c.state.Nodes[id], where) {
+			out = append(out, id)
+		}
+	}
+	slices.Sort(out)
+	out = slices.Compact(out)
+	if len(out) == 0 {
+		c.act(Answer{Request: r, Err: fmt.Sprintf("there is no node with %s. See stowage node show for the attributes of one.", wanted(where))})
+	}
+	return out
+}
+
+func matches(n *NodeRecord, where map[string]string) bool {
+	for name, value := range where { // any order: all have to be
+		if n == nil || n.Node.Attributes[name] != value {
+			return false
+		}
+	}
+	return true
+}
+
+func wanted(where map[string]string) string {
+	var parts []string
+	for name, value := range where { // any order: sorted below
+		parts = append(parts, name+" = "+value)
+	}
+	slices.Sort(parts)
+	return cmp.Or(strings.Join(parts, " and "), "no name")
+}
+
+func (c *Core) onDrain(e Drain) {
+	nodes := c.chosen(e.Request, e.Nodes, e.Where)
+	if nodes == nil {
+		return
+	}
+	for _, id := range nodes {
+		d := spec.Drain{Node: id, Since: c.now, Reason: e.Reason}
+		if old := c.state.Nodes[id].Drain; old != nil {
+			d.Since = old.Since
+		}
+		if e.Deadline > 0 {
+			d.Deadline = c.now.Add(e.Deadline)
+		}
+		c.record(Entry{Drained: &d})
+		c.tell(string(id), "draining", e.Reason)
+	}
+	c.outdate()
+	c.act(Answer{Request: e.Request, Nodes: nodes})
+}
+
+func (c *Core) onUndrain(e Undrain) {
+	nodes := c.chosen(e.Request, e.Nodes, e.Where)
+	if nodes == nil {
+		return
+	}
+	nodes = slices.DeleteFunc(nodes, func(id spec.NodeID) bool { return c.state.Nodes[id].Drain == nil })
+	for _, id := range nodes {
+		c.record(Entry{Undrained: &Undrained{id}})
+		c.tell(string(id), "no longer draining", "")
+	}
+	c.outdate()
+	c.act(Answer{Request: e.Request, Nodes: nodes, NoOp: len(nodes) == 0})
+}
+
+// maxWaits is how many of the allocations that cannot leave a node are told one by one.
+const maxWaits = 10
+
+// DrainView is a drain with how far it has come, in allocations of the node that have not ended.
+type DrainView struct {
+	spec.Drain
+	Left      int         `json:"left"`
+	Leaving   int         `json:"leaving"`         // told to stop
+	Moving    int         `json:"moving"`          // a successor on another node is on its way
+	Finishing int         `json:"finishing"`       // batch work that may end by itself
+	Last      int         `json:"last"`            // of system apps: they leave when the others have
+	Waiting   int         `json:"waiting"`         // with no place to go to, or held
+	Waits     []DrainWait `json:"waits,omitempty"` // the first of Waiting
+}
+
+// DrainWait is an allocation that cannot leave a draining node yet.
+type DrainWait struct {
+	Slot spec.Slot `json:"slot"`
+	Why  string    `json:"why"`
+}
+
+// Drains returns the nodes that are to be empty, sorted by node, with their progress as of the last plan.
+func (c *Core) Drains() []DrainView {
+	var out []DrainView
+	for _, id := range c.nodeOrder {
+		if r := c.state.Nodes[id]; r != nil && r.Drain != nil {
+			out = append(out, c.drainView(c.nodes[id], r.Drain))
+		}
+	}
+	return out
+}
+
+func (c *Core) drainView(n *node, d *spec.Drain) DrainView {
+	v := DrainView{Drain: *d}
+	for _, k := range n.cells {
+		if k.index < 0 || c.view(k).State.Terminal() {
+			continue
+		}
+		a := c.view(k)
+		v.Left++
+		app := c.state.Versions[a.Version]
+		switch {
+		case a.Want == spec.WantStop:
+			v.Leaving++
+		case app != nil && app.Kind == spec.KindBatch:
+			v.Finishing++
+		case app != nil && app.Kind == spec.KindSystem:
+			v.Last++
+		case c.succeeded(k):
+			v.Moving++
+		default:
+			v.Waiting++
+			if len(v.Waits) < maxWaits {
+				v.Waits = append(v.Waits, DrainWait{a.Slot, c.whyStays(a)})
+			}
+		}
+	}
+	return v
+}
+
+// succeeded reports whether a younger allocation of the same slot is meant to run.
+func (c *Core) succeeded(k *cell) bool {
+	for i := k.index + 1; i < len(c.current) && c.current[i].Slot == c.current[k.index].Slot; i++ {
+		if a := &c.current[i]; a.Want == spec.WantRun && !a.State.Terminal() && !a.Canary {
+			return true
+		}
+	}
+	return false
+}
+
+// whyStays says what the last plan says about a slot that does not leave.
+func (c *Core) whyStays(a *spec.AllocationView) string {
+	i, ok := slices.BinarySearchFunc(c.plan.Apps, a.App, func(p spec.AppPlan, name spec.AppName) int { return cmp.Compare(p.App, name) })
+	if !ok {
+		return "it is about to be planned"
+	}
+	p := &c.plan.Apps[i]
+	if p.Held != "" {
+		return "held: " + p.Held
+	}
+	for k := range p.Changes {
+		if ch := &p.Changes[k]; ch.Old == a.ID && ch.After != "" {
+			return ch.After
+		}
+	}
+	if p.Blocked != nil && slices.Contains(p.Blocked.Slots, a.Index) {
+		var why []string
+		for _, r := range p.Blocked.Reasons {
+			why = append(why, r.Rule)
+		}
+		return "no other node has a place: " + strings.Join(why, ", ")
+	}
+	return "it is about to be planned"
+}
