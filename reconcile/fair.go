@@ -34,10 +34,14 @@ func (w *world) placeBand(jobs []*job) []*job {
 	}
 	missed := make([][]*rollout.Step, len(jobs))
 	some, all := false, true
-	for i, j := range jobs {
-		missed[i] = w.placeJob(j)
-		some = some || len(missed[i]) < len(j.steps)
-		all = all && len(missed[i]) == 0
+	for _, t := range w.turns(jobs) {
+		lost := w.placeJob(&job{x: jobs[t.job].x, version: jobs[t.job].version, steps: t.steps})
+		missed[t.job] = append(missed[t.job], lost...)
+		some = some || len(lost) < len(t.steps)
+		all = all && len(lost) == 0
+		if saved != nil && some && !all {
+			break // shares decide
+		}
 	}
 	if saved != nil && some && !all {
 		w.restore(saved)

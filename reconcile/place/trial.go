@@ -84,3 +84,14 @@ func (m *Matcher) PerNode(node, limit int) int {
 	}
 	return int(most)
 }
+
+// OnlyRoom reports whether the app asks for nothing but room on one of the nodes that it accepts: it has no rule and no
+// wish over where its allocations are, so that any order of placing it is as good to it as any other.
+func (m *Matcher) OnlyRoom() bool {
+	for _, p := range m.App.Network.Ports {
+		if p.Static != 0 {
+			return false
+		}
+	}
+	return len(m.limits)+len(m.same)+len(m.wishes)+len(m.terms)+len(m.App.Affinities) == 0
+}
