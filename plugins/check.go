@@ -59,6 +59,7 @@ func clone(app *spec.App) *spec.App {
 	a.Tasks = slices.Clone(a.Tasks)
 	for i := range a.Tasks {
 		a.Tasks[i].Checks = slices.Clone(a.Tasks[i].Checks)
+		a.Tasks[i].Devices = slices.Clone(a.Tasks[i].Devices)
 	}
 	return &a
 }
@@ -187,6 +188,9 @@ func (c *checker) task(t *spec.Task, ports map[string]bool) {
 		c.that(name != "" && !strings.ContainsAny(name, "=\x00") && !strings.ContainsRune(text, 0), "the environment of task %q holds %q, which is no variable", t.Name, name)
 	}
 	c.within("cpu", int64(t.CPU), 1, int64(spec.MaxCPU))
+	c.within("cores", t.Cores, 0, int(spec.MaxCPU/1000))
+	c.that(t.Cores == 0 || t.CPU == spec.MilliCPU(t.Cores)*1000, "the cpu of task %q is %s, but its %d cores are a thousand each", t.Name, t.CPU, t.Cores)
+	c.devices(t)
 	c.within("memory", int64(t.Memory), int64(spec.MinMemory), spec.MaxBytes)
 	c.within("disk", int64(t.Disk), 0, spec.MaxBytes)
 	c.that(t.MemoryMax == 0 || t.MemoryMax >= t.Memory && t.MemoryMax <= spec.MaxBytes, "memory_max of task %q is below memory or too large", t.Name)
@@ -205,6 +209,25 @@ func (c *checker) task(t *spec.Task, ports map[string]bool) {
 		c.that(!checks[k.Name], "two checks are called %q", k.Name)
 		checks[k.Name] = true
 		c.check(k, ports)
+	}
+}
+
+func (c *checker) devices(t *spec.Task) {
+	kinds := map[string]bool{}
+	for _, a := range t.Devices {
+		c.err(spec.CheckDeviceKind(a.Kind))
+		c.that(!kinds[a.Kind], "task %q asks twice for devices of the kind %q", t.Name, a.Kind)
+		kinds[a.Kind] = true
+		_, twice := t.Resources[a.Kind]
+		c.that(!twice, "task %q asks for %q both by name and by amount", t.Name, a.Kind)
+		c.within("the count of devices", a.Count, 1, spec.MaxDeviceCount)
+		for _, x := range a.Constraints {
+			c.that(x.Attribute != "" && operators[x.Operator] && !counts(x.Operator), "a constraint on devices needs an attribute and an operator that looks at one device")
+		}
+		for _, x := range a.Affinities {
+			c.that(x.Attribute != "" && operators[x.Operator] && !counts(x.Operator), "an affinity to devices needs an attribute and an operator that looks at one device")
+			c.within("the weight of an affinity", x.Weight, -100, 100)
+		}
 	}
 }
 

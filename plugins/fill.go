@@ -39,6 +39,9 @@ func Fill(app *spec.App) {
 
 func fillTask(t *spec.Task) {
 	fill(&t.Lifecycle, spec.LifecycleMain)
+	if t.Cores > 0 {
+		fill(&t.CPU, spec.MilliCPU(t.Cores)*1000)
+	}
 	fill(&t.CPU, spec.DefaultCPU)
 	fill(&t.Memory, spec.DefaultMemory)
 	fill(&t.Pids, spec.DefaultPids)
@@ -46,6 +49,9 @@ func fillTask(t *spec.Task) {
 	fill(&t.Stop.Timeout, spec.DefaultStopTimeout)
 	fill(&t.Logs.MaxSize, spec.DefaultLogSize)
 	fill(&t.Logs.MaxFiles, spec.DefaultLogFiles)
+	for i := range t.Devices {
+		fill(&t.Devices[i].Count, 1)
+	}
 	for i := range t.Checks {
 		fill(&t.Checks[i].Interval, spec.DefaultCheckInterval)
 		fill(&t.Checks[i].Timeout, spec.DefaultCheckTimeout)

@@ -118,7 +118,7 @@ func (k *decider) start(a *spec.AppPlan, c *spec.Change) {
 	k.need(c.Version)
 	x := spec.Allocation{
 		ID: spec.NewAllocationID(c.Slot, k.d.Generation), Slot: c.Slot, Node: c.Node, Generation: k.d.Generation,
-		Version: c.Version, Runtime: k.runtimeOf(c.Version, app), Commit: commit, Ports: c.Ports, After: c.Takeover,
+		Version: c.Version, Runtime: k.runtimeOf(c.Version, app), Commit: commit, Ports: c.Ports, Devices: c.Devices, Cores: c.Cores, After: c.Takeover,
 		Want: spec.WantRun, Canary: c.Canary, Placed: k.in.Now, Why: c.Reason, Attempt: c.Attempt,
 	}
 	k.d.Start = append(k.d.Start, x)

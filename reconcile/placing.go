@@ -90,7 +90,8 @@ func (w *world) leave(x *app, a *rollout.Alloc) {
 		return
 	}
 	w.ownOf(x)
-	w.fleet.Leave(node, a.ID, v.need, a.Ports, a.After)
+	given := a.Grant()
+	w.fleet.Leave(node, a.ID, v.need, &given, a.After)
 	x.disown(node)
 }
 
@@ -317,7 +318,7 @@ func (w *world) placeBatch(j *job, r *place.Request, steps []*rollout.Step, pref
 		w.hold(j.x, fmt.Sprintf(heldPolicyMissing, ref.Name))
 		return nil
 	}
-	r.Config = ref.Config
+	r.Config, r.Prefer = ref.Config, prefer
 	r.Count = min(len(steps), w.roles.room(j, steps))
 	if r.Count == 0 {
 		return steps
@@ -372,10 +373,10 @@ func (w *world) policy(name string) (place.Policy, bool) {
 func (w *world) take(j *job, r *place.Request, s *rollout.Step, node int, score *spec.Score, prefer spec.AllocationID) {
 	x := j.x
 	slot := spec.Slot{App: x.name, Index: s.Slot}
-	ports := w.fleet.Ports(node, slot, j.version.app.Network.Ports)
+	given := w.fleet.Grant(node, slot, r)
 	c := change{old: s.Old, version: j.version}
 	c.Change = spec.Change{
-		Slot: slot, Kind: s.Kind, Node: w.fleet.ID(node), Ports: ports, Score: score, Reason: s.Reason,
+		Slot: slot, Kind: s.Kind, Node: w.fleet.ID(node), Ports: given.Ports, Devices: given.Devices, Cores: given.Cores, Score: score, Reason: s.Reason,
 		Version: j.version.hash, Canary: s.Canary, Attempt: s.Attempt, Now: s.Now, After: s.After,
 	}
 	if s.Old != nil {
@@ -384,9 +385,9 @@ func (w *world) take(j *job, r *place.Request, s *rollout.Step, node int, score 
 		c.KeepOld = s.Beside == rollout.Surge || s.Beside == rollout.IfNeeded
 	}
 	if r.Wait {
-		c.Takeover = w.fleet.Claim(node, j.version.need, ports, prefer)
+		c.Takeover = w.fleet.Claim(node, j.version.need, &given, prefer)
 	} else {
-		w.fleet.Take(node, j.version.need, ports)
+		w.fleet.Take(node, j.version.need, &given)
 	}
 	x.own = append(w.ownOf(x), int32(node))
 	w.roles.take(j, s)
@@ -399,7 +400,8 @@ func (w *world) hold(x *app, why string) {
 	for i := range x.changes {
 		c := &x.changes[i]
 		if c.Node != "" && c.Kind != spec.ChangeUpdate && len(c.Takeover) == 0 { // what shares room stays counted: too much is safe
-			w.fleet.Release(w.fleet.Node(c.Node), c.version.need, c.Ports)
+			given := c.Grant()
+			w.fleet.Release(w.fleet.Node(c.Node), c.version.need, &given)
 		}
 		if c.stopsOld && c.Now && c.From != "" {
 			if n := w.fleet.Node(c.From); n >= 0 {

@@ -22,6 +22,13 @@ func drawNodes(t *rapid.T, most int) []spec.NodeView {
 		if z := rapid.IntRange(0, 2).Draw(t, "zone"); z > 0 {
 			n.Attributes["zone"] = fmt.Sprint("z", z)
 		}
+		for d := range rapid.IntRange(0, 4).Draw(t, "devices") {
+			n.Devices = append(n.Devices, spec.Device{Kind: "gpu", ID: fmt.Sprint("g", d), Model: []string{"a", "b"}[d%2]})
+		}
+		if rapid.Bool().Draw(t, "gives cores") {
+			n.Cores = []spec.CoreGroup{{NUMA: 0, Cores: []int{0, 1}}, {NUMA: 1, Cores: []int{2, 3}}}
+		}
+		n.Tidy()
 		nodes = append(nodes, n)
 	}
 	return nodes
@@ -38,6 +45,15 @@ func drawApp(t *rapid.T, name string, most int) *spec.App {
 	u.MaxParallel, u.Canary = rapid.IntRange(1, 3).Draw(t, "parallel"), rapid.IntRange(1, 2).Draw(t, "canary")
 	if u.Strategy == spec.StrategyRolling {
 		u.MinHealthy = rapid.SampledFrom([]spec.Milli{0, 0, 500, 1000}).Draw(t, "min healthy")
+	}
+	switch rapid.IntRange(0, 9).Draw(t, "named") {
+	case 0:
+		a.Tasks[0].Devices = []spec.DeviceAsk{{Kind: "gpu", Count: rapid.IntRange(1, 2).Draw(t, "gpus")}}
+	case 1:
+		a.Tasks[0].Devices = []spec.DeviceAsk{{Kind: "gpu", Count: 1, Constraints: []spec.Constraint{{Attribute: "model", Operator: spec.OpEqual, Value: "a"}}}}
+	case 2:
+		a.Tasks[0].Cores = rapid.IntRange(1, 2).Draw(t, "cores")
+		a.Tasks[0].CPU = spec.MilliCPU(a.Tasks[0].Cores) * 1000
 	}
 	switch rapid.IntRange(0, 9).Draw(t, "rule") {
 	case 0:

@@ -129,6 +129,9 @@ func (w *world) resourceNames() []string {
 			if len(a.Tasks[i].Resources) > 0 {
 				names = append(names, spec.Resources{Named: a.Tasks[i].Resources}.Names()...)
 			}
+			for k := range a.Tasks[i].Devices {
+				names = append(names, a.Tasks[i].Devices[k].Kind)
+			}
 		}
 	}
 	for _, a := range w.in.Desired.Apps {
@@ -288,18 +291,20 @@ func (w *world) fillFleet() {
 			waiting = append(waiting, a)
 			continue
 		}
-		w.fleet.Take(node, v.need, a.Ports)
+		given := a.Grant()
+		w.fleet.Take(node, v.need, &given)
 		if a.Want == spec.WantStop {
-			w.fleet.Leave(node, a.ID, v.need, a.Ports, nil)
+			w.fleet.Leave(node, a.ID, v.need, &given, nil)
 		}
 	}
 	// Who waits is younger than whom it waits for: in this order everybody finds those who leave.
 	slices.SortStableFunc(waiting, func(a, b *spec.AllocationView) int { return cmp.Compare(a.Generation, b.Generation) })
 	for _, a := range waiting {
 		v, node := w.known(a.Version), w.fleet.Node(a.Node)
-		w.fleet.TakeAfter(node, v.need, a.Ports, a.After)
+		given := a.Grant()
+		w.fleet.TakeAfter(node, v.need, &given, a.After)
 		if a.Want == spec.WantStop {
-			w.fleet.Leave(node, a.ID, v.need, a.Ports, a.After)
+			w.fleet.Leave(node, a.ID, v.need, &given, a.After)
 		}
 	}
 	for n := range w.fleet.Len() {

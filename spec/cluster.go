@@ -310,12 +310,14 @@ type Task struct {
 	Dir       string            `json:"dir,omitempty"`
 	User      string            `json:"user,omitempty"` // name, uid or uid:gid; empty: root in the container, or the image's
 	UserNS    bool              `json:"user_namespace,omitempty"`
-	CPU       MilliCPU          `json:"cpu"`
+	CPU       MilliCPU          `json:"cpu"`             // with Cores: a thousand for each
+	Cores     int               `json:"cores,omitempty"` // whole cores that nobody else uses
 	Memory    Bytes             `json:"memory"`
 	MemoryMax Bytes             `json:"memory_max,omitempty"` // may burst to here; 0: Memory
 	Disk      Bytes             `json:"disk,omitempty"`
 	Pids      int               `json:"pids,omitempty"`      // most processes; DefaultPids when not written
 	Resources map[string]Milli  `json:"resources,omitempty"` // named resources, in thousandths
+	Devices   []DeviceAsk       `json:"devices,omitempty"`   // at most one for each kind
 	Checks    []Check           `json:"checks,omitempty"`
 	Stop      Stop              `json:"stop"`
 	Logs      Logs              `json:"logs"`

@@ -79,13 +79,15 @@ const (
 // Change is one step for one slot.
 type Change struct {
 	Slot
-	Kind   ChangeKind   `json:"kind"`
-	Old    AllocationID `json:"old,omitempty"`  // the allocation that stops or is updated
-	From   NodeID       `json:"from,omitempty"` // of Old
-	Node   NodeID       `json:"node,omitempty"` // where the slot runs afterwards
-	Ports  []Port       `json:"ports,omitempty"`
-	Score  *Score       `json:"score,omitempty"`
-	Reason string       `json:"reason"`
+	Kind    ChangeKind    `json:"kind"`
+	Old     AllocationID  `json:"old,omitempty"`  // the allocation that stops or is updated
+	From    NodeID        `json:"from,omitempty"` // of Old
+	Node    NodeID        `json:"node,omitempty"` // where the slot runs afterwards
+	Ports   []Port        `json:"ports,omitempty"`
+	Devices []DeviceGrant `json:"devices,omitempty"`
+	Cores   []CoreGrant   `json:"cores,omitempty"`
+	Score   *Score        `json:"score,omitempty"`
+	Reason  string        `json:"reason"`
 	// Version is what the slot's allocation follows afterwards: the app's new version, or while a rollout waits or goes
 	// back, the one before.
 	Version Hash     `json:"version,omitempty"`

@@ -45,6 +45,9 @@ func (a *App) Needs() Resources {
 	for i := range a.Tasks {
 		t := &a.Tasks[i]
 		sum = sum.Plus(Resources{CPU: t.CPU, Memory: t.Memory, Disk: t.Disk, Named: t.Resources})
+		for k := range t.Devices {
+			sum = sum.Plus(Resources{Named: map[string]Milli{t.Devices[k].Kind: Milli(t.Devices[k].Count) * 1000}})
+		}
 	}
 	return sum
 }

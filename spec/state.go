@@ -8,7 +8,10 @@ type Node struct {
 	Address    string            `json:"address"`        // where others reach the ports of its allocations; an IP address or a host name
 	Pool       PoolName          `json:"pool,omitempty"` // "" is DefaultPool
 	Attributes map[string]string `json:"attributes,omitempty"`
-	Capacity   Resources         `json:"capacity"` // what tasks may use; what the machine keeps for itself is already taken off
+	Capacity   Resources         `json:"capacity"`          // what tasks may use; what the machine keeps for itself is already taken off
+	Devices    []Device          `json:"devices,omitempty"` // sorted by kind and ID; Capacity.Named counts them by kind
+	Cores      []CoreGroup       `json:"cores,omitempty"`   // that tasks may have for themselves, by NUMA node; none: the node cannot give any
+	Reserved   Resources         `json:"reserved,omitzero"` // what the machine keeps for itself
 	Agent      string            `json:"agent,omitempty"`
 	// PortFirst to PortLast (included) are given to ports without a number; both zero: DynamicPortFirst to
 	// DynamicPortLast. Agents that share a machine's network divide the range among them.
@@ -59,13 +62,15 @@ const (
 type Allocation struct {
 	ID AllocationID `json:"id"`
 	Slot
-	Node       NodeID     `json:"node"`
-	Generation Generation `json:"generation"`
-	Version    Hash       `json:"version"` // App.Hash of the spec it follows
-	Runtime    Hash       `json:"runtime"` // App.RuntimeHash of that
-	Commit     Commit     `json:"commit"`  // the revision that Version came from
-	Ports      []Port     `json:"ports,omitempty"`
-	// After lists allocations of the same node whose room or ports this one takes over: the agent starts it only when
+	Node       NodeID        `json:"node"`
+	Generation Generation    `json:"generation"`
+	Version    Hash          `json:"version"` // App.Hash of the spec it follows
+	Runtime    Hash          `json:"runtime"` // App.RuntimeHash of that
+	Commit     Commit        `json:"commit"`  // the revision that Version came from
+	Ports      []Port        `json:"ports,omitempty"`
+	Devices    []DeviceGrant `json:"devices,omitempty"` // by task, in the order asked for
+	Cores      []CoreGrant   `json:"cores,omitempty"`   // by task
+	// After lists allocations of the same node whose room, ports, devices or cores this one takes over: the agent starts it only when
 	// they have ended, so that a node never holds more than it has.
 	After      []AllocationID `json:"after,omitempty"`
 	Want       Want           `json:"want"`

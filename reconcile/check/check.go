@@ -12,7 +12,7 @@ import (
 
 // Violation is one thing that should not be.
 type Violation struct {
-	Rule    string // "capacity", "ports", "constraint", "limit", "budget", "slots", "pool", "reason", "state", "counts"
+	Rule    string // "capacity", "ports", "named", "constraint", "limit", "budget", "slots", "pool", "reason", "state", "counts"
 	Subject string // the node, slot or app concerned
 	Detail  string
 }
@@ -27,6 +27,7 @@ func Plan(in reconcile.Input, p spec.Plan, r reconcile.Report) []Violation {
 	c.read()
 	c.capacity()
 	c.ports()
+	c.named()
 	c.placements()
 	c.limits()
 	c.budgets()

@@ -128,6 +128,7 @@ func (c *Core) onReport(e NodeReported) {
 
 func (c *Core) described(n *node, d spec.Node) {
 	d.ID = n.id
+	d.Tidy()
 	old := c.state.Nodes[n.id]
 	if old != nil && reflect.DeepEqual(old.Node, d) {
 		return

@@ -10,13 +10,14 @@ import (
 type Request struct {
 	Match  *Matcher
 	Count  int
-	Total  int       // the allocations that the app wants altogether
-	Own    []int32   // the node of each allocation of the app that counts for its limits
-	Peers  [][]int32 // where the app of each affinity to an app runs, in the order of those affinities
-	Faulty []int32   // nodes where the app failed often lately: the last choice
-	Only   []int32   // when not nil, nothing but these nodes, sorted
-	Single bool      // at most one on each node, beside no other of the app
-	Wait   bool      // room and ports of leaving allocations count as free
+	Total  int               // the allocations that the app wants altogether
+	Own    []int32           // the node of each allocation of the app that counts for its limits
+	Peers  [][]int32         // where the app of each affinity to an app runs, in the order of those affinities
+	Faulty []int32           // nodes where the app failed often lately: the last choice
+	Only   []int32           // when not nil, nothing but these nodes, sorted
+	Single bool              // at most one on each node, beside no other of the app
+	Wait   bool              // what leaving allocations have counts as free
+	Prefer spec.AllocationID // with Wait: the one whose devices and cores are taken over first
 	Seed   uint64
 	Config map[string]string
 }
@@ -38,8 +39,8 @@ func (f *Fleet) Batch(r *Request) *Batch {
 			continue
 		}
 		room := int32(r.Count)
-		if ports := m.App.Network.Ports; len(ports) > 0 {
-			if room, _ = f.portRoom(i, ports, r.Wait, room); room == 0 {
+		if m.named {
+			if room = f.roomByName(i, r, room); room == 0 {
 				continue
 			}
 		}
@@ -158,6 +159,9 @@ func (m *Matcher) batchTerms(r *Request, rows []int32) []Term {
 		}
 		k++
 	}
+	if m.wishesDevices {
+		terms = append(terms, m.deviceTerm(r, rows))
+	}
 	if len(r.Faulty) > 0 {
 		terms = append(terms, Term{"failed there lately", m.mark(r.Faulty, rows, -faultyCost)})
 	}
@@ -190,7 +194,7 @@ func (b *Batch) Verify(picks []Pick) error {
 		placed[p.Node]++
 		n := placed[p.Node]
 		if n > int64(b.Room[p.Node]) {
-			return fmt.Errorf("the policy put %d allocations on %s, whose ports allow %d", n, b.Nodes[p.Node], b.Room[p.Node])
+			return fmt.Errorf("the policy put %d allocations on %s, whose ports, devices and cores allow %d", n, b.Nodes[p.Node], b.Room[p.Node])
 		}
 		for k, ask := range b.Need {
 			if ask > 0 && n*ask > b.Free[p.Node*d+k] {

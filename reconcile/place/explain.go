@@ -67,6 +67,7 @@ type explanation struct {
 	failed  int      // rules that the node in hand fails so far
 	lacks   []int64
 	short   []shortage
+	nearest map[string]nearDevices // by rule: the node where fewest devices or cores are missing
 }
 
 // shortage is the node that is nearest to having enough of a resource: it fails fewest other rules, then lacks least.
@@ -127,14 +128,9 @@ func (e *explanation) groups(i int, gs groupings) {
 
 func (e *explanation) room(i int) {
 	f, m := e.fleet, e.request.Match
-	if ports := m.App.Network.Ports; len(ports) > 0 {
-		if room, static := f.portRoom(i, ports, e.request.Wait, 1); room == 0 {
-			if static != nil {
-				e.fail(i, rulePort+portName(*static)+" is taken")
-			} else {
-				e.fail(i, rulePorts)
-			}
-		}
+	told := 0 // of the node's shortage of a kind of device by name; its number says nothing more then
+	if m.named {
+		told = e.byName(i)
 	}
 	clear(e.lacks)
 	capacity, used, credit := f.Capacity(i), f.Used(i), f.row(f.credit, i)
@@ -143,7 +139,7 @@ func (e *explanation) room(i int) {
 		if e.request.Wait {
 			free += credit[d]
 		}
-		if ask == 0 || ask <= free {
+		if ask == 0 || ask <= free || told > 0 && m.asksFor(f.dims[d]) {
 			continue
 		}
 		e.fail(i, f.dims[d])
@@ -171,6 +167,7 @@ func (e *explanation) finish() ([]spec.Reason, []spec.Missing) {
 			e.reasons[k].Detail = string(e.fleet.ids[s.node]) + " is short by " + short
 		}
 	}
+	e.tellNearest()
 	slices.SortStableFunc(e.reasons, func(a, b spec.Reason) int {
 		if a.Nodes != b.Nodes {
 			return b.Nodes - a.Nodes

@@ -30,8 +30,10 @@ type Fleet struct {
 	used     []int64 // likewise: all that has not ended, less what Takeovers share
 	credit   []int64 // likewise: room of leaving allocations that nobody has claimed
 	load     []int32
-	ports    [][]held
-	dynamic  [][2]int // first and last of the ports without a number that a node gives
+	held     [][]held           // ports, devices and cores that somebody has; see held
+	devices  [][]spec.Device    // of each node; nil when no node has any
+	cores    [][]spec.CoreGroup // likewise
+	dynamic  [][2]int           // first and last of the ports without a number that a node gives
 	leaving  [][]*leaver
 	columns  map[string]*column
 	scratch  scratch
@@ -49,7 +51,7 @@ type leaver struct {
 	id     spec.AllocationID
 	after  []spec.AllocationID // leavers that it was to start after: it may end before they do
 	credit []int64
-	ports  []spec.Port
+	held   []held
 }
 
 // NewFleet makes a fleet of the nodes, which must be sorted by ID. Extra names resources that apps ask for though no
@@ -62,7 +64,7 @@ func NewFleet(nodes []spec.NodeView, extra []string) *Fleet {
 	f.lastSeen, f.pools = make([]spec.Time, n), make([]spec.PoolName, n)
 	f.attrs, f.address = make([]map[string]string, n), make([]string, n)
 	f.capacity, f.used, f.credit = make([]int64, n*d), make([]int64, n*d), make([]int64, n*d)
-	f.load, f.ports, f.leaving = make([]int32, n), make([][]held, n), make([][]*leaver, n)
+	f.load, f.held, f.leaving = make([]int32, n), make([][]held, n), make([][]*leaver, n)
 	f.scratch.own, f.dynamic = make([]int32, n), make([][2]int, n)
 	for i := range nodes {
 		v := &nodes[i]
@@ -72,6 +74,7 @@ func NewFleet(nodes []spec.NodeView, extra []string) *Fleet {
 		f.divided = f.divided || f.pools[i] != spec.DefaultPool
 		f.index[v.ID] = int32(i)
 		f.fill(f.capacity[i*d:(i+1)*d], v.Capacity)
+		f.nameUnits(i, &v.Node)
 	}
 	return f
 }
@@ -188,28 +191,24 @@ func (f *Fleet) Capacity(node int) []int64 { return f.row(f.capacity, node) }
 // Used returns what is taken of the node. The slice must not be changed.
 func (f *Fleet) Used(node int) []int64 { return f.row(f.used, node) }
 
-// Take puts an allocation on the node.
-func (f *Fleet) Take(node int, need []int64, ports []spec.Port) {
+// Take puts an allocation on the node, with what was given to it; nil is nothing.
+func (f *Fleet) Take(node int, need []int64, given *spec.Grant) {
 	add(f.row(f.used, node), need, 1)
 	f.load[node]++
-	for _, p := range ports {
-		f.holdPort(node, p)
-	}
+	f.hold(node, given)
 }
 
 // Release takes an allocation off the node.
-func (f *Fleet) Release(node int, need []int64, ports []spec.Port) {
+func (f *Fleet) Release(node int, need []int64, given *spec.Grant) {
 	add(f.row(f.used, node), need, -1)
 	f.load[node]--
-	for _, p := range ports {
-		f.freePort(node, p)
-	}
+	f.free(node, given)
 }
 
 // Leave marks an allocation that is on the node as on its way out: others may wait for its room. One that waits itself
 // for others shares theirs: who takes its room waits for them too.
-func (f *Fleet) Leave(node int, id spec.AllocationID, need []int64, ports []spec.Port, after []spec.AllocationID) {
-	l := &leaver{id: id, credit: slices.Clone(need), ports: ports}
+func (f *Fleet) Leave(node int, id spec.AllocationID, need []int64, given *spec.Grant, after []spec.AllocationID) {
+	l := &leaver{id: id, credit: slices.Clone(need), held: f.keys(node, given)}
 	if len(after) > 0 {
 		for _, o := range f.leaving[node] {
 			if slices.Contains(after, o.id) {
@@ -234,8 +233,8 @@ func (f *Fleet) Unleave(node int, id spec.AllocationID) {
 
 // TakeAfter puts an allocation on the node that starts only when all of after have ended: what those leave is not
 // taken twice. Those that are not leaving any more are ignored, and so are those whose room others still have.
-func (f *Fleet) TakeAfter(node int, need []int64, ports []spec.Port, after []spec.AllocationID) {
-	f.Take(node, need, ports)
+func (f *Fleet) TakeAfter(node int, need []int64, given *spec.Grant, after []spec.AllocationID) {
+	f.Take(node, need, given)
 	rest := slices.Clone(need)
 	for _, l := range f.leaving[node] {
 		if slices.Contains(after, l.id) && !slices.ContainsFunc(l.after, func(id spec.AllocationID) bool { return !slices.Contains(after, id) }) {
@@ -259,9 +258,9 @@ func (f *Fleet) claim(node int, l *leaver, rest []int64) {
 	}
 }
 
-// Claim places an allocation on a node where it fits only with the room or ports of leaving allocations, and returns
-// those it has to wait for, the preferred one first.
-func (f *Fleet) Claim(node int, need []int64, ports []spec.Port, prefer spec.AllocationID) []spec.AllocationID {
+// Claim places an allocation on a node where it fits only with what leaving allocations have, and returns those it has
+// to wait for, the preferred one first.
+func (f *Fleet) Claim(node int, need []int64, given *spec.Grant, prefer spec.AllocationID) []spec.AllocationID {
 	short := make([]int64, len(need))
 	capacity, used := f.row(f.capacity, node), f.row(f.used, node)
 	for d := range need {
@@ -270,9 +269,9 @@ func (f *Fleet) Claim(node int, need []int64, ports []spec.Port, prefer spec.All
 		}
 	}
 	var after []spec.AllocationID
-	rest := slices.Clone(need)
+	rest, wanted := slices.Clone(need), f.keys(node, given)
 	for _, l := range f.inOrder(node, prefer) {
-		helps := l.id == prefer || sharesPort(l.ports, ports)
+		helps := l.id == prefer || shares(l.held, wanted)
 		for d := range short {
 			if short[d] > 0 && l.credit[d] > 0 {
 				helps = true
@@ -291,7 +290,7 @@ func (f *Fleet) Claim(node int, need []int64, ports []spec.Port, prefer spec.All
 		}
 		f.claim(node, l, rest)
 	}
-	f.Take(node, need, ports)
+	f.Take(node, need, given)
 	return after
 }
 

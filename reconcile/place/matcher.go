@@ -4,15 +4,19 @@ import "github.com/stowage/stowage/spec"
 
 // Matcher is what an app asks of nodes, evaluated once for the whole fleet.
 type Matcher struct {
-	App      *spec.App
-	Need     []int64
-	fleet    *Fleet
-	eligible []int32 // nodes of the pool that every constraint over attributes accepts, in order
-	filters  []filter
-	terms    []nodeTerm
-	limits   []limit
-	wishes   []wish
-	same     []*column
+	App           *spec.App
+	Need          []int64
+	fleet         *Fleet
+	eligible      []int32 // nodes of the pool that every constraint over attributes accepts and that have what is asked for by name, in order
+	filters       []filter
+	terms         []nodeTerm
+	limits        []limit
+	wishes        []wish
+	same          []*column
+	asks          []ask // devices, task by task
+	cores         int   // exclusive ones of all tasks together
+	named         bool  // it asks for ports, devices or cores
+	wishesDevices bool  // some of asks prefer devices to others
 }
 
 // filter is a constraint over an attribute, evaluated for each of its values.
@@ -73,6 +77,7 @@ func (f *Fleet) Matcher(app *spec.App) *Matcher {
 			m.limits = append(m.limits, limit{c, col})
 		}
 	}
+	m.readAsks()
 	m.eligible = make([]int32, 0, len(f.ids))
 	pooled := f.divided || app.Pool.Or() != spec.DefaultPool
 nodes:
@@ -85,6 +90,9 @@ nodes:
 			if v == none && !m.filters[k].absent || v != none && !m.filters[k].ok[v] {
 				continue nodes
 			}
+		}
+		if m.cores > 0 && f.countCores(i) < m.cores || len(m.asks) > 0 && !f.hasDevices(i, m) {
+			continue
 		}
 		m.eligible = append(m.eligible, int32(i))
 	}

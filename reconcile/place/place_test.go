@@ -149,7 +149,7 @@ func TestVerifyRefusesWrongAnswers(t *testing.T) {
 func TestTakeoverSharesRoomOnce(t *testing.T) {
 	f := place.NewFleet([]spec.NodeView{{State: spec.NodeReady, Node: spec.Node{ID: "n1", Capacity: spec.Resources{CPU: 1000}}}}, nil)
 	need := f.Vector(spec.Resources{CPU: 800})
-	port := []spec.Port{{Name: "http", Number: 80, Protocol: spec.TCP}}
+	port := &spec.Grant{Ports: []spec.Port{{Name: "http", Number: 80, Protocol: spec.TCP}}}
 	f.Take(0, need, port)
 	f.Leave(0, "old-0-1", need, port, nil)
 	a := &spec.App{Name: "new", Count: 2, Network: spec.Network{Ports: []spec.PortSpec{{Name: "http", Static: 80, Protocol: spec.TCP}}}, Tasks: []spec.Task{{CPU: 700}}}
@@ -218,6 +218,6 @@ func TestDynamicPortsAreDistinct(t *testing.T) {
 			}
 			seen[p.Number] = true
 		}
-		f.Take(0, make([]int64, 3), ports[:2])
+		f.Take(0, make([]int64, 3), &spec.Grant{Ports: ports[:2]})
 	}
 }

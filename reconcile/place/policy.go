@@ -31,7 +31,7 @@ type Batch struct {
 	Nodes    []spec.NodeID // those that accept at least one allocation, sorted
 	Capacity []int64       // a row of len(Resources) for each node
 	Free     []int64       // likewise
-	Room     []int32       // at most so many, whatever the resources: ports allow no more
+	Room     []int32       // at most so many, whatever the resources: ports, devices and cores allow no more
 	Own      []int32       // allocations of this app there
 	Load     []int32       // allocations of all apps there
 	Terms    []Term        // what affinities and past failures add to each node's score

@@ -6,47 +6,12 @@ import (
 	"github.com/stowage/stowage/spec"
 )
 
-// held is a port of a node that somebody has, as number*2, plus 1 for UDP; the list of a node is sorted and may hold a
-// port twice while one allocation waits for another that leaves.
-type held uint32
-
 func portKey(number int, p spec.Protocol) held {
 	k := held(number) << 1
 	if p == spec.UDP {
 		k++
 	}
 	return k
-}
-
-func (f *Fleet) holdPort(node int, p spec.Port) {
-	k := portKey(p.Number, p.Protocol)
-	i, _ := slices.BinarySearch(f.ports[node], k)
-	f.ports[node] = slices.Insert(f.ports[node], i, k)
-}
-
-func (f *Fleet) freePort(node int, p spec.Port) {
-	if i, ok := slices.BinarySearch(f.ports[node], portKey(p.Number, p.Protocol)); ok {
-		f.ports[node] = slices.Delete(f.ports[node], i, i+1)
-	}
-}
-
-// portFree reports whether nobody holds the port, or, with leaving, only one who is on the way out.
-func (f *Fleet) portFree(node int, k held, leaving bool) bool {
-	i, taken := slices.BinarySearch(f.ports[node], k)
-	if !taken {
-		return true
-	}
-	if !leaving || i+1 < len(f.ports[node]) && f.ports[node][i+1] == k {
-		return false
-	}
-	for _, l := range f.leaving[node] {
-		for _, p := range l.ports {
-			if portKey(p.Number, p.Protocol) == k {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // portRoom returns how many allocations with these ports the node takes, at most limit, and the first static port in
@@ -58,15 +23,15 @@ func (f *Fleet) portRoom(node int, asked []spec.PortSpec, leaving bool, limit in
 			dynamic++
 			continue
 		}
-		if !f.portFree(node, portKey(asked[i].Static, asked[i].Protocol), leaving) {
+		if !f.available(node, portKey(asked[i].Static, asked[i].Protocol), leaving) {
 			return 0, &asked[i]
 		}
 		limit = 1
 	}
 	if dynamic > 0 {
 		low, high := f.dynamic[node][0], f.dynamic[node][1]
-		first, _ := slices.BinarySearch(f.ports[node], portKey(low, spec.TCP))
-		last, _ := slices.BinarySearch(f.ports[node], portKey(high+1, spec.TCP))
+		first, _ := slices.BinarySearch(f.held[node], portKey(low, spec.TCP))
+		last, _ := slices.BinarySearch(f.held[node], portKey(high+1, spec.TCP))
 		free := high - low + 1 - (last - first)
 		limit = min(limit, int32(max(0, free/dynamic)))
 	}
@@ -87,7 +52,7 @@ func (f *Fleet) Ports(node int, slot spec.Slot, asked []spec.PortSpec) []spec.Po
 		for try := 0; p.Number == 0 && try < span; try++ {
 			number := low + (offset+try)%span
 			if !staticAsked(asked, number) && !given(ports, number) &&
-				f.portFree(node, portKey(number, spec.TCP), false) && f.portFree(node, portKey(number, spec.UDP), false) {
+				f.available(node, portKey(number, spec.TCP), false) && f.available(node, portKey(number, spec.UDP), false) {
 				p.Number = number
 			}
 		}
@@ -102,12 +67,6 @@ func staticAsked(asked []spec.PortSpec, number int) bool {
 
 func given(ports []spec.Port, number int) bool {
 	return slices.ContainsFunc(ports, func(p spec.Port) bool { return p.Number == number })
-}
-
-func sharesPort(a, b []spec.Port) bool {
-	return slices.ContainsFunc(a, func(p spec.Port) bool {
-		return slices.ContainsFunc(b, func(q spec.Port) bool { return p.Number == q.Number && p.Protocol == q.Protocol })
-	})
 }
 
 // hash is 32-bit FNV-1a.

@@ -21,7 +21,7 @@ func TestDynamicPortsKeepToTheNodesRange(t *testing.T) {
 			t.Errorf("allocation %d got port %d, given before: %v", i, p.Number, seen)
 		}
 		seen[p.Number] = true
-		f.holdPort(0, p)
+		f.hold(0, &spec.Grant{Ports: []spec.Port{p}})
 	}
 	if room, _ := f.portRoom(0, asked, false, 10); room != 0 {
 		t.Errorf("a node with no port left has room for %d", room)

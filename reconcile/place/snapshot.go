@@ -6,7 +6,7 @@ import "slices"
 type Snapshot struct {
 	used, credit []int64
 	load         []int32
-	ports        [][]held
+	held         [][]held
 	leaving      [][]*leaver
 }
 
@@ -14,10 +14,10 @@ type Snapshot struct {
 func (f *Fleet) Save() *Snapshot {
 	s := &Snapshot{
 		used: slices.Clone(f.used), credit: slices.Clone(f.credit), load: slices.Clone(f.load),
-		ports: make([][]held, len(f.ports)), leaving: make([][]*leaver, len(f.leaving)),
+		held: make([][]held, len(f.held)), leaving: make([][]*leaver, len(f.leaving)),
 	}
-	for i := range f.ports {
-		s.ports[i] = slices.Clone(f.ports[i])
+	for i := range f.held {
+		s.held[i] = slices.Clone(f.held[i])
 		s.leaving[i] = cloneLeavers(f.leaving[i])
 	}
 	return s
@@ -25,7 +25,7 @@ func (f *Fleet) Save() *Snapshot {
 
 // Restore goes back to what was saved. A snapshot can be loaded once.
 func (f *Fleet) Restore(s *Snapshot) {
-	f.used, f.credit, f.load, f.ports, f.leaving = s.used, s.credit, s.load, s.ports, s.leaving
+	f.used, f.credit, f.load, f.held, f.leaving = s.used, s.credit, s.load, s.held, s.leaving
 }
 
 func cloneLeavers(list []*leaver) []*leaver {

@@ -7,8 +7,8 @@ func (f *Fleet) Clear() {
 	clear(f.used)
 	clear(f.credit)
 	clear(f.load)
-	for i := range f.ports {
-		f.ports[i], f.leaving[i] = f.ports[i][:0], nil
+	for i := range f.held {
+		f.held[i], f.leaving[i] = f.held[i][:0], nil
 	}
 }
 
@@ -26,8 +26,8 @@ func (f *Fleet) Fits(r *Request) int {
 			continue
 		}
 		room := int32(r.Count)
-		if ports := m.App.Network.Ports; len(ports) > 0 {
-			room, _ = f.portRoom(i, ports, r.Wait, room)
+		if m.named {
+			room = f.roomByName(i, r, room)
 		}
 		at, most := i*len(f.dims), int64(room)
 		for d, ask := range m.Need {
@@ -56,10 +56,8 @@ func (f *Fleet) FirstFit(r *Request, not int) (node, looked int) {
 		if i == not || f.states[i] != spec.NodeReady || !f.fits(i, r.Match.Need, false) || !groups.accept(i) {
 			continue
 		}
-		if ports := r.Match.App.Network.Ports; len(ports) > 0 {
-			if room, _ := f.portRoom(i, ports, false, 1); room == 0 {
-				continue
-			}
+		if r.Match.named && f.roomByName(i, r, 1) == 0 {
+			continue
 		}
 		return i, looked
 	}

@@ -15,6 +15,8 @@ var expectations = map[string]handler{
 	"allocations": {2, counted((*player).healthyOnes)},
 	"completed":   {2, counted((*player).completed)},
 	"node":        {2, counted((*player).onNode)},
+	"devices":     {2, expectNamed("devices")},
+	"cores":       {2, expectNamed("cores")},
 	"starts":      {2, (*player).expectStarts},
 	"blocked":     {2, (*player).expectBlocked},
 	"changes":     {1, func(p *player, args []string) error { return p.expectChanges(args[0]) }},

@@ -32,6 +32,7 @@ func (p *player) nodes(args []string) error {
 				return err
 			}
 		}
+		n.Tidy()
 		m := newMachine(p.world, n)
 		p.world.machines = append(p.world.machines, m)
 		p.world.named[n.ID] = m
@@ -60,7 +61,12 @@ func describe(n *spec.Node, arg string) error {
 	case "pool":
 		n.Pool = spec.PoolName(value)
 		err = spec.CheckPool(n.Pool)
+	case "cores":
+		n.Cores, err = describeCores(value)
 	default:
+		if kind, model, ok := strings.Cut(key, ":"); ok {
+			return describeDevices(n, kind, model, value)
+		}
 		n.Attributes[key] = value
 		if f, bad := strconv.ParseFloat(value, 64); bad == nil && !strings.Contains(key, ".") && f >= 0 && f < 1e12 {
 			if n.Capacity.Named == nil {

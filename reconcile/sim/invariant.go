@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/stowage/stowage/reconcile"
 	"github.com/stowage/stowage/reconcile/check"
@@ -14,6 +15,7 @@ import (
 const (
 	invariantCapacity   = "capacity: a node never runs more than it has"
 	invariantPorts      = "ports: no two allocations of a node share one"
+	invariantNamed      = "names: no two allocations of a node have the same device or core"
 	invariantSlots      = "slots: nothing runs twice without a reason"
 	invariantGeneration = "generations: they only grow"
 	invariantForward    = "states: they only move forward"
@@ -70,6 +72,7 @@ func (w *world) started(m *machine, k *container) {
 	a := &activity{alloc: k.alloc, app: k.app, machine: m, boot: m.boot, containers: 1}
 	w.checkSlot(a)
 	w.checkPorts(m, a)
+	w.checkNamed(m, a)
 	m.usage.running[k.alloc.ID] = a
 	m.usage.used = m.usage.used.Plus(k.app.Needs())
 	if over := exceeds(m.usage.used, m.desc.Capacity); over != "" {
@@ -116,6 +119,27 @@ func (w *world) checkPorts(m *machine, a *activity) {
 				if p.Number == q.Number && p.Protocol == q.Protocol {
 					w.violated("%s: %s and %s on %s have %s port %d", invariantPorts, id, a.alloc.ID, m.desc.ID, p.Protocol, p.Number)
 				}
+			}
+		}
+	}
+}
+
+// checkNamed looks at the devices and cores of what runs on a machine already.
+func (w *world) checkNamed(m *machine, a *activity) {
+	if len(a.alloc.Devices)+len(a.alloc.Cores) == 0 {
+		return
+	}
+	mine := spec.AllCores(a.alloc.Cores)
+	for _, id := range sortedKeys(m.usage.running) {
+		other := &m.usage.running[id].alloc
+		for _, d := range other.Devices {
+			if slices.ContainsFunc(a.alloc.Devices, func(g spec.DeviceGrant) bool { return g.Kind == d.Kind && g.ID == d.ID }) {
+				w.violated("%s: %s and %s on %s have %s %s", invariantNamed, id, a.alloc.ID, m.desc.ID, d.Kind, d.ID)
+			}
+		}
+		for _, c := range spec.AllCores(other.Cores) {
+			if slices.Contains(mine, c) {
+				w.violated("%s: %s and %s on %s have core %d", invariantNamed, id, a.alloc.ID, m.desc.ID, c)
 			}
 		}
 	}

@@ -83,7 +83,7 @@ func (g *generator) generate() {
 	g.removed, g.never = map[int]bool{}, map[spec.AppName]bool{}
 	half := g.shape.Nodes / 2
 	g.say("nodes n[1-%d] rack=a cpu=4 memory=8GiB", half)
-	g.say("nodes n[%d-%d] rack=b cpu=4 memory=8GiB", half+1, g.shape.Nodes)
+	g.say("nodes n[%d-%d] rack=b cpu=4 memory=8GiB%s", half+1, g.shape.Nodes, []string{"", " gpu:a=2 gpu:b=1 cores=0-1/2-3"}[g.random.below(2)])
 	g.cluster = g.first()
 	g.commit()
 	if g.random.below(2) == 0 {
@@ -182,7 +182,9 @@ func (g *generator) change() {
 	case 1:
 		app.Tasks[0].Stop.Timeout = spec.Duration(1+g.random.below(20)) * spec.Second
 	case 2:
-		app.Tasks[0].CPU = spec.MilliCPU(100 * (1 + g.random.below(15)))
+		if app.Tasks[0].Cores == 0 {
+			app.Tasks[0].CPU = spec.MilliCPU(100 * (1 + g.random.below(15)))
+		}
 	default:
 		app.Tasks[0].Command = []string{"true", fmt.Sprint(g.commits)}
 	}
@@ -217,6 +219,12 @@ func (g *generator) first() *spec.Cluster {
 		}
 		if g.random.below(3) == 0 {
 			app.Spreads = []spec.Spread{{Attribute: "rack", Weight: 50}}
+		}
+		switch g.random.below(8) {
+		case 0:
+			app.Tasks[0].Devices = []spec.DeviceAsk{{Kind: "gpu", Count: 1 + g.random.below(2)}}
+		case 1:
+			app.Tasks[0].Cores, app.Tasks[0].CPU = 1, 1000
 		}
 		if g.random.below(4) == 0 {
 			sidecar := app.Tasks[0]

@@ -123,19 +123,21 @@ func showAllocations(core *control.Core) table {
 		}
 		since := v.Since.Sub(epoch).String()
 		t.add(struct {
-			ID         spec.AllocationID `json:"id"`
-			App        spec.AppName      `json:"app"`
-			Slot       int               `json:"slot"`
-			Node       spec.NodeID       `json:"node"`
-			State      spec.State        `json:"state"`
-			Healthy    bool              `json:"healthy"`
-			Generation spec.Generation   `json:"generation"`
-			Commit     spec.Commit       `json:"commit"`
-			Since      string            `json:"since"`
-			Want       spec.Want         `json:"want"`
-			Restarts   int               `json:"restarts"`
-			Reason     string            `json:"reason"`
-		}{v.ID, v.App, v.Index, v.Node, v.State, v.Healthy, v.Generation, v.Commit, since, v.Want, v.Restarts, reason},
+			ID         spec.AllocationID  `json:"id"`
+			App        spec.AppName       `json:"app"`
+			Slot       int                `json:"slot"`
+			Node       spec.NodeID        `json:"node"`
+			State      spec.State         `json:"state"`
+			Healthy    bool               `json:"healthy"`
+			Generation spec.Generation    `json:"generation"`
+			Commit     spec.Commit        `json:"commit"`
+			Since      string             `json:"since"`
+			Want       spec.Want          `json:"want"`
+			Restarts   int                `json:"restarts"`
+			Reason     string             `json:"reason"`
+			Devices    []spec.DeviceGrant `json:"devices,omitempty"`
+			Cores      []spec.CoreGrant   `json:"cores,omitempty"`
+		}{v.ID, v.App, v.Index, v.Node, v.State, v.Healthy, v.Generation, v.Commit, since, v.Want, v.Restarts, reason, v.Devices, v.Cores},
 			v.Slot, v.Node, v.State, v.Healthy, v.Generation, v.Commit.Short(), since, reason)
 	}
 	return t

@@ -414,7 +414,7 @@ var resourceForm = regexp.MustCompile(`^[a-z][a-z0-9_./-]{0,99}$`)
 
 func resourceName(k string) error {
 	switch {
-	case k == "cpu" || k == "memory" || k == "disk":
+	case k == "cpu" || k == "memory" || k == "disk" || k == "cores" || k == "memory_max":
 		return wrong(fmt.Sprintf("must not name %q, which is an argument of its own", k))
 	case !resourceForm.MatchString(k):
 		return wrong(fmt.Sprintf("must have names of lower-case letters, digits, \"_\", \".\", \"/\" and \"-\", but here is %q", shorten(k, 60)))

@@ -30,6 +30,7 @@ var taskTable = &table[spec.Task]{
 		arg("user", text[string](), func(t *spec.Task) *string { return &t.User }, "Name, uid or uid:gid; without it root in the container, or the image's"),
 		arg("user_namespace", flag, func(t *spec.Task) *bool { return &t.UserNS }, "Root in the container is nobody outside"),
 		arg("cpu", cores, func(t *spec.Task) *spec.MilliCPU { return &t.CPU }, "Cores"),
+		arg("cores", whole(1, int(spec.MaxCPU/1000)), func(t *spec.Task) *int { return &t.Cores }, "Whole cores for this task alone, in place of cpu: nobody else runs there"),
 		arg("memory", size, func(t *spec.Task) *spec.Bytes { return &t.Memory }, "Memory; placement counts this"),
 		arg("memory_max", size, func(t *spec.Task) *spec.Bytes { return &t.MemoryMax }, "Memory it may burst to; without it memory is the limit"),
 		arg("disk", size, func(t *spec.Task) *spec.Bytes { return &t.Disk }, "Disk for its writable layer"),
@@ -38,6 +39,7 @@ var taskTable = &table[spec.Task]{
 	},
 	blocks: []nested[spec.Task]{
 		several("check", "name", checkTable, addCheck, "Asks the task whether it is well."),
+		several("device", "kind", deviceTable, addDevice, "Devices for this task alone, such as device \"gpu\" {}."),
 		one("stop", func(t *spec.Task) *spec.Stop { return &t.Stop }, stopTable, "How it is asked to end."),
 		one("logs", func(t *spec.Task) *spec.Logs { return &t.Logs }, logsTable, "What is kept of its output, for stdout and stderr each."),
 	},

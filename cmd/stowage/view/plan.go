@@ -282,6 +282,7 @@ func (p *Page) change(c *spec.Change) string {
 	for _, port := range c.Ports {
 		text += fmt.Sprintf("  %s :%d", port.Name, port.Number)
 	}
+	text += namedWords(c.Devices, c.Cores)
 	if c.Canary {
 		text += "  canary"
 	}

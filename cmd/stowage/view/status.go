@@ -80,7 +80,8 @@ func (p *Page) Explanation(e *api.Explanation, list []spec.AllocationView) {
 	}
 	if a := e.Allocation; a != nil {
 		p.pairs([][2]string{{"allocation", string(a.ID)}, {"node", string(a.Node)}, {"state", p.stateWord(a)}, {"since", p.Age(a.Since)},
-			{"reason", a.Reason}, {"placed", a.Why}, {"stopped", a.StopReason}, {"commit", a.Commit.Short()}, {"ports", portWords(a.Ports)}})
+			{"reason", a.Reason}, {"placed", a.Why}, {"stopped", a.StopReason}, {"commit", a.Commit.Short()}, {"ports", portWords(a.Ports)},
+			{"devices", spec.DeviceList(a.Devices)}, {"cores", spec.CoreList(spec.AllCores(a.Cores))}})
 		for i := range a.Tasks {
 			p.task(&a.Tasks[i])
 		}

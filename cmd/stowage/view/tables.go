@@ -67,6 +67,18 @@ func portWords(ports []spec.Port) string {
 	return strings.Join(words, " ")
 }
 
+// namedWords names the devices and cores that an allocation has.
+func namedWords(devices []spec.DeviceGrant, cores []spec.CoreGrant) string {
+	text := ""
+	if len(devices) > 0 {
+		text += "  " + spec.DeviceList(devices)
+	}
+	if len(cores) > 0 {
+		text += "  cores " + spec.CoreList(spec.AllCores(cores))
+	}
+	return text
+}
+
 // Apps prints a table of apps.
 func (p *Page) Apps(list []api.App) {
 	if len(list) == 0 {
