@@ -40,11 +40,7 @@ func (w *world) explainMissed(x *app) {
 			r.Own = nil
 		}
 		b.Reasons, b.Places = w.fleet.Explain(r)
-		if p, d := w.roles.over(&job{x: x, version: want}, want.need, want.need); p != nil {
-			limit := spec.Reason{Rule: fmt.Sprintf(ruleQuota, p.name, w.fleet.Dimensions()[d]), Nodes: w.fleet.Len()}
-			limit.Detail = fmt.Sprintf("%s of %s are used", w.fleet.Amount(d, p.used[d]), w.fleet.Amount(d, p.quota[d]))
-			b.Reasons = append([]spec.Reason{limit}, b.Reasons...)
-		}
+		b.Reasons = append(w.roles.reasons(x, want.need), b.Reasons...)
 		if len(b.Reasons) == 0 {
 			b.Reasons = []spec.Reason{{Rule: rulePolicy, Nodes: w.fleet.Len()}}
 			if w.fleet.Len() == 0 {

@@ -7,9 +7,10 @@ import (
 	"github.com/stowage/stowage/reconcile/rollout"
 )
 
-// fairSteps bounds how many turns fair sharing takes when not all fits: below so many placements it is exact, above
-// it each turn serves several of one app.
-const fairSteps = 512
+// fairTurns bounds how many turns fair sharing takes when not all fits, beyond one for each app: below twice as many
+// placements each is a turn of its own and the order is exact; above, a turn serves several allocations of one app, and
+// nobody is ahead by more than that.
+const fairTurns = 1024
 
 // placeFairly places the jobs that can start now, highest priority first. Within a priority all are placed if all fit;
 // if not, shares decide who waits.
@@ -62,36 +63,36 @@ func (w *world) placeBand(jobs []*job) []*job {
 	return more
 }
 
-// share serves the jobs in turns: each time the app whose role has least gets something.
+// share serves the jobs in turns: each time the app that is next in the order of shares gets something.
 func (w *world) share(jobs []*job) [][]*rollout.Step {
 	waiting := map[*party][]int{}
 	total := 0
 	for i, j := range jobs {
 		p := w.roles.byApp[j.x]
 		waiting[p] = append(waiting[p], i)
-		p.wait(len(j.steps))
+		w.roles.enter(p, len(j.steps), j.version.need)
 		total += len(j.steps)
 	}
-	chunk := max(1, total/fairSteps)
+	w.roles.line(w.roles.root)
+	chunk := max(1, total/fairTurns)
 	missed, done := make([][]*rollout.Step, len(jobs)), make([]int, len(jobs))
 	for p := w.roles.next(); p != nil; p = w.roles.next() {
 		i := waiting[p][0]
 		j := jobs[i]
 		n := min(chunk, len(j.steps)-done[i])
-		turn := &job{x: j.x, version: j.version, steps: j.steps[done[i] : done[i]+n]}
-		lost := w.placeJob(turn)
+		lost := w.placeJob(&job{x: j.x, version: j.version, steps: j.steps[done[i] : done[i]+n]})
 		missed[i] = append(missed[i], lost...)
 		done[i] += n
-		p.wait(-n)
-		if len(lost) == n && plain(j.steps[done[i]:]) {
+		if rest := j.steps[done[i]:]; len(lost) == n && plain(rest) {
 			// What did not fit once does not fit again: all that follow ask for the same.
-			missed[i] = append(missed[i], j.steps[done[i]:]...)
-			p.wait(done[i] - len(j.steps))
+			missed[i] = append(missed[i], rest...)
+			n += len(rest)
 			done[i] = len(j.steps)
 		}
 		if done[i] == len(j.steps) {
 			waiting[p] = waiting[p][1:]
 		}
+		w.roles.served(p, n)
 	}
 	return missed
 }
@@ -105,7 +106,7 @@ func plain(steps []*rollout.Step) bool {
 type saved struct {
 	fleet *place.Snapshot
 	apps  []savedApp
-	used  []int64 // of all parties, one after another
+	used  []int64 // of all parties, one after another, and how many were placed
 	total rollout.Total
 }
 
@@ -123,7 +124,7 @@ func (w *world) save(jobs []*job) *saved {
 	if w.total != nil {
 		s.total = *w.total
 	}
-	w.roles.root.each(func(p *party) { s.used = append(s.used, p.used...) })
+	w.roles.root.each(func(p *party) { s.used = append(append(s.used, p.used...), int64(p.placed)) })
 	for i, j := range jobs {
 		if i > 0 && jobs[i-1].x == j.x {
 			continue
@@ -143,7 +144,11 @@ func (w *world) restore(s *saved) {
 		*w.total = s.total
 	}
 	at := 0
-	w.roles.root.each(func(p *party) { at += copy(p.used, s.used[at:at+len(p.used)]) })
+	w.roles.root.each(func(p *party) {
+		at += copy(p.used, s.used[at:at+len(p.used)])
+		p.placed = int(s.used[at])
+		at++
+	})
 	for _, a := range s.apps {
 		if a.x.held != a.held {
 			continue // its policy failed, and would again
@@ -152,12 +157,5 @@ func (w *world) restore(s *saved) {
 		for k := range a.beside {
 			a.x.out.Steps[k].Beside = a.beside[k]
 		}
-	}
-}
-
-func (p *party) each(f func(*party)) {
-	f(p)
-	for _, c := range p.children {
-		c.each(f)
 	}
 }

@@ -33,8 +33,8 @@ func (w *world) fixes(x *app, want *version, missing int) []string {
 	if want.app.Kind == spec.KindSystem {
 		return out
 	}
-	if p, _ := w.roles.over(&job{x: x, version: want}, want.need, want.need); p != nil {
-		return out // a quota is in the way: room would not help
+	if w.roles.bar(w.roles.byApp[x], want.need, want.need) != nil {
+		return out // a quota or a guarantee is in the way: room would not help
 	}
 	for d := range want.need {
 		if fix := w.fixResource(x, want, d, missing); fix != "" {

@@ -38,6 +38,9 @@ func (w *world) plan() spec.Plan {
 			p.Apps = append(p.Apps, a)
 		}
 	}
+	if w.roles != nil {
+		p.Warnings = append(p.Warnings, w.roles.promised()...)
+	}
 	w.describe(&p)
 	return p
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/stowage/stowage/spec"
 )
 
-// roles is who has how much: a tree of the roles and, as its leaves, the apps. Dominant-resource fairness (Ghodsi et
-// al., NSDI 2011), weighted and applied at each level of the tree, says who is served next.
+// roles is who has how much: a tree of the roles and, as its leaves, the apps. shares.go says from it who is served
+// next, limits.go who may not have more.
 type roles struct {
 	w     *world
 	total []int64 // what the nodes that take allocations have
@@ -18,26 +18,25 @@ type roles struct {
 
 // party is a role or an app.
 type party struct {
-	name     string
-	weight   int64
-	quota    []int64 // nil: no limit; negative entries: none for that resource
-	used     []int64
-	parent   *party
-	children []*party // by name, roles before apps
-	pending  int      // placements that it and its children wait for
+	name      string
+	app       *app // nil: it is a role
+	weight    uint64
+	quota     []int64 // nil: no limit; negative entries: none for that resource
+	guarantee []int64 // nil: none
+	keeps     bool    // it or a role below it has a guarantee
+	used      []int64
+	parent    *party
+	children  []*party // roles and apps
+	stand     standing // how it stands while shares are compared
+	placed    int      // allocations that the plan placed for it and those below it
 }
-
-// share is one millionth of the most that a party has of any resource, divided by its weight.
-const shareUnit = 1_000_000
 
 func (w *world) newRoles() *roles {
 	d := len(w.before)
-	r := &roles{w: w, total: make([]int64, d), byApp: map[*app]*party{}}
+	r := &roles{w: w, total: make([]int64, d), byApp: make(map[*app]*party, len(w.apps))}
 	for n := range w.fleet.Len() {
 		if w.fleet.Open(n) {
-			for k, v := range w.fleet.Capacity(n) {
-				r.total[k] += v
-			}
+			sum(r.total, w.fleet.Capacity(n))
 		}
 	}
 	r.root = &party{weight: 1, used: make([]int64, d)}
@@ -45,26 +44,37 @@ func (w *world) newRoles() *roles {
 	for i := range w.in.Desired.Roles {
 		role := &w.in.Desired.Roles[i]
 		p := r.role(byName, role.Name)
-		p.weight = int64(max(1, role.Weight))
+		p.weight = uint64(max(1, role.Weight))
 		if role.Quota != nil {
 			p.quota = w.quota(*role.Quota)
+		}
+		if role.Guarantee != nil {
+			p.guarantee = w.fleet.Vector(*role.Guarantee)
+			for q := p; q != nil; q = q.parent {
+				q.keeps = true
+			}
 		}
 	}
 	for _, x := range w.apps {
 		if x.desired == nil {
+			r.count(x, r.root) // what it has, nobody else can have
 			continue
 		}
-		name := x.desired.app.Role
-		if name == "" {
-			name = spec.DefaultRole
-		}
-		parent := r.role(byName, name)
-		p := &party{name: string(x.name), weight: 1, used: make([]int64, d), parent: parent}
+		parent := r.role(byName, roleOf(x.desired.app))
+		p := &party{name: string(x.name), app: x, weight: 1, used: make([]int64, d), parent: parent}
 		parent.children = append(parent.children, p)
 		r.byApp[x] = p
 		r.count(x, p)
 	}
 	return r
+}
+
+// roleOf is the role that pays for the app.
+func roleOf(a *spec.App) spec.RoleName {
+	if a.Role == "" {
+		return spec.DefaultRole
+	}
+	return a.Role
 }
 
 // quota is a vector in which resources that the quota does not name have no limit.
@@ -98,13 +108,19 @@ func (r *roles) role(byName map[spec.RoleName]*party, name spec.RoleName) *party
 	return p
 }
 
-// count adds what the app has.
+// count adds what the app has and keeps: what the plan stops at once is not counted.
 func (r *roles) count(x *app, p *party) {
 	total := make([]int64, len(r.total))
+	stops := map[spec.AllocationID]bool{}
+	for i := range x.changes {
+		if c := &x.changes[i]; c.Kind == spec.ChangeStop && c.Now {
+			stops[c.Old] = true
+		}
+	}
 	var v *version
 	for i := range x.views {
 		a := &x.views[i]
-		if a.State.Terminal() || a.Want == spec.WantStop {
+		if a.State.Terminal() || a.Want == spec.WantStop || len(stops) > 0 && stops[a.ID] {
 			continue
 		}
 		if v == nil || v.hash != a.Version {
@@ -125,56 +141,9 @@ func (p *party) add(need []int64, sign int64) {
 	}
 }
 
-func (p *party) wait(n int) {
-	for q := p; q != nil; q = q.parent {
-		q.pending += n
-	}
-}
-
-// share returns the party's dominant share in proportion to its weight.
-func (r *roles) share(p *party) int64 {
-	most := int64(0)
-	for d, v := range p.used {
-		if r.total[d] > 0 {
-			most = max(most, mulDiv(v, shareUnit, r.total[d]))
-		}
-	}
-	return most / p.weight
-}
-
-// mulDiv returns a*b/c for values whose product may not fit, with the precision that a share needs.
-func mulDiv(a, b, c int64) int64 {
-	for a > 1<<40 {
-		a, c = a>>10, c>>10
-	}
-	return a * b / max(1, c)
-}
-
-// next returns the app to serve: down the tree, always the child with the lowest share that waits for something.
-func (r *roles) next() *party {
-	p := r.root
-	for p.pending > 0 && len(p.children) > 0 {
-		var best *party
-		low := int64(0)
-		for _, c := range p.children {
-			if c.pending == 0 {
-				continue
-			}
-			if s := r.share(c); best == nil || s < low || s == low && c.name < best.name {
-				best, low = c, s
-			}
-		}
-		p = best
-	}
-	if p == r.root {
-		return nil
-	}
-	return p
-}
-
 // delta returns what a step adds to what its app has: a successor replaces what its old allocation had.
 func (r *roles) delta(j *job, s *rollout.Step) []int64 {
-	if s.Old == nil {
+	if s.Old == nil || !s.Old.Live() {
 		return j.version.need
 	}
 	old := r.w.known(s.Old.Version)
@@ -188,43 +157,28 @@ func (r *roles) delta(j *job, s *rollout.Step) []int64 {
 	return d
 }
 
-// room returns how many of the steps, from the first, the quotas of the app's roles allow.
-func (r *roles) room(j *job, steps []*rollout.Step) int {
-	limited := false
-	for p := r.byApp[j.x]; p != nil; p = p.parent {
-		limited = limited || p.quota != nil
-	}
-	if !limited {
-		return len(steps)
-	}
-	sum := make([]int64, len(r.total))
-	for n, s := range steps {
-		delta := r.delta(j, s)
-		for d := range sum {
-			sum[d] += delta[d]
-		}
-		if p, _ := r.over(j, delta, sum); p != nil {
-			return n
-		}
-	}
-	return len(steps)
-}
-
-// over returns the first role, from the app upwards, whose quota forbids the sum, and the resource.
-func (r *roles) over(j *job, delta, sum []int64) (*party, int) {
-	for p := r.byApp[j.x]; p != nil; p = p.parent {
-		for d := range p.quota {
-			if p.quota[d] >= 0 && delta[d] > 0 && p.used[d]+sum[d] > p.quota[d] {
-				return p, d
-			}
-		}
-	}
-	return nil, 0
-}
-
 // take counts a placement.
 func (r *roles) take(j *job, s *rollout.Step) {
-	if p := r.byApp[j.x]; p != nil {
-		p.add(r.delta(j, s), 1)
+	p := r.byApp[j.x]
+	if p == nil {
+		return
+	}
+	p.add(r.delta(j, s), 1)
+	for ; p != nil; p = p.parent {
+		p.placed++
+	}
+}
+
+// give counts an allocation that is preempted, or with a sign of 1 one that is not preempted after all.
+func (r *roles) give(x *app, need []int64, sign int64) {
+	if p := r.byApp[x]; p != nil {
+		p.add(need, sign)
+	}
+}
+
+func (p *party) each(f func(*party)) {
+	f(p)
+	for _, c := range p.children {
+		c.each(f)
 	}
 }

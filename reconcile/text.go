@@ -13,4 +13,5 @@ const (
 	reasonPreempted   = "preempted for "
 	reasonDisplaced   = "its allocation was preempted for %s"
 	ruleQuota         = "quota of role %s: %s"
+	ruleKept          = "kept for role %s: %s %s"
 )

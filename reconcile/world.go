@@ -121,7 +121,7 @@ func (w *world) nodes() []spec.NodeView {
 
 func byID(a, b spec.NodeView) int { return cmp.Compare(a.ID, b.ID) }
 
-// resourceNames lists the named resources that apps ask for, whether any node has them or not.
+// resourceNames lists the named resources that apps and roles ask for, whether any node has them or not.
 func (w *world) resourceNames() []string {
 	var names []string
 	see := func(a *spec.App) {
@@ -136,6 +136,16 @@ func (w *world) resourceNames() []string {
 	}
 	for _, a := range w.in.Desired.Apps {
 		see(a)
+	}
+	for i := range w.in.Desired.Roles {
+		for _, r := range []*spec.Resources{w.in.Desired.Roles[i].Quota, w.in.Desired.Roles[i].Guarantee} {
+			if r != nil {
+				names = append(names, r.Names()...)
+			}
+		}
+	}
+	for i := range w.in.Desired.Reservations {
+		names = append(names, w.in.Desired.Reservations[i].Names()...)
 	}
 	for _, h := range slices.Sorted(maps.Keys(w.in.Versions)) {
 		see(w.in.Versions[h])

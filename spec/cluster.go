@@ -3,18 +3,19 @@ package spec
 // Cluster is everything a commit says: the desired state. Defaults are filled in and every reference is checked, so
 // that nobody downstream asks whether a field was written.
 type Cluster struct {
-	Name       string      `json:"name"`
-	Sync       Sync        `json:"sync"`
-	Policy     PolicyRef   `json:"policy"`
-	Disruption Disruption  `json:"disruption"`
-	Preemption bool        `json:"preemption,omitempty"` // higher priorities may displace lower ones
-	Roles      []Role      `json:"roles,omitempty"`      // sorted by name
-	Pools      []Pool      `json:"pools,omitempty"`      // sorted by name; DefaultPool is there without being written
-	Plugins    []Plugin    `json:"plugins,omitempty"`    // sorted by name
-	Apps       []*App      `json:"apps,omitempty"`       // sorted by name; shared and never changed
-	Frameworks []Framework `json:"frameworks,omitempty"` // sorted by driver and name
-	Moved      []Moved     `json:"moved,omitempty"`      // in the order written
-	Pos        Pos         `json:"pos"`
+	Name         string        `json:"name"`
+	Sync         Sync          `json:"sync"`
+	Policy       PolicyRef     `json:"policy"`
+	Disruption   Disruption    `json:"disruption"`
+	Preemption   bool          `json:"preemption,omitempty"`   // higher priorities may displace lower ones
+	Roles        []Role        `json:"roles,omitempty"`        // sorted by name
+	Reservations []Reservation `json:"reservations,omitempty"` // sorted by name
+	Pools        []Pool        `json:"pools,omitempty"`        // sorted by name; DefaultPool is there without being written
+	Plugins      []Plugin      `json:"plugins,omitempty"`      // sorted by name
+	Apps         []*App        `json:"apps,omitempty"`         // sorted by name; shared and never changed
+	Frameworks   []Framework   `json:"frameworks,omitempty"`   // sorted by driver and name
+	Moved        []Moved       `json:"moved,omitempty"`        // in the order written
+	Pos          Pos           `json:"pos"`
 }
 
 // Sync says how the master follows the repository.
@@ -53,7 +54,19 @@ type Role struct {
 	Name   RoleName   `json:"name"`
 	Weight int        `json:"weight"`          // share in proportion to its siblings'
 	Quota  *Resources `json:"quota,omitempty"` // never more than this; nil is no limit
-	Pos    Pos        `json:"pos"`
+	// Guarantee is capacity that nobody else can take while the role and those below it have not used it.
+	Guarantee *Resources `json:"guarantee,omitempty"`
+	Pos       Pos        `json:"pos"`
+}
+
+// Reservation keeps an amount on every node that its constraints accept for the allocations of a role and of those
+// below it: others see so much less free, as far as the role does not use it there.
+type Reservation struct {
+	Name string   `json:"name"`
+	Role RoleName `json:"role"`
+	Resources
+	Constraints []Constraint `json:"constraints,omitempty"` // over attributes
+	Pos         Pos          `json:"pos"`
 }
 
 // Pool is a part of the nodes that is kept for the apps that name it. Nodes say themselves which pool they are in.
@@ -119,6 +132,7 @@ type App struct {
 	Role        RoleName     `json:"role"`           // DefaultRole when not written
 	Pool        PoolName     `json:"pool,omitempty"` // runs on nodes of this pool only; "" is DefaultPool, AllPools is for KindSystem
 	Priority    int          `json:"priority"`
+	Gang        bool         `json:"gang,omitempty"`   // all missing slots get a place at once, or none does
 	Policy      *PolicyRef   `json:"policy,omitempty"` // nil: the pool's, or else the cluster's
 	DependsOn   []Dependency `json:"depends_on,omitempty"`
 	Constraints []Constraint `json:"constraints,omitempty"`

@@ -93,6 +93,8 @@ const (
 	MaxAllocations = 2_000_000
 	// MaxCount of one app.
 	MaxCount = 1_000_000
+	// MaxReservations of a commit: each is looked at on every node.
+	MaxReservations = 1_000
 	// MaxTasks of one app.
 	MaxTasks = 32
 	// MaxCPU of one task: a thousand cores.

@@ -20,8 +20,9 @@ type Plan struct {
 	Policies []PolicyVersion `json:"policies,omitempty"`
 	Apps     []AppPlan       `json:"apps,omitempty"` // only apps with a change, a block or a hold; sorted by name
 	Capacity CapacityChange  `json:"capacity"`
-	Failure  *FailureImpact  `json:"failure,omitempty"` // nil without nodes
-	Guards   []Guard         `json:"guards,omitempty"`  // what has to be approved by hand even under approval = auto
+	Failure  *FailureImpact  `json:"failure,omitempty"`  // nil without nodes
+	Guards   []Guard         `json:"guards,omitempty"`   // what has to be approved by hand even under approval = auto
+	Warnings []Warning       `json:"warnings,omitempty"` // what the commit asks for and this cluster cannot keep
 	Summary  Summary         `json:"summary"`
 }
 
@@ -177,6 +178,13 @@ type FailureImpact struct {
 type Guard struct {
 	Rule   string `json:"rule"`
 	Detail string `json:"detail"`
+}
+
+// Warning tells of something that the commit promises and the cluster as it is cannot keep.
+type Warning struct {
+	Rule   string `json:"rule"`
+	Detail string `json:"detail"`
+	Pos    Pos    `json:"pos,omitzero"`
 }
 
 // Summary counts the changes by kind.

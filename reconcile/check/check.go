@@ -12,7 +12,7 @@ import (
 
 // Violation is one thing that should not be.
 type Violation struct {
-	Rule    string // "capacity", "ports", "named", "constraint", "limit", "budget", "slots", "pool", "reason", "state", "counts"
+	Rule    string // "capacity", "ports", "named", "constraint", "limit", "budget", "slots", "quota", "guarantee", "reservation", "gang", "pool", "reason", "state", "counts"
 	Subject string // the node, slot or app concerned
 	Detail  string
 }
@@ -32,6 +32,7 @@ func Plan(in reconcile.Input, p spec.Plan, r reconcile.Report) []Violation {
 	c.limits()
 	c.budgets()
 	c.slots()
+	c.sharing()
 	c.texts()
 	c.counts()
 	c.rollouts(r)
@@ -45,7 +46,8 @@ type checker struct {
 	byID  map[spec.AllocationID]*spec.AllocationView
 	nodes map[spec.NodeID]*spec.NodeView
 	apps  map[spec.Hash]*spec.App
-	stops map[spec.AllocationID]bool // told to stop by the plan, now
+	roles map[spec.AppName]spec.RoleName // made when first asked for
+	stops map[spec.AllocationID]bool     // told to stop by the plan, now
 	found []Violation
 }
 

@@ -89,6 +89,7 @@ func checkApp(d *decoder, b *block, a *spec.App) {
 		}
 		a.Count = 0
 	}
+	checkGang(d, b, a)
 	for i := range a.Network.Ports {
 		if p := a.Network.Ports[i]; p.Static != 0 && p.Static >= spec.DynamicPortFirst && p.Static <= spec.DynamicPortLast {
 			d.add(spec.Diagnostic{Severity: spec.SeverityError, Summary: "Port in the dynamic range", Pos: p.Pos, Context: b.env.context,
@@ -98,16 +99,34 @@ func checkApp(d *decoder, b *block, a *spec.App) {
 	d.later = append(d.later, func() { d.loader.checkReferences(b, a) })
 }
 
+// checkGang settles how a gang is replaced: as one.
+func checkGang(d *decoder, b *block, a *spec.App) {
+	if !a.Gang {
+		return
+	}
+	if a.Kind == spec.KindSystem {
+		d.at(b.placeOf("gang"), b.env.context, "Argument without effect", "A system app has one allocation on every node, each by itself. Remove gang, or make it a service or batch app.")
+		return
+	}
+	place, written := b.place(), false
+	if update := b.inner("update"); update != nil {
+		place, written = update.placeOf("strategy"), update.has("strategy")
+	}
+	switch a.Update.Strategy {
+	case spec.StrategyRecreate, spec.StrategyBlueGreen:
+		return
+	case spec.StrategyRolling:
+		if !written {
+			a.Update.Strategy = spec.StrategyRecreate
+			return
+		}
+	}
+	d.at(place, b.env.context, "Wrong value for strategy", fmt.Sprintf("A gang is replaced as one, and %s replaces a few at a time. Write \"recreate\" (what a gang does when nothing is written) or \"blue_green\".", a.Update.Strategy))
+}
+
 // checkReferences checks what an app says about others.
 func (l *loader) checkReferences(b *block, a *spec.App) {
-	if l.roles[a.Role] == nil && a.Role != spec.DefaultRole && b.has("role") && !l.broken {
-		names := sortedKeys(l.roles)
-		hint := didYouMean(string(a.Role), toStrings(names))
-		if hint == "" {
-			hint = fmt.Sprintf(" Declare it: role %q {}.", shorten(string(a.Role), 60))
-		}
-		l.at(b.placeOf("role"), b.env.context, "Unknown role", fmt.Sprintf("There is no role named %q.%s", shorten(string(a.Role), 60), hint), l.valuesIn(exprOf(b, "role"), b.env)...)
-	}
+	l.checkRole(b, a.Role)
 	l.checkPool(b, a)
 	for i := range a.Affinities {
 		if near := &a.Affinities[i]; near.App != "" { // unknown ones are reported by their block
@@ -246,6 +265,7 @@ func (l *loader) checkCluster() {
 		}
 		l.add(spec.Diagnostic{Severity: spec.SeverityError, Summary: "No cluster", Detail: detail})
 	}
+	l.checkRoles()
 	l.checkDependencyCycles()
 	l.checkFrameworkNames()
 	l.checkMoved()

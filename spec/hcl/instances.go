@@ -57,14 +57,15 @@ func (l *loader) eachInstance(s *scope, b *block, base string, make func(b *bloc
 
 // top are the blocks that stand at the top of a file.
 var top = map[string]topBlock{
-	"cluster":   {labels: []string{"name"}, doc: clusterTable.doc, table: clusterTable},
-	"role":      {labels: []string{"name"}, doc: roleTable.doc, table: roleTable},
-	"pool":      {labels: []string{"name"}, doc: poolTable.doc, table: poolTable},
-	"plugin":    {labels: []string{"name"}, doc: pluginTable.doc, table: pluginTable},
-	"variable":  {labels: []string{"name"}, doc: variableTable.doc, table: variableTable, inModules: true},
-	"locals":    {doc: "Values with names, used as local.NAME. They may refer to one another.", inModules: true},
-	"app":       {labels: []string{"name"}, doc: appTable.doc, table: appTable, inModules: true},
-	"framework": {labels: []string{"driver", "name"}, doc: frameworkDoc, inModules: true},
-	"module":    {labels: []string{"name"}, doc: moduleDoc, inModules: true},
-	"moved":     {doc: movedTable.doc, table: movedTable},
+	"cluster":     {labels: []string{"name"}, doc: clusterTable.doc, table: clusterTable},
+	"role":        {labels: []string{"name"}, doc: roleTable.doc, table: roleTable},
+	"reservation": {labels: []string{"name"}, doc: reservationTable.doc, table: reservationTable},
+	"pool":        {labels: []string{"name"}, doc: poolTable.doc, table: poolTable},
+	"plugin":      {labels: []string{"name"}, doc: pluginTable.doc, table: pluginTable},
+	"variable":    {labels: []string{"name"}, doc: variableTable.doc, table: variableTable, inModules: true},
+	"locals":      {doc: "Values with names, used as local.NAME. They may refer to one another.", inModules: true},
+	"app":         {labels: []string{"name"}, doc: appTable.doc, table: appTable, inModules: true},
+	"framework":   {labels: []string{"driver", "name"}, doc: frameworkDoc, inModules: true},
+	"module":      {labels: []string{"name"}, doc: moduleDoc, inModules: true},
+	"moved":       {doc: movedTable.doc, table: movedTable},
 }

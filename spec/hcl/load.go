@@ -36,23 +36,24 @@ type loader struct {
 	// broken says that a file could not be read, so that what seems to be missing may stand there.
 	broken bool
 
-	cluster  *spec.Cluster
-	clusters []*block
-	roles    map[spec.RoleName]*declared[spec.Role]
-	pools    map[spec.PoolName]*declared[spec.Pool]
-	plugins  map[string]*declared[spec.Plugin]
-	apps     map[spec.AppName]*declared[spec.App]
-	groups   map[spec.AppName][]spec.AppName // apps made by for_each, by the name of their block
-	frames   map[spec.AppName]*declared[spec.Framework]
-	moved    []*declared[spec.Moved]
-	schemas  map[string]*spec.Schema
-	modules  int
-	root     string          // the followed folder, links resolved
-	folders  map[string]bool // that module blocks name
-	read     map[string]bool // folders that were looked for outside of the followed one
-	guard    guard
-	bytes    int
-	allocs   int
+	cluster      *spec.Cluster
+	clusters     []*block
+	roles        map[spec.RoleName]*declared[spec.Role]
+	reservations map[string]*declared[spec.Reservation]
+	pools        map[spec.PoolName]*declared[spec.Pool]
+	plugins      map[string]*declared[spec.Plugin]
+	apps         map[spec.AppName]*declared[spec.App]
+	groups       map[spec.AppName][]spec.AppName // apps made by for_each, by the name of their block
+	frames       map[spec.AppName]*declared[spec.Framework]
+	moved        []*declared[spec.Moved]
+	schemas      map[string]*spec.Schema
+	modules      int
+	root         string          // the followed folder, links resolved
+	folders      map[string]bool // that module blocks name
+	read         map[string]bool // folders that were looked for outside of the followed one
+	guard        guard
+	bytes        int
+	allocs       int
 }
 
 // declared is a thing with the block that declares it.
@@ -80,7 +81,8 @@ func Load(fsys fs.FS, o Options) (c *spec.Cluster, diags []spec.Diagnostic) {
 		fsys: fsys, options: o, byName: map[string]*source{}, cluster: &spec.Cluster{},
 		roles: map[spec.RoleName]*declared[spec.Role]{}, pools: map[spec.PoolName]*declared[spec.Pool]{}, plugins: map[string]*declared[spec.Plugin]{},
 		apps: map[spec.AppName]*declared[spec.App]{}, groups: map[spec.AppName][]spec.AppName{},
-		frames: map[spec.AppName]*declared[spec.Framework]{}, schemas: map[string]*spec.Schema{},
+		reservations: map[string]*declared[spec.Reservation]{},
+		frames:       map[spec.AppName]*declared[spec.Framework]{}, schemas: map[string]*spec.Schema{},
 	}
 	l.complaints = newComplaints(l.text)
 	if l.options.Cache == nil {
@@ -188,7 +190,7 @@ func (l *loader) decode() {
 }
 
 // order is the order in which kinds of blocks are decoded: plugins before what they are needed for.
-var order = []string{"cluster", "role", "pool", "plugin", "app", "framework", "module", "moved"}
+var order = []string{"cluster", "role", "reservation", "pool", "plugin", "app", "framework", "module", "moved"}
 
 // decodeBlocks decodes all blocks of a kind, in the order of the files.
 func (l *loader) decodeBlocks(s *scope, kind string) {
@@ -213,6 +215,8 @@ func (l *loader) decodeTop(s *scope, b *block) {
 		l.decodeCluster(b)
 	case "role":
 		l.decodeRole(b)
+	case "reservation":
+		l.decodeReservation(b)
 	case "pool":
 		l.decodePool(b)
 	case "plugin":
@@ -363,6 +367,9 @@ func (l *loader) finish() {
 	c := l.cluster
 	for _, n := range sortedKeys(l.roles) {
 		c.Roles = append(c.Roles, *l.roles[n].value)
+	}
+	for _, n := range sortedKeys(l.reservations) {
+		c.Reservations = append(c.Reservations, *l.reservations[n].value)
 	}
 	for _, n := range sortedKeys(l.pools) {
 		c.Pools = append(c.Pools, *l.pools[n].value)

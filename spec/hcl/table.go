@@ -138,6 +138,16 @@ func (b *block) placeOf(argument string) hcl.Range {
 
 func (b *block) has(argument string) bool { return b.Body.Attributes[argument] != nil }
 
+// inner returns the first block of the kind that is written out in this one, or nil.
+func (b *block) inner(kind string) *block {
+	for _, c := range b.Body.Blocks {
+		if c.Type == kind {
+			return &block{Block: c, env: b.env}
+		}
+	}
+	return nil
+}
+
 // sound reports whether none of the arguments was reported.
 func (b *block) sound(arguments ...string) bool {
 	for _, a := range arguments {

@@ -27,6 +27,8 @@ var appTable = &table[spec.App]{
 		arg("role", text[spec.RoleName](), func(a *spec.App) *spec.RoleName { return &a.Role }, "The party to fair sharing that pays for it"),
 		arg("pool", text[spec.PoolName](), func(a *spec.App) *spec.PoolName { return &a.Pool }, fmt.Sprintf("The node pool it runs in; %q when not written. %q, for system apps: every pool", spec.DefaultPool, spec.AllPools)),
 		arg("priority", whole(0, 100), func(a *spec.App) *int { return &a.Priority }, "Higher ones are placed first, and may displace others where the cluster allows preemption"),
+		arg("gang", flag, func(a *spec.App) *bool { return &a.Gang },
+			"All allocations that are missing get a place at once, or none does; a change replaces all of them together (strategy recreate when nothing is written)"),
 		arg("depends_on", dependencies, func(a *spec.App) *[]spec.Dependency { return &a.DependsOn },
 			fmt.Sprintf("Apps that must be healthy first: a list of names, or of { app = \"shop/db\", deadline = \"5m\" }. After the deadline (%q when not written) this app has failed", spec.DefaultDependencyDeadline)),
 		{name: "schedule", kind: "map", doc: "Not in this version: starting batch apps by the clock", set: notYetSchedule},

@@ -93,22 +93,6 @@ func policyBlock[T any](set func(*T, spec.PolicyRef), doc string) nested[T] {
 	}}
 }
 
-var roleTable = &table[spec.Role]{
-	doc:      "A party to fair sharing. Names nest with \"/\": a role's share is divided among those below it.",
-	defaults: func() spec.Role { return spec.Role{Weight: spec.DefaultWeight} },
-	args: []argument[spec.Role]{
-		arg("weight", whole(1, 1_000_000), func(r *spec.Role) *int { return &r.Weight }, "The share, in proportion to the roles beside it"),
-	},
-	blocks: []nested[spec.Role]{{
-		name: "quota", doc: "A hard limit on what the role's apps take together.", table: quotaTable,
-		decode: func(d *decoder, b *block, r *spec.Role) {
-			q := quota{}
-			quotaTable.decode(d, b, &q)
-			r.Quota = &spec.Resources{CPU: q.cpu, Memory: q.memory, Disk: q.disk, Named: q.named}
-		},
-	}},
-}
-
 var poolTable = &table[spec.Pool]{
 	doc: fmt.Sprintf("A part of the nodes, kept for the apps that name it. An agent says with --pool which one its node is in; without, it is in the pool %q, which needs no block.", spec.DefaultPool),
 	args: []argument[spec.Pool]{
@@ -116,40 +100,6 @@ var poolTable = &table[spec.Pool]{
 	},
 	blocks: []nested[spec.Pool]{
 		policyBlock(func(p *spec.Pool, ref spec.PolicyRef) { p.Policy = &ref }, "Another policy than the cluster's for the apps of this pool."),
-	},
-}
-
-// quota is a spec.Resources in which what is not written is without limit.
-type quota struct {
-	cpu          spec.MilliCPU
-	memory, disk spec.Bytes
-	named        map[string]spec.Milli
-}
-
-var quotaTable = &table[quota]{
-	doc:      "A hard limit. What is not written is not limited.",
-	defaults: func() quota { return quota{} },
-	args: []argument[quota]{
-		arg("cpu", manyCores, func(q *quota) *spec.MilliCPU { return &q.cpu }, "Cores"),
-		arg("memory", size, func(q *quota) *spec.Bytes { return &q.memory }, "Memory"),
-		arg("disk", size, func(q *quota) *spec.Bytes { return &q.disk }, "Disk"),
-	},
-	others: &open[quota]{
-		doc: "amounts of named resources, such as gpu = 4",
-		set: func(q *quota, name string, v cty.Value) error {
-			m, err := amount(v)
-			if err != nil {
-				return err
-			}
-			if err := resourceName(name); err != nil {
-				return err
-			}
-			if q.named == nil {
-				q.named = map[string]spec.Milli{}
-			}
-			q.named[name] = m
-			return nil
-		},
 	},
 }
 

@@ -52,6 +52,10 @@ func (p *Page) Plan(plan *spec.Plan, o PlanOptions) {
 		p.appPlan(&plan.Apps[i], o)
 	}
 	p.planFoot(plan)
+	for _, w := range plan.Warnings {
+		p.Line("")
+		p.Line("%s %s: %s", p.paint(yellow, "warning:"), w.Rule, w.Detail)
+	}
 	for _, g := range plan.Guards {
 		p.Line("")
 		p.Line("%s %s: %s", p.paint(red, "!"), g.Rule, g.Detail)
