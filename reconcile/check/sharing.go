@@ -10,7 +10,7 @@ import (
 // usage is what each role, with those below it, has before and after the steps that are taken now; "" has everything.
 type usage struct {
 	before, after map[spec.RoleName]spec.Resources
-	grows         map[spec.RoleName]bool // roles that something starts in
+	grows         map[spec.RoleName]spec.Resources // by the role's own apps: what starts less what ends
 }
 
 // sharing looks at what roles have: never over a quota, and never what is guaranteed to or reserved for others.
@@ -84,7 +84,7 @@ func pathOf(r spec.RoleName) []spec.RoleName {
 
 // usage counts allocations that are to run, one for each slot whose successor starts.
 func (c *checker) usage() *usage {
-	u := &usage{map[spec.RoleName]spec.Resources{}, map[spec.RoleName]spec.Resources{}, map[spec.RoleName]bool{}}
+	u := &usage{map[spec.RoleName]spec.Resources{}, map[spec.RoleName]spec.Resources{}, map[spec.RoleName]spec.Resources{}}
 	followed := map[spec.AllocationID]bool{}
 	c.each(func(_ *spec.AppPlan, ch *spec.Change) {
 		if !ch.Now || ch.Kind == spec.ChangeUpdate {
@@ -96,7 +96,7 @@ func (c *checker) usage() *usage {
 			for _, r := range pathOf(role) {
 				u.after[r] = u.after[r].Plus(c.need(ch.Version))
 			}
-			u.grows[role] = true
+			u.grows[role] = u.grows[role].Plus(c.need(ch.Version))
 		}
 	})
 	for i := range c.in.Current {
@@ -104,11 +104,15 @@ func (c *checker) usage() *usage {
 		if a.State.Terminal() || a.Want == spec.WantStop {
 			continue
 		}
-		for _, r := range pathOf(c.roleOf(a.App)) {
+		role, goes := c.roleOf(a.App), followed[a.ID] || c.stops[a.ID]
+		for _, r := range pathOf(role) {
 			u.before[r] = u.before[r].Plus(c.need(a.Version))
-			if !followed[a.ID] && !c.stops[a.ID] {
+			if !goes {
 				u.after[r] = u.after[r].Plus(c.need(a.Version))
 			}
+		}
+		if goes {
+			u.grows[role] = u.grows[role].Minus(c.need(a.Version))
 		}
 	}
 	return u
@@ -136,7 +140,7 @@ func (c *checker) guarantees(u *usage) {
 			}
 			for _, a := range c.plan.Apps {
 				role := c.roleOf(a.App)
-				if u.grows[role] && !slices.Contains(pathOf(role), g.Name) && amount(u.after[role], name) > amount(u.before[role], name) && !c.entitled(role, name, u) {
+				if !slices.Contains(pathOf(role), g.Name) && amount(u.grows[role], name) > 0 && !c.entitled(role, name, u) {
 					c.report("guarantee", string(role), "%s: %d are left, %d are kept for role %s", name, free, kept, g.Name)
 					break
 				}
