@@ -236,11 +236,13 @@ type Assignment struct {
 // Report is what an agent says of itself and its allocations. A full one replaces all that was known of the node; the
 // others carry only what changed.
 type Report struct {
-	FormatVersion int                `json:"format_version"`
-	Node          *Node              `json:"node,omitempty"` // when it changed, and in a full report
-	Full          bool               `json:"full,omitempty"`
-	Generation    Generation         `json:"generation"` // of the assignment that the agent follows
-	Allocations   []ReportAllocation `json:"allocations,omitempty"`
+	FormatVersion int        `json:"format_version"`
+	Node          *Node      `json:"node,omitempty"` // when it changed, and in a full report
+	Full          bool       `json:"full,omitempty"`
+	Generation    Generation `json:"generation"` // of the assignment that the agent follows
+	// Sent is when it was, by the agent's clock: the times in it are by that clock too.
+	Sent        Time               `json:"sent,omitempty"`
+	Allocations []ReportAllocation `json:"allocations,omitempty"`
 }
 
 // ReportAllocation is one allocation in a report. A full report also carries what was decided about it, so that a

@@ -3,6 +3,7 @@ package control
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -573,4 +574,69 @@ func TestDrainTellsHowFarItIs(t *testing.T) {
 		}
 	}
 	r.sameAsJournal()
+}
+
+// TestNodesSeenIsNodeSeenOfEach tells one core of every node by itself and another of all but the silent ones in one
+// word: both see the same nodes in the same states at all times.
+func TestNodesSeenIsNodeSeenOfEach(t *testing.T) {
+	nodes := []spec.NodeID{"n1", "n2", "n3", "n4"}
+	random := rand.New(rand.NewPCG(7, 7))
+	one, all := newRig(t, true), newRig(t, true)
+	for _, r := range []*rig{one, all} {
+		r.join(nodes...)
+	}
+	silent := map[spec.NodeID]bool{}
+	for range 2000 {
+		id := nodes[random.IntN(len(nodes))]
+		switch random.IntN(12) {
+		case 0:
+			silent[id] = true
+		case 1, 2:
+			delete(silent, id)
+		case 3:
+			for _, r := range []*rig{one, all} {
+				session := r.core.nodes[id].session
+				r.step(NodeDisconnected{id, session})
+				if !silent[id] {
+					r.step(NodeConnected{id, session + 1}, NodeReported{id, session + 1, spec.Report{Full: true}})
+				}
+			}
+		}
+		var each []Event
+		var mute []spec.NodeID
+		for _, id := range nodes {
+			if silent[id] {
+				mute = append(mute, id)
+			} else if n := one.core.nodes[id]; n.connected {
+				each = append(each, NodeSeen{id, n.session})
+			}
+		}
+		one.step(append(each, Tick{})...)
+		all.step(NodesSeen{Silent: mute}, Tick{})
+		for i := range nodes {
+			a, b := one.core.inOrder[i], all.core.inOrder[i]
+			if a.state != b.state || a.since != b.since || a.connected && one.core.lastSeen(a) != all.core.lastSeen(b) {
+				t.Fatalf("%s is %s since %d, last seen %d, and in one word %s since %d, last seen %d", a.id, a.state, a.since, one.core.lastSeen(a), b.state, b.since, all.core.lastSeen(b))
+			}
+		}
+		step := spec.Duration(1+random.IntN(4)) * spec.Second / 2
+		one.now, all.now = one.now.Add(step), all.now.Add(step)
+	}
+}
+
+// TestWrongClockOfANodeIsPutRight hears from a node whose clock is an hour ahead: what it says is healthy since is taken
+// by the distance between the clocks.
+func TestWrongClockOfANodeIsPutRight(t *testing.T) {
+	r := newRig(t, true)
+	r.join("n1")
+	r.step(RevisionSeen{Revision: commit("a", spec.ApprovalAuto, app("web", 1))})
+	r.advance(spec.Second)
+	ahead := r.now.Add(spec.Hour)
+	rep := spec.Report{Generation: r.sends["n1"].Generation, Sent: ahead, Allocations: []spec.ReportAllocation{{
+		ID: r.sends["n1"].Allocations[0].ID, Status: spec.AllocationStatus{State: spec.StateRunning, Healthy: true, HealthySince: ahead.Add(-spec.Minute), Since: ahead}}}}
+	r.step(NodeReported{"n1", 1, rep})
+	v := r.core.Allocations()[0]
+	if want := r.now.Add(-spec.Minute); v.HealthySince != want || v.Since != r.now {
+		t.Errorf("healthy since %s and running since %s, want %s and %s", v.HealthySince.Std(), v.Since.Std(), want.Std(), r.now.Std())
+	}
 }

@@ -49,6 +49,10 @@ type Core struct {
 
 	nodes     map[spec.NodeID]*node
 	nodeOrder []spec.NodeID // sorted
+	inOrder   []*node       // those of nodeOrder
+	allSeen   spec.Time     // when every open session but those of mute was last heard of
+	mute      []*node       // not covered by allSeen
+	round     int           // counts NodesSeen
 	cells     map[spec.AllocationID]*cell
 	orphans   map[spec.NodeID][]*cell // of removed nodes
 	current   []spec.AllocationView   // sorted by slot, then generation; without retired ones
@@ -143,9 +147,9 @@ func (c *Core) clock(now spec.Time) {
 	now = max(c.now, now)
 	if c.wake != 0 && now > c.wake.Add(Overslept) {
 		late := spec.Time(now.Sub(c.wake))
-		for _, n := range c.nodes { // any order: each by itself
+		for _, n := range c.inOrder {
 			if n.state != spec.NodeUnknown && n.state != spec.NodeDown {
-				n.seen = min(n.seen+late, now)
+				n.seen = min(c.lastSeen(n)+late, now)
 			}
 		}
 		c.silenceAt = max(c.silenceAt, min(c.silenceAt+late, now.Add(spec.NodeUnknownAfter)))
@@ -164,11 +168,13 @@ func (c *Core) take(ev Event) {
 		if n := c.session(e.Node, e.Session); n != nil {
 			c.see(n)
 		}
+	case NodesSeen:
+		c.onNodesSeen(e)
 	case NodeConnected:
 		c.onConnected(e)
 	case NodeDisconnected:
 		if n := c.session(e.Node, e.Session); n != nil {
-			n.connected = false
+			n.seen, n.connected = c.lastSeen(n), false
 		}
 	case RevisionSeen:
 		c.onRevision(e)
@@ -260,8 +266,12 @@ func (c *Core) effects() []Effect {
 }
 
 // due is when something has to be done without an event.
-func (c *Core) due() spec.Time {
-	w := earliest(c.silenceAt, c.retireAt)
+func (c *Core) due() spec.Time { return earliest(c.silenceAt, c.Next()) }
+
+// Next is when something has to be done though nothing happens and every node stays in touch; 0: never. A shell that
+// knows that all are, and that those which are not are down, need not keep a Wake that comes before.
+func (c *Core) Next() spec.Time {
+	w := c.retireAt
 	if !c.settled {
 		return earliest(w, c.settleAt)
 	}
@@ -307,8 +317,7 @@ func (c *Core) Idle() bool {
 	if !c.settled || c.candidate != nil || c.state.Pending != nil && c.renewAt != 0 || c.nextPlan != 0 || (c.dirty && c.state.Following != nil) {
 		return false
 	}
-	for _, id := range c.nodeOrder {
-		n := c.nodes[id]
+	for _, n := range c.inOrder {
 		if n.state != spec.NodeDown && (n.state != spec.NodeReady || !n.connected || !n.full) {
 			return false
 		}

@@ -52,6 +52,12 @@ type NodeSeen struct {
 	Session uint64
 }
 
+// NodesSeen is a sign of life of every open session at once, but for the nodes that are named: what NodeSeen of each
+// of them would say, at the cost of those that are silent. Time runs on meanwhile as if each had been heard of until now.
+type NodesSeen struct {
+	Silent []spec.NodeID
+}
+
 // NodeDisconnected ends a session. Nothing changes until the node has been silent for spec.NodeUnknownAfter.
 type NodeDisconnected struct {
 	Node    spec.NodeID
@@ -146,6 +152,7 @@ func (SourceContact) event()    {}
 func (NodeConnected) event()    {}
 func (NodeReported) event()     {}
 func (NodeSeen) event()         {}
+func (NodesSeen) event()        {}
 func (NodeDisconnected) event() {}
 func (Approve) event()          {}
 func (Drain) event()            {}

@@ -19,6 +19,9 @@ type node struct {
 	since     spec.Time
 	cells     []*cell // sorted by ID
 	queued    bool
+	skew      spec.Duration // of its clock; 0: none that matters
+	muted     bool          // in Core.mute
+	round     int           // of NodesSeen in which it was muted last
 }
 
 func (c *Core) addNode(id spec.NodeID, now spec.Time) *node {
@@ -26,7 +29,7 @@ func (c *Core) addNode(id spec.NodeID, now spec.Time) *node {
 	delete(c.orphans, id)
 	c.nodes[id] = n
 	i, _ := slices.BinarySearch(c.nodeOrder, id)
-	c.nodeOrder = slices.Insert(c.nodeOrder, i, id)
+	c.nodeOrder, c.inOrder = slices.Insert(c.nodeOrder, i, id), slices.Insert(c.inOrder, i, n)
 	return n
 }
 
@@ -46,7 +49,43 @@ func (c *Core) onConnected(e NodeConnected) {
 	if n.session > e.Session {
 		return
 	}
-	n.session, n.connected, n.full = e.Session, true, false
+	n.session, n.connected, n.full, n.skew = e.Session, true, false, 0
+}
+
+// onNodesSeen takes one word for all open sessions.
+func (c *Core) onNodesSeen(e NodesSeen) {
+	before := c.mute
+	c.mute = nil
+	c.round++
+	for _, id := range e.Silent {
+		n := c.nodes[id]
+		if n == nil {
+			continue
+		}
+		if !n.muted {
+			n.seen = c.lastSeen(n)
+		}
+		n.muted, n.round = true, c.round
+		c.mute = append(c.mute, n)
+	}
+	for _, n := range before {
+		if n.round == c.round {
+			continue
+		}
+		n.muted = false
+		if n.connected {
+			c.see(n)
+		}
+	}
+	c.allSeen = c.now
+}
+
+// lastSeen is when a node was last heard of.
+func (c *Core) lastSeen(n *node) spec.Time {
+	if n.connected && !n.muted {
+		return max(n.seen, c.allSeen)
+	}
+	return n.seen
 }
 
 // see notes a sign of life.
@@ -74,17 +113,16 @@ func (c *Core) silence() {
 	}
 	c.silenceAt = 0
 	down := c.downAfter()
-	for _, id := range c.nodeOrder {
-		n := c.nodes[id]
-		if n.state == spec.NodeReady && c.now >= n.seen.Add(spec.NodeUnknownAfter) {
+	for _, n := range c.inOrder {
+		if n.state == spec.NodeReady && c.now >= c.lastSeen(n).Add(spec.NodeUnknownAfter) {
 			c.setNode(n, spec.NodeUnknown, fmt.Sprintf("silent for %s", spec.NodeUnknownAfter))
 		}
 		if n.state == spec.NodeUnknown && c.now >= n.since.Add(down) {
-			c.setNode(n, spec.NodeDown, fmt.Sprintf("silent for %s, longer than any app waits", c.now.Sub(n.seen)))
+			c.setNode(n, spec.NodeDown, fmt.Sprintf("silent for %s, longer than any app waits", c.now.Sub(c.lastSeen(n))))
 		}
 		switch n.state {
 		case spec.NodeReady:
-			c.silenceAt = earliest(c.silenceAt, n.seen.Add(spec.NodeUnknownAfter))
+			c.silenceAt = earliest(c.silenceAt, c.lastSeen(n).Add(spec.NodeUnknownAfter))
 		case spec.NodeUnknown:
 			c.silenceAt = earliest(c.silenceAt, n.since.Add(down))
 		}
@@ -112,6 +150,7 @@ func (c *Core) onReport(e NodeReported) {
 		n.full = true
 	}
 	c.see(n)
+	n.gauge(r.Sent, c.now)
 	if r.Node != nil {
 		c.described(n, *r.Node)
 	}
@@ -124,6 +163,38 @@ func (c *Core) onReport(e NodeReported) {
 	if r.Full && r.Generation != c.state.Generation {
 		c.queue(n)
 	}
+}
+
+// TrustedSkew is how far an agent's clock may be off before the times that it tells are put right. Less than that is the
+// time that a report was under way.
+const TrustedSkew = 2 * spec.Second
+
+// gauge compares a node's clock with the master's. Of several reports on a link the one that took least tells most.
+func (n *node) gauge(sent, now spec.Time) {
+	if sent == 0 {
+		return // an agent that does not tell
+	}
+	skew := sent.Sub(now)
+	if skew > -TrustedSkew && skew < TrustedSkew {
+		skew = 0
+	}
+	n.skew = skew
+}
+
+// right puts a time that an agent told right.
+func (n *node) right(t spec.Time) spec.Time {
+	if t == 0 {
+		return 0
+	}
+	return t.Add(-n.skew)
+}
+
+// putRight does the same with the times that decisions rest on.
+func (n *node) putRight(s spec.AllocationStatus) spec.AllocationStatus {
+	if n.skew != 0 {
+		s.Since, s.HealthySince = n.right(s.Since), n.right(s.HealthySince)
+	}
+	return s
 }
 
 func (c *Core) described(n *node, d spec.Node) {
@@ -162,7 +233,7 @@ func (c *Core) fullReport(n *node, r *spec.Report) {
 		}
 		if k := len(adopted.Allocations); k > 0 && adopted.Allocations[k-1].ID == ra.ID {
 			if ra.Status.State.Terminal() {
-				adopted.Ended = append(adopted.Ended, EndedAllocation{ra.ID, ra.Status})
+				adopted.Ended = append(adopted.Ended, EndedAllocation{ra.ID, n.putRight(ra.Status)})
 			}
 		}
 	}
@@ -233,13 +304,13 @@ func (c *Core) onStatus(n *node, ra *spec.ReportAllocation) {
 		return
 	}
 	if ra.Status.State.Terminal() {
-		c.ended = append(c.ended, EndedAllocation{ra.ID, ra.Status})
+		c.ended = append(c.ended, EndedAllocation{ra.ID, n.putRight(ra.Status)})
 		return
 	}
 	if ra.Status.State != v.State || ra.Status.Healthy != v.Healthy || ra.Status.Restarts != v.Restarts {
 		c.noteworthy(v, &ra.Status)
 	}
-	v.AllocationStatus = ra.Status
+	v.AllocationStatus = n.putRight(ra.Status)
 }
 
 // noteworthy tells what changed, and has the plan made again where it could differ.
@@ -343,7 +414,7 @@ func (c *Core) dropNode(n *node) {
 		c.orphans[n.id] = n.cells
 	}
 	if i, ok := slices.BinarySearch(c.nodeOrder, n.id); ok {
-		c.nodeOrder = slices.Delete(c.nodeOrder, i, i+1)
+		c.nodeOrder, c.inOrder = slices.Delete(c.nodeOrder, i, i+1), slices.Delete(c.inOrder, i, i+1)
 	}
 	n.queued, n.connected = true, false // a Send that waits finds nobody
 }

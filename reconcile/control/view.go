@@ -24,7 +24,7 @@ func (c *Core) Node(id spec.NodeID) (spec.NodeView, bool) {
 	if n == nil || r == nil {
 		return spec.NodeView{}, false
 	}
-	v := spec.NodeView{Node: r.Node, State: n.state, LastSeen: n.seen, Since: n.since}
+	v := spec.NodeView{Node: r.Node, State: n.state, LastSeen: c.lastSeen(n), Since: n.since}
 	if r.Drain != nil && n.state == spec.NodeReady {
 		v.State, v.Since = spec.NodeDrained, r.Drain.Since
 		if c.busy(n) {

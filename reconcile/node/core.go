@@ -114,7 +114,7 @@ func (c *Core) effects() []Effect {
 		h := c.header
 		save.Header = &h
 	}
-	report := spec.Report{FormatVersion: 1, Generation: c.header.Generation, Full: c.full, Allocations: c.gone}
+	report := spec.Report{FormatVersion: 1, Sent: c.now, Generation: c.header.Generation, Full: c.full, Allocations: c.gone}
 	for _, id := range c.order {
 		a := c.allocations[id]
 		if a.unsaved {

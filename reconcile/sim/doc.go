@@ -12,19 +12,27 @@
 //	approve [exact]                the plan that waits, as it was first shown
 //	settle                         run until nothing changes any more (an error after 24 virtual hours)
 //	advance 30s                    run for so long
-//	crash n3, return n3            power off (tasks end, disks stay), and on again
-//	partition n3, heal n3          the link is cut; tasks run on
+//	workload heavy-tailed apps=50 allocations=500    the next commit has made-up apps (Workload)
+//	arrivals jobs=100 over=24h     batch apps come one by one, and leave once they are done
+//	rewind v1                      history is rewritten: the head of the branch is v1
+//	repository gone, repository back
+//	crash n3 [wipe], return n3     power off (tasks end, disks stay or are emptied), and on again
+//	partition n3 [mute|deaf], heal n3    the link is cut, or one direction of it; tasks run on
+//	lag n3 5s, repeat n3           what is said arrives late, or twice; until heal
+//	skew n3 1h, skew master -1h    a clock is wrong
+//	disk-full n3, disk-free n3     nothing can be saved; also of the master
 //	agent-restart n3               the agent is killed and comes back; tasks run on
 //	freeze n3, thaw n3             the agent stands still
 //	reset n3                       the link breaks once, with all that is under way on it
 //	drain n3, undrain n3, remove n3
-//	exit shop/web[2] 1             whatever runs in that slot exits with 1, from now on
+//	exit shop/web[2] 1 [30s]       whatever runs in that slot exits with 1, from now on
 //	unhealthy shop/web[2]          … fails its checks; healthy shop/web[2] takes either back
 //	start shop/web 5s              how long its tasks take to become healthy (1s); never: they do not
 //	run nightly 10m                how long the tasks of a batch app work (10s)
+//	pull APP 2m|fails|ok, exec APP fails|ok    how starting goes
 //	stubborn shop/web              its tasks ignore their stop signal
 //	restart shop/web, promote shop/web, rollback v1, resume
-//	leader-change                  another master leads, from the journal
+//	leader-change [recorded|unrecorded]    another master leads, from the journal; at the next decision
 //	leader-freeze 20s              the master stands still
 //	lose-journal                   all masters and their disks are gone; a new one begins with nothing
 //	show allocations | nodes | apps | roles | blocked | plan | events
@@ -37,6 +45,7 @@
 //	expect rollout APP STATE, expect following NAME, expect waiting NAME, expect not-used NAME
 //	expect event TEXT              a line of the story holds the text; expect events N TEXT: so many do
 //	expect starts SLOT N           containers were started in that slot since the beginning, restarts included
+//	expect source TEXT, expect availability APP 99.9%
 //	expect refused [TEXT]          the last request was, with this in its reason
 //
 // A "?" after a command ("drain? n3") lets it be refused.

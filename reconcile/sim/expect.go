@@ -12,23 +12,25 @@ import (
 
 // expectations by name.
 var expectations = map[string]handler{
-	"allocations": {2, counted((*player).healthyOnes)},
-	"completed":   {2, counted((*player).completed)},
-	"node":        {2, counted((*player).onNode)},
-	"devices":     {2, expectNamed("devices")},
-	"cores":       {2, expectNamed("cores")},
-	"starts":      {2, (*player).expectStarts},
-	"blocked":     {2, (*player).expectBlocked},
-	"changes":     {1, func(p *player, args []string) error { return p.expectChanges(args[0]) }},
-	"no-changes":  {0, func(p *player, _ []string) error { return p.expectChanges("0") }},
-	"at-rest":     {0, func(p *player, _ []string) error { return p.expectRest() }},
-	"rollout":     {2, (*player).expectRollout},
-	"following":   {1, expectCommit(following)},
-	"waiting":     {1, expectCommit(waiting)},
-	"not-used":    {1, expectCommit(notUsed)},
-	"event":       {1, func(p *player, args []string) error { return p.expectEvent(-1, args) }},
-	"events":      {2, (*player).expectEvents},
-	"refused":     {0, (*player).expectRefused},
+	"allocations":  {2, counted((*player).healthyOnes)},
+	"completed":    {2, counted((*player).completed)},
+	"node":         {2, counted((*player).onNode)},
+	"devices":      {2, expectNamed("devices")},
+	"cores":        {2, expectNamed("cores")},
+	"starts":       {2, (*player).expectStarts},
+	"blocked":      {2, (*player).expectBlocked},
+	"changes":      {1, func(p *player, args []string) error { return p.expectChanges(args[0]) }},
+	"no-changes":   {0, func(p *player, _ []string) error { return p.expectChanges("0") }},
+	"at-rest":      {0, func(p *player, _ []string) error { return p.expectRest() }},
+	"rollout":      {2, (*player).expectRollout},
+	"following":    {1, expectCommit(following)},
+	"waiting":      {1, expectCommit(waiting)},
+	"not-used":     {1, expectCommit(notUsed)},
+	"event":        {1, func(p *player, args []string) error { return p.expectEvent(-1, args) }},
+	"events":       {2, (*player).expectEvents},
+	"refused":      {0, (*player).expectRefused},
+	"source":       {1, (*player).expectSource},
+	"availability": {2, (*player).expectAvailability},
 }
 
 // expect compares the world with what a script says of it.
@@ -269,6 +271,35 @@ func (p *player) expectEvent(want int, args []string) error {
 	}
 	if want < 0 && found == 0 || want >= 0 && found != want {
 		return fmt.Errorf("found %d such lines", found)
+	}
+	return nil
+}
+
+// expectSource wants the last contact with the repository to have been "ok", or to have failed with a text.
+func (p *player) expectSource(args []string) error {
+	got := p.world.master.core.Status().Contact.Err
+	if got == "" {
+		got = "ok"
+	}
+	if !strings.Contains(got, strings.Join(args, " ")) {
+		return fmt.Errorf("found %s", got)
+	}
+	return nil
+}
+
+// expectAvailability wants an app's wanted slots to have been healthy for at least such a share of all the time: 99.9%.
+func (p *player) expectAvailability(args []string) error {
+	f, err := strconv.ParseFloat(strings.TrimSuffix(args[1], "%"), 64)
+	if err != nil || f < 0 || f > 100 {
+		return fmt.Errorf("%q is no share: write it as 99.9%%", args[1])
+	}
+	g := p.world.meter.apps[spec.AppName(args[0])]
+	if g == nil {
+		return errors.New("there was never a service of that name")
+	}
+	g.count(p.world.now)
+	if got := of(g.healthyArea, g.wantedArea); got < int64(f*10_000) {
+		return fmt.Errorf("found %s", share(got))
 	}
 	return nil
 }

@@ -10,7 +10,9 @@ import (
 
 // fleetCommands are about which machines there are.
 var fleetCommands = map[string]handler{
-	"nodes": {1, (*player).nodes},
+	"nodes":    {1, (*player).nodes},
+	"workload": {1, (*player).workload},
+	"arrivals": {1, (*player).arrivals},
 }
 
 func (p *player) nodes(args []string) error {
@@ -33,10 +35,7 @@ func (p *player) nodes(args []string) error {
 			}
 		}
 		n.Tidy()
-		m := newMachine(p.world, n)
-		p.world.machines = append(p.world.machines, m)
-		p.world.named[n.ID] = m
-		m.powerOn()
+		newMachine(p.world, n).powerOn()
 	}
 	p.world.join(names)
 	return nil

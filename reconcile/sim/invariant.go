@@ -236,8 +236,23 @@ func (w *world) checkEntry(e *control.Entry) {
 	}
 }
 
-// audit looks at every plan.
+// What large worlds are spared: looking at everything after each of very many plans would cost more than planning.
+const (
+	largeFrom = 5_000 // allocations
+	lintEvery = 16    // plans of a large world that are carried out; those that people see are all linted
+)
+
+// audit looks at every plan, and at every so many of a large world.
 func (w *world) audit(in reconcile.Input, p spec.Plan, r reconcile.Report, d *reconcile.Decision) {
+	w.plans++
+	if d != nil && len(in.Current) >= largeFrom {
+		if d.Empty() {
+			return
+		}
+		if w.decisions++; w.decisions%lintEvery != 0 {
+			return
+		}
+	}
 	for _, complaint := range check.Plan(in, p, r) {
 		w.violated("%s: %v", invariantPlan, complaint)
 	}

@@ -33,15 +33,24 @@ type machine struct {
 	agent  int // counts agents: what belongs to an earlier one is void
 	boot   int // counts boots
 	frozen bool
-	held   []node.Event // while frozen
+	held   []node.Event // while frozen or stuck
 	cut    bool         // the link to the masters
+	mute   bool         // nothing it says arrives until the link is healed
+	deaf   bool         // nothing that is said to it arrives until the link is healed
+	late   []func()     // what waits for that
+	lag    spec.Duration
+	twice  bool          // what arrives arrives twice
+	skew   spec.Duration // of the machine's clock
+	shows  spec.Clock    // what its agent makes of that
+	full   bool          // its disk
+	stuck  []node.Effect // from the first save that found no room
 
 	disk       map[spec.AllocationID]node.Record
 	header     node.Header
 	containers map[node.Run]*container
 
-	session  uint64 // of the present link; 0: none
-	seen     control.Event
+	session  uint64    // of the present link; 0: none
+	heard    bool      // the master hears of it
 	since    spec.Time // of the present link
 	toMaster spec.Time
 	toAgent  spec.Time // what was sent last arrives then: links keep the order
@@ -63,7 +72,12 @@ type container struct {
 }
 
 func newMachine(w *world, n spec.Node) *machine {
-	return &machine{w: w, index: len(w.machines), desc: n, disk: map[spec.AllocationID]node.Record{}, containers: map[node.Run]*container{}}
+	m := &machine{w: w, index: len(w.machines), desc: n, disk: map[spec.AllocationID]node.Record{}, containers: map[node.Run]*container{}}
+	w.machines = append(w.machines, m)
+	w.named[n.ID] = m
+	w.silent = append(w.silent, m)
+	w.beatOn()
+	return m
 }
 
 // powerOn starts the machine and its agent.
@@ -77,22 +91,34 @@ func (m *machine) powerOn() {
 func (m *machine) powerOff() {
 	m.on = false
 	m.session = 0
+	m.w.hear(m)
 	m.boot++
 	m.killAgent()
+	for _, id := range sortedKeys(m.usage.running) {
+		m.w.meter.end(id)
+	}
 	clear(m.containers)
 	m.usage = usage{}
+}
+
+// wipe empties the disk of a machine that is off.
+func (m *machine) wipe() {
+	clear(m.disk)
+	m.header = node.Header{}
 }
 
 func (m *machine) killAgent() {
 	m.agent++
 	m.core = nil
-	m.frozen, m.held = false, nil
+	m.frozen, m.held, m.stuck = false, nil, nil
+	m.w.hear(m)
 	m.breakLink()
 }
 
 func (m *machine) startAgent() {
 	m.agent++
 	m.core = node.New(node.Config{Node: m.desc})
+	m.shows = spec.Clock{}
 	m.wake = 0
 	memory := node.Memory{Header: m.header}
 	for _, id := range sortedKeys(m.disk) {
@@ -107,7 +133,7 @@ func (m *machine) inventory() []node.Container {
 	var out []node.Container
 	for _, r := range m.runs() {
 		k := m.containers[r]
-		out = append(out, node.Container{Run: r, Running: k.running, Pid: k.pid, Started: k.started, Exit: k.exit, Ended: k.ended})
+		out = append(out, node.Container{Run: r, Running: k.running, Pid: k.pid, Started: m.clock(k.started), Exit: k.exit, Ended: m.clock(k.ended)})
 	}
 	return out
 }
@@ -127,17 +153,77 @@ func (m *machine) step(events ...node.Event) {
 	if m.core == nil {
 		return
 	}
-	if m.frozen {
+	if m.frozen || len(m.stuck) > 0 {
 		m.held = append(m.held, events...)
 		return
 	}
 	before := m.core.Generation()
-	for _, e := range m.core.Step(m.w.now, events...) {
+	m.carryOut(m.core.Step(m.now(), events...))
+	if m.core != nil && m.core.Generation() < before {
+		m.w.violated("%s: that of %s went back from %d to %d", invariantGeneration, m.desc.ID, before, m.core.Generation())
+	}
+}
+
+// hearTwice gives the core an event, and gives it again where links repeat themselves.
+func (m *machine) hearTwice(e node.Event) {
+	m.step(e)
+	if m.twice {
+		m.step(e)
+	}
+}
+
+// carryOut does what the core wants. On a full disk nothing is done from the first save on: it is tried again until
+// there is room.
+func (m *machine) carryOut(effects []node.Effect) {
+	for i, e := range effects {
+		if save, ok := e.(node.Save); ok && m.full && (save.Header != nil || len(save.Put) > 0) {
+			m.stuck = effects[i:]
+			return
+		}
 		m.do(e)
 	}
-	if m.core != nil && m.core.Generation() < before {
-		m.w.violated("the generation of %s went back from %d to %d", m.desc.ID, before, m.core.Generation())
+}
+
+// unstick goes on after there is room again.
+func (m *machine) unstick() {
+	m.full = false
+	if m.frozen {
+		return
 	}
+	effects, held := m.stuck, m.held
+	m.stuck = nil
+	if len(effects) > 0 {
+		m.held = nil
+		m.carryOut(effects)
+		m.step(held...)
+	}
+}
+
+// now is the time by which the agent goes.
+func (m *machine) now() spec.Time { return m.shows.Show(m.w.now.Add(m.skew), m.w.now.Sub(epoch)) }
+
+// clock is what the agent takes a moment for.
+func (m *machine) clock(t spec.Time) spec.Time {
+	if t == 0 {
+		return 0
+	}
+	return t.Add(m.now().Sub(m.w.now))
+}
+
+// wakeAt has the core asked again at a time by the agent's clock.
+func (m *machine) wakeAt(t spec.Time) {
+	m.wake = t
+	agent := m.agent
+	m.w.after(max(0, t.Sub(m.now())), m.index, func() {
+		switch {
+		case m.agent != agent || m.wake != t:
+		case m.now() < t:
+			m.wakeAt(t) // the clock was set meanwhile
+		default:
+			m.wake = 0
+			m.step(node.Tick{})
+		}
+	})
 }
 
 // later schedules what belongs to the present agent.
@@ -166,7 +252,8 @@ func (m *machine) do(e node.Effect) {
 		m.save(e)
 	case node.Prepare:
 		id := e.Allocation.ID
-		m.later(m.w.jitter(prepareFor), func() { m.step(node.Prepared{ID: id}) })
+		b := m.w.appBehaviour(e.Allocation.App)
+		m.later(m.w.jitter(max(prepareFor, b.pull)), func() { m.step(node.Prepared{ID: id, Err: b.pullErr}) })
 	case node.Start:
 		m.later(m.w.jitter(startFor), func() { m.start(e) })
 	case node.Signal:
@@ -193,14 +280,7 @@ func (m *machine) do(e node.Effect) {
 	case node.Send:
 		m.send(e.Report)
 	case node.Wake:
-		m.wake = e.At
-		agent := m.agent
-		m.w.at(e.At, m.index, func() {
-			if m.agent == agent && m.wake == e.At {
-				m.wake = 0
-				m.step(node.Tick{})
-			}
-		})
+		m.wakeAt(e.At)
 	}
 }
 
@@ -210,15 +290,21 @@ func (m *machine) save(e node.Save) {
 	}
 	for _, r := range e.Put {
 		m.disk[r.Decided.ID] = r
+		m.w.meter.status(&r.Decided, r.Status.State == spec.StateRunning && r.Status.Healthy)
 	}
 	for _, id := range e.Drop {
 		delete(m.disk, id)
+		m.w.meter.end(id)
 	}
 }
 
 // start begins a container; a second time for the same run it only answers.
 func (m *machine) start(e node.Start) {
 	k := m.containers[e.Run]
+	if b := m.w.appBehaviour(e.Allocation.App); k == nil && b.execErr != "" {
+		m.step(node.Started{Run: e.Run, Err: b.execErr})
+		return
+	}
 	if k == nil {
 		m.w.pid++
 		k = &container{run: e.Run, app: e.App, alloc: e.Allocation, pid: m.w.pid, running: true, started: m.w.now, probes: map[string]bool{}}
@@ -226,7 +312,7 @@ func (m *machine) start(e node.Start) {
 		m.w.started(m, k)
 		m.live(k)
 	}
-	m.step(node.Started{Run: e.Run, Pid: k.pid, At: k.started})
+	m.step(node.Started{Run: e.Run, Pid: k.pid, At: m.clock(k.started)})
 }
 
 // live plans what the task will do by itself.
@@ -235,7 +321,7 @@ func (m *machine) live(k *container) {
 	app := m.w.appBehaviour(k.alloc.App)
 	switch {
 	case b.exits:
-		m.exitIn(k, 50*spec.Millisecond, spec.Exit{Code: b.code})
+		m.exitIn(k, max(50*spec.Millisecond, b.lives), spec.Exit{Code: b.code})
 	case k.app.Kind == spec.KindBatch && !app.never && mainTask(k.app, k.run.Task):
 		m.exitIn(k, app.start+app.run, spec.Exit{})
 	case !app.never:
@@ -262,7 +348,7 @@ func (m *machine) answer(k *container) {
 	names := sortedKeys(k.probes)
 	m.later(m.w.jitter(spec.Millisecond), func() {
 		for _, name := range names {
-			m.step(node.Checked{Run: k.run, Check: name, Passing: well})
+			m.hearTwice(node.Checked{Run: k.run, Check: name, Passing: well})
 		}
 	})
 }
@@ -289,22 +375,25 @@ func (m *machine) exitIn(k *container, d spec.Duration, exit spec.Exit) {
 func (m *machine) exit(k *container, exit spec.Exit) {
 	k.running, k.exit, k.ended = false, &exit, m.w.now
 	m.w.stopped(m, k)
-	m.step(node.Exited{Run: k.run, Exit: exit, At: k.ended})
+	m.hearTwice(node.Exited{Run: k.run, Exit: exit, At: m.clock(k.ended)})
 }
 
 // send puts a report on the link.
 func (m *machine) send(r spec.Report) {
-	if m.session == 0 {
+	session := m.session
+	if session == 0 {
 		return
 	}
-	session := m.session
-	m.toMaster = max(m.toMaster, m.w.now.Add(m.w.latency()))
-	m.w.at(m.toMaster, m.index, func() {
+	deliver := func() {
 		if m.session == session {
 			m.w.traceReport(m, &r)
-			m.w.master.step(control.NodeReported{Node: m.desc.ID, Session: session, Report: r})
+			for range m.times() {
+				m.w.master.step(control.NodeReported{Node: m.desc.ID, Session: session, Report: r})
+			}
 		}
-	})
+	}
+	m.toMaster = max(m.toMaster, m.w.now.Add(m.lag+m.w.latency()))
+	m.w.at(m.toMaster, m.index, func() { m.unless(m.mute, deliver) })
 }
 
 // receive puts an assignment on the link.
@@ -312,12 +401,43 @@ func (m *machine) receive(session uint64, a spec.Assignment) {
 	if m.session != session {
 		return
 	}
-	m.toAgent = max(m.toAgent, m.w.now.Add(m.w.latency()))
-	m.w.at(m.toAgent, m.index, func() {
+	deliver := func() {
 		if m.session == session {
-			m.step(node.Assigned{Assignment: a})
+			for range m.times() {
+				m.step(node.Assigned{Assignment: a})
+			}
 		}
-	})
+	}
+	m.toAgent = max(m.toAgent, m.w.now.Add(m.lag+m.w.latency()))
+	m.w.at(m.toAgent, m.index, func() { m.unless(m.deaf, deliver) })
+}
+
+func (m *machine) times() int {
+	if m.twice {
+		return 2
+	}
+	return 1
+}
+
+// unless delivers a message, late where its direction of the link is blocked: it is sent again and again until it
+// arrives or the link breaks.
+func (m *machine) unless(blocked bool, deliver func()) {
+	if blocked {
+		m.late = append(m.late, deliver)
+		return
+	}
+	deliver()
+}
+
+// clearLink takes every fault from the link, and lets what waited arrive.
+func (m *machine) clearLink() {
+	late := m.late
+	m.cut, m.mute, m.deaf, m.lag, m.twice, m.late = false, false, false, 0, false, nil
+	m.w.hear(m)
+	for _, deliver := range late {
+		deliver()
+	}
+	m.connectSoon()
 }
 
 // connectSoon tries to reach the master. While it cannot be reached, nothing but its coming back makes a difference.
@@ -328,13 +448,13 @@ func (m *machine) connectIn(d spec.Duration) {
 		if m.session != 0 || m.core == nil {
 			return
 		}
-		if m.cut || m.frozen || !m.w.master.up {
+		if m.cut || m.mute || m.deaf || m.frozen || !m.w.master.up {
 			return // heal, thaw and a new leader try again
 		}
 		m.w.sessions++
 		m.session, m.since = m.w.sessions, m.w.now
 		m.toMaster, m.toAgent = 0, 0
-		m.seen = control.NodeSeen{Node: m.desc.ID, Session: m.session}
+		m.w.hear(m)
 		m.w.master.step(control.NodeConnected{Node: m.desc.ID, Session: m.session})
 		m.step(node.Connected{})
 	})
@@ -346,7 +466,8 @@ func (m *machine) breakLink() {
 		return
 	}
 	session := m.session
-	m.session = 0
+	m.session, m.late = 0, nil
+	m.w.hear(m)
 	if m.w.master.up && !m.cut {
 		m.w.master.step(control.NodeDisconnected{Node: m.desc.ID, Session: session})
 	}

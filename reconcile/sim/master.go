@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/stowage/stowage/reconcile/control"
 	"github.com/stowage/stowage/spec"
@@ -18,13 +19,18 @@ const (
 
 // master is the leading master, its journal, and the repository that it follows.
 type master struct {
-	w      *world
-	core   *control.Core
-	up     bool
-	term   int
-	fresh  bool
-	held   []control.Event // while frozen
-	frozen bool
+	w       *world
+	core    *control.Core
+	up      bool
+	term    int
+	deposed int // leaders
+	fresh   bool
+	held    []control.Event // while frozen
+	frozen  bool
+	full    bool          // its disk
+	trap    string        // what its next decision is to be when another leader takes over: "recorded" or "unrecorded"
+	skew    spec.Duration // of the machine's clock
+	shows   spec.Clock    // what the leader makes of that
 
 	base    *control.State  // the journal up to here
 	journal []control.Entry // after base
@@ -33,10 +39,11 @@ type master struct {
 	doneAt  spec.Time       // when the last effects are carried out: order is kept
 	wake    spec.Time
 
-	head     *spec.Revision
-	events   []spec.Event
-	requests control.Request
-	answers  map[control.Request]control.Answer
+	head        *spec.Revision
+	unreachable bool // the repository
+	events      []spec.Event
+	requests    control.Request
+	answers     map[control.Request]control.Answer
 }
 
 func newMaster(w *world) *master {
@@ -56,14 +63,26 @@ func (m *master) lead() {
 	m.up, m.frozen, m.held = true, false, nil
 	m.doneAt, m.wake = m.w.now, 0
 	config := control.Config{Seed: m.w.seed, Fresh: m.fresh, Audit: m.w.audit}
-	m.core = control.New(config, state, m.w.now)
-	m.step(control.SourceContact{})
-	if m.head != nil {
+	m.skew = 0 // another machine, another clock
+	m.shows = spec.Clock{}
+	m.core = control.New(config, state, m.now())
+	m.w.told = m.w.now // a new leader has heard of nobody
+	m.w.beatOn()
+	m.step(m.contact())
+	if m.head != nil && !m.unreachable {
 		m.step(control.RevisionSeen{Revision: *m.head})
 	}
 	for _, machine := range m.w.machines {
 		machine.connectSoon()
 	}
+}
+
+// contact is how an attempt to reach the repository ends.
+func (m *master) contact() control.Event {
+	if m.unreachable {
+		return control.SourceContact{Err: "the repository's server does not answer"}
+	}
+	return control.SourceContact{}
 }
 
 // replay builds a state from the journal, by way of the bytes that its entries would be on disk. What was replayed
@@ -85,10 +104,18 @@ func (m *master) replay() (*control.State, error) {
 }
 
 // depose ends the leadership. What was not yet durable is lost, or not: both happen.
-func (m *master) depose() {
-	live, _ := m.core.State().Encode()
+func (m *master) depose() { m.fall(m.w.random.below(2) == 0, false) }
+
+// fall ends the leadership, with or without what was not yet durable. A core that is ahead has decided what never got
+// into the journal.
+func (m *master) fall(lost, ahead bool) {
+	m.trap = ""
+	var live []byte
+	if m.deposed++; len(m.core.State().Allocations) < largeFrom || m.deposed%compareEvery == 0 {
+		live, _ = m.core.State().Encode()
+	}
 	whole := m.durable == len(m.journal)
-	if !whole && m.w.random.below(2) == 0 {
+	if !whole && lost {
 		m.journal, m.w.newest = m.journal[:m.durable], m.safe
 	} else {
 		whole = true
@@ -99,13 +126,17 @@ func (m *master) depose() {
 		machine.breakLink()
 	}
 	m.w.after(m.w.random.between(electionMin, electionMax), -1, m.lead)
-	if whole {
+	if whole && !ahead && live != nil {
 		m.checkReplay(live)
 	}
 }
 
-// snapshotLimit is how many allocations a state has whose snapshots are still read back at every replay.
-const snapshotLimit = 1000
+const (
+	// snapshotLimit is how many allocations a state has whose snapshots are still read back at every replay.
+	snapshotLimit = 1000
+	// compareEvery is of how many leaders of a large world one has its state compared with the journal's.
+	compareEvery = 8
+)
 
 // checkReplay compares a live state with what the journal gives, and with what a snapshot of it gives.
 func (m *master) checkReplay(live []byte) {
@@ -156,11 +187,18 @@ func (m *master) step(events ...control.Event) {
 		m.held = append(m.held, events...)
 		return
 	}
-	effects := m.core.Step(m.w.now, events...)
+	if m.w.now >= m.w.told.Add(heartbeat) {
+		events = append([]control.Event{m.w.alive()}, events...)
+	}
+	effects := m.core.Step(m.now(), events...)
 	if len(effects) == 0 {
 		return
 	}
 	if r, ok := effects[0].(control.Record); ok {
+		if m.full {
+			m.fall(true, true) // what cannot be recorded is not done: the next leader begins with the journal
+			return
+		}
 		m.write(r.Entries)
 		effects = effects[1:]
 	}
@@ -187,13 +225,28 @@ func (m *master) step(events ...control.Event) {
 	})
 }
 
+// now is the time by which the leader goes.
+func (m *master) now() spec.Time { return m.shows.Show(m.w.now.Add(m.skew), m.w.now.Sub(epoch)) }
+
+// wakeAt has the core asked again at a time by the leader's clock.
 func (m *master) wakeAt(t spec.Time) {
 	m.wake = t
 	term := m.term
-	m.w.atIdle(t, func() {
-		if m.term == term && m.wake == t {
-			m.step(control.Tick{})
+	m.w.atIdle(m.w.now.Add(max(0, t.Sub(m.now()))), func() {
+		if m.term != term || m.wake != t {
+			return
 		}
+		if m.now() < t {
+			m.wakeAt(t) // the clock was set meanwhile
+			return
+		}
+		if next := m.core.Next(); !m.w.beating && (next == 0 || next > t) {
+			if next != 0 {
+				m.wakeAt(next) // what was due is a look for silent nodes, and there are none
+			}
+			return
+		}
+		m.step(control.Tick{})
 	})
 }
 
@@ -208,14 +261,32 @@ func (m *master) write(entries []control.Entry) {
 		}
 		m.w.trace.Write(b)
 		m.w.checkEntry(&entries[i])
+		m.w.meter.entry(&entries[i])
 	}
 	m.doneAt = max(m.doneAt, m.w.now.Add(journalFor))
 	term, upTo, newest := m.term, len(m.journal), m.w.newest
+	if m.trap == "unrecorded" && decides(entries) {
+		m.w.after(0, -1, func() {
+			if m.term == term {
+				m.fall(true, false)
+			}
+		})
+	}
+	recorded := m.trap == "recorded" && decides(entries)
 	m.w.at(m.doneAt, -1, func() {
-		if m.term == term {
-			m.durable, m.safe = max(m.durable, upTo), newest
+		if m.term != term {
+			return
+		}
+		m.durable, m.safe = max(m.durable, upTo), newest
+		if recorded {
+			m.fall(false, false)
 		}
 	})
+}
+
+// decides reports whether agents have to hear of one of the entries.
+func decides(entries []control.Entry) bool {
+	return slices.ContainsFunc(entries, func(e control.Entry) bool { return e.Decided != nil })
 }
 
 func (m *master) carryOut(effects []control.Effect) {

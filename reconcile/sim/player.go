@@ -19,6 +19,8 @@ type player struct {
 	refused   string         // the last request's refusal, until somebody expects it
 	refusedAt int
 
+	made *spec.Cluster // by workload
+
 	committed   *spec.Plan // of the newest commit, when it came
 	committedAt spec.Time
 }
@@ -44,11 +46,13 @@ func merge(tables ...map[string]handler) map[string]handler {
 
 // stepCommands move the story on.
 var stepCommands = map[string]handler{
-	"commit":  {1, (*player).commit},
-	"approve": {0, (*player).approve},
-	"settle":  {0, (*player).settle},
-	"advance": {1, (*player).advance},
-	"show":    {1, (*player).show},
+	"commit":     {1, (*player).commit},
+	"rewind":     {1, (*player).rewind},
+	"repository": {1, (*player).repository},
+	"approve":    {0, (*player).approve},
+	"settle":     {0, (*player).settle},
+	"advance":    {1, (*player).advance},
+	"show":       {1, (*player).show},
 }
 
 // play plays one command.
@@ -97,14 +101,52 @@ func (p *player) commit(args []string) error {
 	if r == nil {
 		return fmt.Errorf("no files begin with %s/", args[0])
 	}
+	p.follow(r)
+	return nil
+}
+
+// rewind v1: history is rewritten, and the branch's head is an older commit, or one from elsewhere.
+func (p *player) rewind(args []string) error {
+	r := p.scenario.revisions[args[0]]
+	if r == nil {
+		return fmt.Errorf("no files begin with %s/", args[0])
+	}
+	p.head(r, 0)
+	return nil
+}
+
+// repository gone, repository back: its server cannot be reached. What is committed meanwhile is seen when it is back.
+func (p *player) repository(args []string) error {
+	m := p.world.master
+	switch args[0] {
+	case "gone":
+		m.unreachable = true
+		m.step(m.contact())
+	case "back":
+		m.unreachable = false
+		m.step(m.contact())
+		if m.head != nil {
+			m.step(control.RevisionSeen{Revision: *m.head})
+		}
+	default:
+		return fmt.Errorf("a repository is gone or back, not %q", args[0])
+	}
+	return nil
+}
+
+// follow makes a revision the head of the branch.
+func (p *player) follow(r *spec.Revision) { p.head(r, 1) }
+
+func (p *player) head(r *spec.Revision, behind int) {
 	p.newest = r
 	if r.Cluster != nil && p.world.master.up {
 		plan, _ := p.world.master.core.Preview(*r, nil, false, 1)
 		p.committed, p.committedAt = &plan, p.world.now
 	}
 	p.world.master.head = r
-	p.world.master.step(control.SourceContact{}, control.RevisionSeen{Revision: *r, Behind: 1})
-	return nil
+	if !p.world.master.unreachable {
+		p.world.master.step(control.SourceContact{}, control.RevisionSeen{Revision: *r, Behind: behind})
+	}
 }
 
 // ask carries out a request of an operator.

@@ -74,10 +74,7 @@ func (g *generator) mend() {
 	}
 }
 
-func (g *generator) say(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	g.scenario.commands = append(g.scenario.commands, command{len(g.scenario.commands) + 1, text, strings.Fields(text)})
-}
+func (g *generator) say(format string, args ...any) { g.scenario.say(format, args...) }
 
 func (g *generator) generate() {
 	g.removed, g.never = map[int]bool{}, map[spec.AppName]bool{}

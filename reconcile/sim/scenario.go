@@ -31,10 +31,11 @@ type Options struct {
 
 // Result is how a run ended.
 type Result struct {
-	Err    error  // a bad script, an expectation that was not met, or an invariant that was violated
-	Events int    // that were handled
-	Trace  string // hash of everything that happened
-	Seed   uint64
+	Err     error  // a bad script, an expectation that was not met, or an invariant that was violated
+	Events  int    // that were handled
+	Trace   string // hash of everything that happened
+	Seed    uint64
+	Figures Figures
 }
 
 // command is one line of a script.
@@ -48,6 +49,12 @@ type command struct {
 type scenario struct {
 	commands  []command
 	revisions map[string]*spec.Revision
+}
+
+// say adds a command to a script.
+func (s *scenario) say(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	s.commands = append(s.commands, command{len(s.commands) + 1, text, strings.Fields(text)})
 }
 
 // maxScenario bounds the bytes of a scenario.
@@ -172,7 +179,7 @@ func (s *scenario) play(o *Options) Result {
 	if err == nil && p.refused != "" {
 		err = fmt.Errorf("line %d: refused: %s", p.refusedAt, p.refused)
 	}
-	r := Result{Err: err, Events: w.handled, Trace: w.hash(), Seed: o.Seed}
+	r := Result{Err: err, Events: w.handled, Trace: w.hash(), Seed: o.Seed, Figures: w.meter.figures()}
 	p.out.result(&r)
 	return r
 }

@@ -15,6 +15,8 @@ var taskCommands = map[string]handler{
 	"start":     {2, (*player).start},
 	"stubborn":  {1, (*player).stubborn},
 	"run":       {2, (*player).runFor},
+	"pull":      {2, (*player).pull},
+	"exec":      {2, (*player).exec},
 }
 
 // slot changes what is said of a slot.
@@ -30,28 +32,54 @@ func (p *player) slot(text string, f func(*behaviour)) (spec.Slot, error) {
 	return s, nil
 }
 
-// containers calls f with every running container of some slots.
-func (p *player) containers(of func(spec.Slot) bool, f func(*machine, *container)) {
+// inSlot calls f with every running container of a slot.
+func (p *player) inSlot(s spec.Slot, f func(*machine, *container)) {
+	for _, a := range p.world.active[s] {
+		if a.alive() {
+			a.machine.of(a.alloc.ID, f)
+		}
+	}
+}
+
+// inApp calls f with every running container of an app.
+func (p *player) inApp(app spec.AppName, f func(*machine, *container)) {
 	for _, m := range p.world.machines {
-		for _, r := range m.runs() {
-			if k := m.containers[r]; k != nil && k.running && of(k.alloc.Slot) {
-				f(m, k)
+		for _, id := range sortedKeys(m.usage.running) {
+			if m.usage.running[id].alloc.App == app {
+				m.of(id, f)
 			}
 		}
 	}
 }
 
+// of calls f with every running container of an allocation.
+func (m *machine) of(id spec.AllocationID, f func(*machine, *container)) {
+	for _, r := range m.runs() {
+		if k := m.containers[r]; r.ID == id && k != nil && k.running {
+			f(m, k)
+		}
+	}
+}
+
+// exit shop/web[2] 1 30s: whatever runs in that slot ends so, after so long.
 func (p *player) exit(args []string) error {
 	code := 1
+	var lives spec.Duration
+	if len(args) > 2 {
+		var err error
+		if lives, err = spec.ParseDuration(args[2]); err != nil {
+			return err
+		}
+	}
 	if len(args) > 1 {
 		var err error
 		if code, err = strconv.Atoi(args[1]); err != nil {
 			return fmt.Errorf("%q is no exit code", args[1])
 		}
 	}
-	s, err := p.slot(args[0], func(b *behaviour) { b.exits, b.code = true, code })
+	s, err := p.slot(args[0], func(b *behaviour) { b.exits, b.code, b.lives = true, code, lives })
 	if err == nil {
-		p.containers(func(o spec.Slot) bool { return o == s }, func(m *machine, k *container) { m.exitIn(k, 0, spec.Exit{Code: code}) })
+		p.inSlot(s, func(m *machine, k *container) { m.exitIn(k, lives, spec.Exit{Code: code}) })
 	}
 	return err
 }
@@ -59,7 +87,7 @@ func (p *player) exit(args []string) error {
 func (p *player) unhealthy(args []string) error {
 	s, err := p.slot(args[0], func(b *behaviour) { b.unhealthy = true })
 	if err == nil {
-		p.containers(func(o spec.Slot) bool { return o == s }, func(m *machine, k *container) { m.answer(k) })
+		p.inSlot(s, func(m *machine, k *container) { m.answer(k) })
 	}
 	return err
 }
@@ -67,7 +95,7 @@ func (p *player) unhealthy(args []string) error {
 func (p *player) healthy(args []string) error {
 	s, err := p.slot(args[0], func(b *behaviour) { *b = behaviour{} })
 	if err == nil {
-		p.containers(func(o spec.Slot) bool { return o == s }, func(m *machine, k *container) { m.answer(k) })
+		p.inSlot(s, func(m *machine, k *container) { m.answer(k) })
 	}
 	return err
 }
@@ -85,7 +113,7 @@ func (p *player) start(args []string) error {
 	p.world.change(app, func(b *appBehaviour) { b.start, b.never = d, args[1] == "never" })
 	if was.never {
 		// What waits for ever so far begins anew.
-		p.containers(func(s spec.Slot) bool { return s.App == app }, func(m *machine, k *container) { m.live(k) })
+		p.inApp(app, func(m *machine, k *container) { m.live(k) })
 	}
 	return nil
 }
@@ -101,4 +129,36 @@ func (p *player) runFor(args []string) error {
 		p.world.change(spec.AppName(args[0]), func(b *appBehaviour) { b.run = d })
 	}
 	return err
+}
+
+// pull shop/web 2m, pull shop/web fails, pull shop/web ok: how its image is got from now on.
+func (p *player) pull(args []string) error {
+	var d spec.Duration
+	why := ""
+	switch args[1] {
+	case "ok":
+	case "fails":
+		why = "the registry does not have the image"
+	default:
+		var err error
+		if d, err = spec.ParseDuration(args[1]); err != nil {
+			return err
+		}
+	}
+	p.world.change(spec.AppName(args[0]), func(b *appBehaviour) { b.pull, b.pullErr = d, why })
+	return nil
+}
+
+// exec shop/web fails, exec shop/web ok: whether its program can be started from now on.
+func (p *player) exec(args []string) error {
+	why := ""
+	switch args[1] {
+	case "ok":
+	case "fails":
+		why = "the program is not there: exec format error"
+	default:
+		return fmt.Errorf("a program starts or not: write ok or fails")
+	}
+	p.world.change(spec.AppName(args[0]), func(b *appBehaviour) { b.execErr = why })
+	return nil
 }

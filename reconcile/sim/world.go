@@ -19,17 +19,22 @@ var epoch = spec.TimeOf(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 
 // world is everything that is simulated.
 type world struct {
-	now      spec.Time
-	queue    queue
-	seed     uint64
-	random   random
-	machines []*machine // in the order of their making
-	named    map[spec.NodeID]*machine
-	master   *master
-	sessions uint64
-	pid      int
-	handled  int // events
-	violates string
+	now       spec.Time
+	queue     queue
+	seed      uint64
+	random    random
+	machines  []*machine // in the order of their making
+	named     map[spec.NodeID]*machine
+	master    *master
+	sessions  uint64
+	pid       int
+	handled   int        // events
+	silent    []*machine // that no master hears of, by index
+	beating   bool       // heartbeats are under way
+	told      spec.Time  // when the master was last told that all others are well
+	plans     int        // that were made
+	decisions int        // that changed something in a large world
+	violates  string
 
 	slots  map[spec.Slot]*behaviour
 	apps   map[spec.AppName]*appBehaviour
@@ -39,6 +44,7 @@ type world struct {
 	starts map[spec.Slot]int
 	newest spec.Generation // of all allocations ever placed
 
+	meter   meter
 	trace   hash.Hash
 	line    []byte
 	changed spec.Time // when the journal grew last
@@ -49,6 +55,7 @@ type world struct {
 type behaviour struct {
 	exits     bool
 	code      int
+	lives     spec.Duration // before it exits
 	unhealthy bool
 }
 
@@ -58,6 +65,9 @@ type appBehaviour struct {
 	run      spec.Duration // of batch
 	never    bool          // becomes healthy
 	stubborn bool          // does not end when asked
+	pull     spec.Duration // to get its image
+	pullErr  string        // why it does not get it
+	execErr  string        // why its program does not start
 }
 
 // How tasks behave of which nothing is said.
@@ -73,8 +83,8 @@ func newWorld(o *Options) *world {
 		active: map[spec.Slot][]*activity{}, ranks: map[spec.AllocationID]int{}, homes: map[spec.AllocationID]int{},
 		starts: map[spec.Slot]int{}, trace: sha256.New(), options: o,
 	}
+	w.meter = meter{w: w, apps: map[spec.AppName]*gauge{}, healthy: map[spec.AllocationID]spec.Slot{}}
 	w.master = newMaster(w)
-	w.beat()
 	return w
 }
 
@@ -116,18 +126,57 @@ func (w *world) jitter(d spec.Duration) spec.Duration { return w.random.between(
 
 func (w *world) latency() spec.Duration { return w.random.between(latencyMin, latencyMax) }
 
-// beat carries the heartbeats of all agents, together: there are too many to be events of their own.
+// hear notes whether a machine can be heard of, after anything that may have changed it.
+func (w *world) hear(m *machine) {
+	heard := m.session != 0 && !m.frozen && !m.cut && !m.mute
+	if heard == m.heard {
+		return
+	}
+	if m.heard {
+		w.tellAlive() // it was heard of up to now
+	}
+	m.heard = heard
+	i, _ := slices.BinarySearchFunc(w.silent, m.index, func(m *machine, i int) int { return cmp.Compare(m.index, i) })
+	if heard {
+		w.silent = slices.Delete(w.silent, i, i+1)
+	} else {
+		w.silent = slices.Insert(w.silent, i, m)
+	}
+	w.beatOn()
+}
+
+// beatOn has heartbeats carried from now on.
+func (w *world) beatOn() {
+	if !w.beating {
+		w.beating = true
+		w.atIdle(w.now.Add(heartbeat), w.beat)
+	}
+}
+
+// beat carries the heartbeats of all agents, together: there are too many to be events of their own. Once the master
+// knows who is out of reach, they would change nothing, and there are none until that changes: so time leaps from one
+// thing that happens to the next.
 func (w *world) beat() {
-	var seen []control.Event
-	for _, m := range w.machines {
-		if m.session != 0 && !m.frozen && !m.cut {
-			seen = append(seen, m.seen)
-		}
+	w.tellAlive()
+	if w.beating = !w.master.up || w.master.frozen || !w.noticed(); w.beating {
+		w.atIdle(w.now.Add(heartbeat), w.beat)
 	}
-	if len(seen) > 0 {
-		w.master.step(seen...)
+}
+
+// tellAlive says which machines were heard of until now: all but the silent ones.
+func (w *world) tellAlive() {
+	if w.told != w.now && w.master.up {
+		w.master.step(w.alive())
 	}
-	w.atIdle(w.now.Add(heartbeat), w.beat)
+}
+
+func (w *world) alive() control.Event {
+	w.told = w.now
+	ids := make([]spec.NodeID, len(w.silent))
+	for i, m := range w.silent {
+		ids[i] = m.desc.ID
+	}
+	return control.NodesSeen{Silent: ids}
 }
 
 // next lets the next thing happen. It reports false when that is later than until, and leaves time there.
@@ -181,9 +230,8 @@ func (w *world) settle() error {
 
 // noticed reports whether the master knows which machines are out of reach.
 func (w *world) noticed() bool {
-	for _, n := range w.master.core.Nodes() {
-		m := w.named[n.ID]
-		if n.State != spec.NodeDown && (m.session == 0 || m.frozen || m.cut) {
+	for _, m := range w.silent {
+		if n, ok := w.master.core.Node(m.desc.ID); ok && n.State != spec.NodeDown {
 			return false
 		}
 	}
