@@ -226,7 +226,7 @@ func (w *world) slotsOf(x *app, v *version) int {
 	if v.app.Kind != spec.KindSystem {
 		return v.app.Count
 	}
-	return len(w.matcher(x, v).Open())
+	return len(w.allowed(x, v.app, w.matcher(x, v).Open()))
 }
 
 // running returns a version other than the desired one that all its slots have run healthy for long enough.

@@ -44,6 +44,10 @@ func (w *world) turns(jobs []*job) []turn {
 		}
 		order = order[n:]
 	}
+	if w.related {
+		depth := w.depths(jobs)
+		slices.SortStableFunc(turns, func(a, b turn) int { return cmp.Compare(depth[jobs[a.job].x], depth[jobs[b.job].x]) })
+	}
 	return turns
 }
 

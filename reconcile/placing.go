@@ -111,6 +111,7 @@ type job struct {
 
 // place finds nodes: first for all that can start now, most important first, then for what waits.
 func (w *world) place() {
+	w.readRules()
 	var now, later []*job
 	for _, x := range w.apps {
 		if x.held != "" || x.desired == nil || x.calm {
@@ -123,11 +124,14 @@ func (w *world) place() {
 		return
 	}
 	w.roles = w.newRoles()
+	now, later = w.peersFirst(now), w.peersFirst(later)
 	w.placeFairly(now)
+	w.placeNear(now)
 	slices.SortStableFunc(later, byImportance)
 	for _, j := range later {
 		w.foresee(j)
 	}
+	w.foreseeNear(now)
 }
 
 func byImportance(a, b *job) int {
@@ -201,15 +205,8 @@ func (w *world) request(j *job, count int) *place.Request {
 	if v.Kind == spec.KindSystem {
 		r.Total = w.wanted(x)
 	}
-	for _, a := range v.Affinities {
-		if a.App != "" {
-			var nodes []int32
-			if peer := w.byName[a.App]; peer != nil {
-				nodes = w.ownOf(peer)
-			}
-			r.Peers = append(r.Peers, nodes)
-		}
-	}
+	r.Beside = w.besides(x, v, w.ownOf)
+	r.Peers = w.peers(x, v)
 	return r
 }
 
@@ -409,7 +406,7 @@ func (w *world) hold(x *app, why string) {
 			}
 		}
 	}
-	x.changes, x.missed, x.blocked = nil, nil, nil
+	x.changes, x.missed, x.blocked, x.counted = nil, nil, nil, false
 	if x.record != nil {
 		x.rollout = *x.record
 	}

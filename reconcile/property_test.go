@@ -29,9 +29,25 @@ func drawNodes(t *rapid.T, most int) []spec.NodeView {
 			n.Cores = []spec.CoreGroup{{NUMA: 0, Cores: []int{0, 1}}, {NUMA: 1, Cores: []int{2, 3}}}
 		}
 		n.Tidy()
+		if rapid.IntRange(0, 3).Draw(t, "pooled") == 0 {
+			n.Pool = "gpu"
+		}
 		nodes = append(nodes, n)
 	}
 	return nodes
+}
+
+// drawRule makes a rule over another app: apart from any, or near one that comes earlier, so that there are no circles.
+func drawRule(t *rapid.T, name string) []spec.Constraint {
+	c := spec.Constraint{Operator: spec.OpApart, Attribute: rapid.SampledFrom([]string{"node.id", "zone"}).Draw(t, "shared")}
+	c.App = spec.AppName(fmt.Sprint("app", rapid.IntRange(0, 3).Draw(t, "other")))
+	if c.App < spec.AppName(name) && rapid.Bool().Draw(t, "near") {
+		c.Operator = spec.OpNear
+	}
+	if c.App == spec.AppName(name) {
+		return nil
+	}
+	return []spec.Constraint{c}
 }
 
 // drawApp makes an app of any kind, with rules.
@@ -55,7 +71,8 @@ func drawApp(t *rapid.T, name string, most int) *spec.App {
 		a.Tasks[0].Cores = rapid.IntRange(1, 2).Draw(t, "cores")
 		a.Tasks[0].CPU = spec.MilliCPU(a.Tasks[0].Cores) * 1000
 	}
-	switch rapid.IntRange(0, 9).Draw(t, "rule") {
+	a.Pool = rapid.SampledFrom([]spec.PoolName{"", "", "", "gpu"}).Draw(t, "pool")
+	switch rapid.IntRange(0, 12).Draw(t, "rule") {
 	case 0:
 		a.Constraints = []spec.Constraint{{Attribute: "zone", Operator: spec.OpMaxPer, Number: 2}}
 	case 1:
@@ -71,6 +88,11 @@ func drawApp(t *rapid.T, name string, most int) *spec.App {
 	case 6:
 		a.Kind = spec.KindSystem
 		a.Update.Strategy, a.Update.MinHealthy = spec.StrategyRolling, 0
+		a.Pool = rapid.SampledFrom([]spec.PoolName{"", "gpu", spec.AllPools}).Draw(t, "system pool")
+	case 7:
+		a.Constraints = []spec.Constraint{{Attribute: "zone", Operator: spec.OpGroupBy}}
+	case 8, 9:
+		a.Constraints = drawRule(t, name)
 	}
 	return a
 }

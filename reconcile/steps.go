@@ -57,7 +57,7 @@ func (w *world) order(x *app) func(*rollout.Alloc) int {
 	m := w.matcher(x, x.version)
 	if x.version.app.Kind == spec.KindSystem {
 		open := map[spec.NodeID]bool{}
-		for _, n := range m.Takes() {
+		for _, n := range w.allowed(x, x.version.app, m.Takes()) {
 			open[w.fleet.ID(int(n))] = true
 		}
 		others := w.otherWork()
@@ -108,7 +108,7 @@ func (w *world) nodesWithout(x *app) []int {
 		}
 	}
 	var nodes []int
-	for _, n := range w.matcher(x, x.version).Open() {
+	for _, n := range w.allowed(x, x.version.app, w.matcher(x, x.version).Open()) {
 		if !has[w.fleet.ID(int(n))] {
 			nodes = append(nodes, int(n))
 		}

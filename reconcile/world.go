@@ -28,6 +28,7 @@ type world struct {
 	events    []spec.Event
 	before    []int64 // used on ready nodes before the plan
 	preempted map[spec.AllocationID]bool
+	related   bool    // apps have rules or wishes over one another
 	fixed     int     // apps for which a fix was looked for
 	nodeOf    []int32 // of each of current that has not ended, or -1
 }
@@ -55,6 +56,8 @@ type app struct {
 	out      rollout.Outcome
 	own      []int32 // the node of each allocation that counts for limits
 	faulty   []int32
+	keptOff  []link // rules of other apps that keep this one away from them
+	wantedBy []link // rules of other apps that want to be near this one
 	changes  []change
 	blocked  *spec.Blocked
 	missed   []rollout.Step // steps for which there is no place

@@ -175,12 +175,18 @@ const (
 	OpMaxPer       Operator = "max_per"  // at most Value allocations of the app per value of the attribute
 	OpGroupBy      Operator = "group_by" // spread evenly over Value values of the attribute; 0: as many as there are
 	OpSame         Operator = "same"     // all allocations of the app share the attribute's value
+	OpNear         Operator = "near"     // some allocation of another app shares the attribute's value
+	OpApart        Operator = "apart"    // no allocation of another app shares the attribute's value
 )
 
+// AttributeID is the attribute that is a node's name, so that what shares its value shares the node.
+const AttributeID = "node.id"
+
 // Constraint is a rule that a node must meet. Without the attribute, a node fails every operator but !=, not_in,
-// not_regexp and unset.
+// not_regexp and unset. Rules that look at allocations hold when a place is chosen: nothing that runs is moved for them.
 type Constraint struct {
-	Attribute string   `json:"attribute"`
+	Attribute string   `json:"attribute"`     // of near and apart: AttributeID when not written
+	App       AppName  `json:"app,omitempty"` // of near and apart: whose allocations are meant
 	Operator  Operator `json:"operator"`
 	Value     string   `json:"value,omitempty"`
 	Values    []string `json:"values,omitempty"` // of in and not_in
@@ -190,12 +196,16 @@ type Constraint struct {
 
 // String prints the rule as a person would say it: kernel.version >= 5.10.
 func (c Constraint) String() string {
+	if c.App != "" {
+		return describeBeside(c.Operator == OpApart, c.App, c.Attribute)
+	}
 	return describeRule(c.Attribute, c.Operator, c.Value, c.Values, c.Number)
 }
 
-// Affinity is a wish: nodes that meet it score Weight more (or less, when negative). Either Attribute or App is set.
+// Affinity is a wish: nodes that meet it score Weight more (or less, when negative). It compares an attribute, or it names
+// an app whose allocations to share the attribute's value with.
 type Affinity struct {
-	Attribute string   `json:"attribute,omitempty"`
+	Attribute string   `json:"attribute,omitempty"` // with App: AttributeID when empty
 	Operator  Operator `json:"operator,omitempty"`
 	Value     string   `json:"value,omitempty"`
 	Values    []string `json:"values,omitempty"`
@@ -207,10 +217,7 @@ type Affinity struct {
 // String prints the wish as a person would say it.
 func (a Affinity) String() string {
 	if a.App != "" {
-		if a.Weight < 0 {
-			return "apart from " + string(a.App)
-		}
-		return "near " + string(a.App)
+		return describeBeside(a.Weight < 0, a.App, a.Attribute)
 	}
 	return describeRule(a.Attribute, a.Operator, a.Value, a.Values, 0)
 }

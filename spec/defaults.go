@@ -97,6 +97,8 @@ const (
 	MaxReservations = 1_000
 	// MaxTasks of one app.
 	MaxTasks = 32
+	// MaxRules of one app: constraints, affinities and spreads, each.
+	MaxRules = 200
 	// MaxCPU of one task: a thousand cores.
 	MaxCPU MilliCPU = 1_000_000
 )

@@ -26,6 +26,17 @@ func describeRule(attribute string, op Operator, value string, values []string, 
 	return fmt.Sprintf("%s %s %s", attribute, op, value)
 }
 
+func describeBeside(apart bool, app AppName, attribute string) string {
+	text := "near " + string(app)
+	if apart {
+		text = "apart from " + string(app)
+	}
+	if attribute != "" && attribute != AttributeID {
+		text += " by " + attribute
+	}
+	return text
+}
+
 // Hash identifies a version of an app by its content: the first 16 hexadecimal digits of SHA-256 over its JSON.
 type Hash string
 

@@ -12,7 +12,7 @@ import (
 
 // Violation is one thing that should not be.
 type Violation struct {
-	Rule    string // "capacity", "ports", "named", "constraint", "limit", "budget", "slots", "quota", "guarantee", "reservation", "gang", "pool", "reason", "state", "counts"
+	Rule    string // "capacity", "ports", "named", "constraint", "limit", "budget", "slots", "quota", "guarantee", "reservation", "gang", "pool", "between", "reason", "state", "counts"
 	Subject string // the node, slot or app concerned
 	Detail  string
 }
@@ -30,6 +30,7 @@ func Plan(in reconcile.Input, p spec.Plan, r reconcile.Report) []Violation {
 	c.named()
 	c.placements()
 	c.limits()
+	c.between()
 	c.budgets()
 	c.slots()
 	c.sharing()

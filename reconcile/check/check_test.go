@@ -2,6 +2,7 @@ package check_test
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 
 	"github.com/stowage/stowage/reconcile"
@@ -30,6 +31,28 @@ func world() reconcile.Input {
 	return in
 }
 
+// related is the world with three apps that have rules over one that runs on n1: apart from it, near it, and kept off by it.
+// Their changes stand in one app of the plan, so that a test finds them by number.
+func related() reconcile.Input {
+	in := world()
+	one := func(name string, rules ...spec.Constraint) *spec.App {
+		a := *in.Desired.Apps[0]
+		a.Name, a.Count, a.Constraints, a.Network = spec.AppName(name), 1, rules, spec.Network{}
+		return &a
+	}
+	near := func(app string, op spec.Operator) spec.Constraint {
+		return spec.Constraint{App: spec.AppName(app), Operator: op, Attribute: "node.id"}
+	}
+	db := one("db", near("c", spec.OpApart), spec.Constraint{Attribute: "node.id", Operator: spec.OpEqual, Value: "n1"})
+	c := *in.Desired
+	c.Apps = []*spec.App{db}
+	in.Desired = &c
+	p, r := reconcile.Plan(in)
+	in = reconcile.Apply(in, reconcile.Decide(in, p, r, 1))
+	c.Apps = []*spec.App{one("a", near("db", spec.OpApart)), one("b", near("db", spec.OpNear)), one("c"), db}
+	return in
+}
+
 // running is the world after everything has started, with the next version committed.
 func running() reconcile.Input {
 	in := world()
@@ -47,7 +70,7 @@ func running() reconcile.Input {
 }
 
 func TestGoodPlansPass(t *testing.T) {
-	for _, in := range []reconcile.Input{world(), running()} {
+	for _, in := range []reconcile.Input{world(), running(), related()} {
 		p, r := reconcile.Plan(in)
 		if len(p.Apps) == 0 {
 			t.Fatal("nothing is planned")
@@ -69,6 +92,9 @@ func TestEveryRuleBites(t *testing.T) {
 		{"a node that does not meet a constraint", "constraint", world(), func(_ *spec.Plan, c []spec.Change) { c[0].Node = "n2" }},
 		{"a node that is down", "state", world(), func(_ *spec.Plan, c []spec.Change) { c[0].Node = "n3" }},
 		{"a node of another pool", "pool", world(), func(_ *spec.Plan, c []spec.Change) { c[0].Node = "n4" }},
+		{"beside one that it wants to be apart from", "between", related(), func(_ *spec.Plan, c []spec.Change) { c[0].Node = "n1" }},
+		{"not near the one that it wants to be near to", "between", related(), func(_ *spec.Plan, c []spec.Change) { c[1].Node = "n2" }},
+		{"beside one that wants to be apart from it", "between", related(), func(_ *spec.Plan, c []spec.Change) { c[2].Node = "n1" }},
 		{"one slot twice", "slots", world(), func(_ *spec.Plan, c []spec.Change) { c[1].Slot = c[0].Slot }},
 		{"one port twice", "ports", world(), func(_ *spec.Plan, c []spec.Change) { c[1].Ports = c[0].Ports }},
 		{"no port", "ports", world(), func(_ *spec.Plan, c []spec.Change) { c[1].Ports = nil }},
@@ -99,7 +125,14 @@ func TestEveryRuleBites(t *testing.T) {
 		if err := json.Unmarshal(b, &broken); err != nil {
 			t.Fatal(err)
 		}
-		tt.spoil(&broken, broken.Apps[0].Changes)
+		changes := broken.Apps[0].Changes
+		if len(broken.Apps) > 1 {
+			changes = slices.Concat(changes, broken.Apps[1].Changes, broken.Apps[2].Changes)
+		}
+		tt.spoil(&broken, changes)
+		for i := 0; len(broken.Apps) > 1 && i < 3; i++ {
+			broken.Apps[i].Changes[0] = changes[i]
+		}
 		found := false
 		for _, v := range check.Plan(tt.in, broken, r) {
 			found = found || v.Rule == tt.rule

@@ -10,7 +10,7 @@ import (
 // Attributes that every node has beside those its agent sends.
 const (
 	// AttributeID is the node's name, unless the agent sends an attribute of that name.
-	AttributeID = "node.id"
+	AttributeID = spec.AttributeID
 	// AttributeAddress is the node's address.
 	AttributeAddress = "node.address"
 	// AttributePool is the node's pool.
@@ -123,10 +123,10 @@ func (r rule) regexpMatcher() func(string) bool {
 	return func(v string) bool { return re.MatchString(v) == want }
 }
 
-// overAllocations reports whether the operator counts over the allocations of the app.
+// overAllocations reports whether the operator looks at allocations: of the app, or of another one.
 func overAllocations(op spec.Operator) bool {
 	switch op {
-	case spec.OpDistinct, spec.OpMaxPer, spec.OpGroupBy, spec.OpSame:
+	case spec.OpDistinct, spec.OpMaxPer, spec.OpGroupBy, spec.OpSame, spec.OpNear, spec.OpApart:
 		return true
 	}
 	return false

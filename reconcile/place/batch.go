@@ -12,7 +12,8 @@ type Request struct {
 	Count  int
 	Total  int               // the allocations that the app wants altogether
 	Own    []int32           // the node of each allocation of the app that counts for its limits
-	Peers  [][]int32         // where the app of each affinity to an app runs, in the order of those affinities
+	Beside []Beside          // rules over where other apps run
+	Peers  []Peer            // wishes over where other apps run
 	Faulty []int32           // nodes where the app failed often lately: the last choice
 	Only   []int32           // when not nil, nothing but these nodes, sorted
 	Single bool              // at most one on each node, beside no other of the app
@@ -92,6 +93,14 @@ func (f *Fleet) Acceptable(r *Request) []int32 {
 }
 
 func (r *Request) candidates() []int32 {
+	if len(r.Beside) > 0 {
+		return r.obey(r.within())
+	}
+	return r.within()
+}
+
+// within returns the eligible nodes among those that the request names.
+func (r *Request) within() []int32 {
 	if r.Only == nil {
 		return r.Match.eligible
 	}
@@ -149,15 +158,8 @@ func (m *Matcher) batchTerms(r *Request, rows []int32) []Term {
 		}
 		terms = append(terms, Term{t.name, value})
 	}
-	k := 0
-	for _, a := range m.App.Affinities {
-		if a.App == "" {
-			continue
-		}
-		if k < len(r.Peers) {
-			terms = append(terms, Term{a.String(), m.mark(r.Peers[k], rows, spec.Milli(a.Weight*affinityUnit))})
-		}
-		k++
+	if len(r.Peers) > 0 {
+		terms = append(terms, m.fleet.peerTerms(r.Peers, rows)...)
 	}
 	if m.wishesDevices {
 		terms = append(terms, m.deviceTerm(r, rows))

@@ -212,7 +212,7 @@ func (m *Matcher) deviceTerm(r *Request, rows []int32) Term {
 				sum += m.asks[b.ask[who]].liking(&have[d])
 			}
 		}
-		t.Value[i] = spec.Milli(sum * affinityUnit / len(b.choices))
+		t.Value[i] = spec.Milli(sum * AffinityUnit / len(b.choices))
 	}
 	return t
 }

@@ -20,6 +20,9 @@ func (f *Fleet) Explain(r *Request) ([]spec.Reason, []spec.Missing) {
 	f.clearOwn(r.Own)
 	same := f.sameHave(m, r)
 	e.lacks = make([]int64, len(f.dims))
+	for i := range r.Beside {
+		e.near = append(e.near, f.neighbours(r.Beside[i].Attribute, r.Beside[i].Nodes))
+	}
 	for _, c := range m.App.Constraints {
 		name := ruleConstraint + c.String()
 		if overAllocations(c.Operator) {
@@ -34,6 +37,7 @@ func (f *Fleet) Explain(r *Request) ([]spec.Reason, []spec.Missing) {
 		e.failed = 0
 		e.attributes(i)
 		e.groups(i, groups)
+		e.besides(i)
 		for _, s := range same {
 			if v := s.column.of[i]; v != none && v != s.value {
 				e.fail(i, "same "+s.name)
@@ -62,9 +66,10 @@ type explanation struct {
 	request *Request
 	byRule  map[string]int
 	reasons []spec.Reason
-	rules   []string // the constraints over attributes, as reasons name them
-	groupOf []string // likewise the rules over allocations
-	failed  int      // rules that the node in hand fails so far
+	rules   []string     // the constraints over attributes, as reasons name them
+	groupOf []string     // likewise the rules over allocations
+	near    []neighbours // of each of request.Beside
+	failed  int          // rules that the node in hand fails so far
 	lacks   []int64
 	short   []shortage
 	nearest map[string]nearDevices // by rule: the node where fewest devices or cores are missing
@@ -168,6 +173,11 @@ func (e *explanation) finish() ([]spec.Reason, []spec.Missing) {
 		}
 	}
 	e.tellNearest()
+	for _, b := range e.request.Beside {
+		if k, ok := e.byRule[ruleConstraint+b.Name]; ok && b.Detail != "" {
+			e.reasons[k].Detail = b.Detail
+		}
+	}
 	slices.SortStableFunc(e.reasons, func(a, b spec.Reason) int {
 		if a.Nodes != b.Nodes {
 			return b.Nodes - a.Nodes

@@ -17,6 +17,7 @@ type Matcher struct {
 	cores         int   // exclusive ones of all tasks together
 	named         bool  // it asks for ports, devices or cores
 	wishesDevices bool  // some of asks prefer devices to others
+	near          bool  // a rule asks for nodes near another app
 }
 
 // filter is a constraint over an attribute, evaluated for each of its values.
@@ -49,8 +50,10 @@ type wish struct {
 }
 
 const (
-	// affinityUnit makes an affinity of weight 100 count as much as the whole range of a policy's score.
-	affinityUnit = 10
+	// AffinityUnit makes an affinity of weight 100 count as much as the whole range of a policy's score.
+	AffinityUnit = 10
+	// PullWeight keeps an app with those that ask to be near it: twice a policy's range.
+	PullWeight spec.Milli = 2_000
 	// spreadUnit makes one allocation too many in a group of a spread of weight 100 cost twice a policy's range, so that
 	// the spread is even and the policy decides inside the groups.
 	spreadUnit = 20
@@ -71,9 +74,12 @@ func (f *Fleet) Matcher(app *spec.App) *Matcher {
 			continue
 		}
 		m.filters = append(m.filters, filter{col, yes(len(col.values)), false})
-		if c.Operator == spec.OpSame {
+		switch c.Operator {
+		case spec.OpSame:
 			m.same = append(m.same, col)
-		} else {
+		case spec.OpNear, spec.OpApart: // the planner knows where the other app is: Request.Beside
+			m.near = m.near || c.Operator == spec.OpNear
+		default:
 			m.limits = append(m.limits, limit{c, col})
 		}
 	}
@@ -107,7 +113,7 @@ func (m *Matcher) readWishes() {
 		}
 		col := m.fleet.column(a.Attribute)
 		ok, absent := rule{a.Attribute, a.Operator, a.Value, a.Values}.accept(col)
-		m.terms = append(m.terms, nodeTerm{a.String(), spec.Milli(a.Weight * affinityUnit), col, ok, absent})
+		m.terms = append(m.terms, nodeTerm{a.String(), spec.Milli(a.Weight * AffinityUnit), col, ok, absent})
 	}
 	for k, s := range m.App.Spreads {
 		col := m.fleet.column(s.Attribute)

@@ -64,8 +64,9 @@ func (f *Fleet) FirstFit(r *Request, not int) (node, looked int) {
 	return -1, looked
 }
 
-// Limited reports whether the app has rules over its own allocations.
-func (m *Matcher) Limited() bool { return len(m.limits)+len(m.same) > 0 }
+// Limited reports whether the app has rules by which an empty node alone is no place: over its own allocations, or near
+// those of another app.
+func (m *Matcher) Limited() bool { return len(m.limits)+len(m.same) > 0 || m.near }
 
 // PerNode returns how many allocations an empty node like the given one would take, at most limit.
 func (m *Matcher) PerNode(node, limit int) int {

@@ -89,6 +89,14 @@ func checkApp(d *decoder, b *block, a *spec.App) {
 		}
 		a.Count = 0
 	}
+	for _, r := range []struct {
+		what string
+		n    int
+	}{{"constraints", len(a.Constraints)}, {"affinities", len(a.Affinities)}, {"spreads", len(a.Spreads)}} {
+		if r.n > spec.MaxRules {
+			d.at(b.place(), b.env.context, "Too many rules", fmt.Sprintf("The app has %d %s; at most %d are allowed. Use in or regexp to say more in one.", r.n, r.what, spec.MaxRules))
+		}
+	}
 	checkGang(d, b, a)
 	for i := range a.Network.Ports {
 		if p := a.Network.Ports[i]; p.Static != 0 && p.Static >= spec.DynamicPortFirst && p.Static <= spec.DynamicPortLast {
@@ -131,6 +139,14 @@ func (l *loader) checkReferences(b *block, a *spec.App) {
 	for i := range a.Affinities {
 		if near := &a.Affinities[i]; near.App != "" { // unknown ones are reported by their block
 			near.App, _ = l.resolveApp(b.env.scope, near.App)
+			if near.App == a.Name {
+				l.ruleError(b, near.Pos, "Wish about itself", "The app of this affinity is the one it stands in. For its own allocations there are spread, and constraints with same or distinct.")
+			}
+		}
+	}
+	for i := range a.Constraints {
+		if c := &a.Constraints[i]; c.App != "" {
+			c.App, _ = l.resolveApp(b.env.scope, c.App)
 		}
 	}
 	seen := map[spec.AppName]bool{}
@@ -216,6 +232,8 @@ func (d *decoder) unknownApp(b *block, argument string, name spec.AppName) {
 		detail = fmt.Sprintf("The block %q has for_each, so its apps are called %s. Name those that are meant.", name, list(toStrings(group)))
 	case l.frames[name] != nil:
 		detail = fmt.Sprintf("%q is a framework; name one of the apps that its driver makes, such as %q.", name, name+"/…")
+	case l.movedTo(name) != "":
+		detail += fmt.Sprintf(" A moved block says that it is called %q now.", l.movedTo(name))
 	default:
 		detail += didYouMean(string(name), toStrings(sortedKeys(l.apps)))
 	}
@@ -267,6 +285,7 @@ func (l *loader) checkCluster() {
 	}
 	l.checkRoles()
 	l.checkDependencyCycles()
+	l.checkRules()
 	l.checkFrameworkNames()
 	l.checkMoved()
 }

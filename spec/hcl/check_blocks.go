@@ -98,21 +98,17 @@ func (d *decoder) ruleNumber(b *block, op spec.Operator, value string) int {
 
 func checkAffinity(d *decoder, b *block, a *spec.Affinity) {
 	switch {
-	case b.has("attribute") && b.has("app"):
-		d.at(b.placeOf("app"), b.env.context, "Two wishes in one block", "An affinity names an attribute or an app, not both. Make it two blocks.")
 	case b.has("app"):
+		d.checkAttribute(b, a.Attribute)
+		if a.Attribute == spec.AttributeID {
+			a.Attribute = ""
+		}
 		for _, n := range []string{"operator", "value"} {
 			if b.has(n) {
 				d.at(b.placeOf(n), b.env.context, "Argument without effect", fmt.Sprintf("Near an app there is nothing to compare. Remove %s.", n))
 			}
 		}
-		if a.App != "" {
-			d.later = append(d.later, func() {
-				if _, ok := d.resolveApp(b.env.scope, a.App); !ok {
-					d.unknownApp(b, "app", a.App)
-				}
-			})
-		}
+		d.checkAppLater(b, a.App)
 	case b.has("attribute"):
 		if a.Operator == "" {
 			a.Operator = spec.OpEqual
@@ -124,6 +120,39 @@ func checkAffinity(d *decoder, b *block, a *spec.Affinity) {
 	if a.Weight == 0 && b.sound("weight") {
 		d.at(b.placeOf("weight"), b.env.context, "Wrong value for weight", "A weight of 0 is no wish. Take one from -100 to 100.")
 	}
+}
+
+// checkBeside checks a constraint over where another app runs.
+func (d *decoder) checkBeside(b *block, c *spec.Constraint) {
+	near := c.Operator == spec.OpNear || c.Operator == spec.OpApart
+	switch {
+	case !b.sound("operator", "app", "attribute"):
+	case !b.has("app"):
+		d.at(b.place(), b.env.context, "Missing argument", fmt.Sprintf("The operator %q needs the argument app: whose allocations are meant.", c.Operator))
+	case !b.has("operator"):
+		d.at(b.place(), b.env.context, "Missing argument", "A constraint on an app needs the argument operator: \"near\" or \"apart\".")
+	case !near:
+		d.at(b.placeOf("operator"), b.env.context, "Wrong value for operator", fmt.Sprintf("The operator %q compares an attribute with a value. On an app there are \"near\" and \"apart\".", c.Operator))
+	case b.has("value"):
+		d.at(b.placeOf("value"), b.env.context, "Argument without effect", fmt.Sprintf("The operator %q compares with where the app runs. Remove the value.", c.Operator))
+	}
+	if c.Attribute == "" {
+		c.Attribute = spec.AttributeID
+	}
+	d.checkAttribute(b, c.Attribute)
+	d.checkAppLater(b, c.App)
+}
+
+// checkAppLater checks, once all apps are known, that the app of a rule is one of them.
+func (d *decoder) checkAppLater(b *block, app spec.AppName) {
+	if app == "" {
+		return
+	}
+	d.later = append(d.later, func() {
+		if _, ok := d.resolveApp(b.env.scope, app); !ok {
+			d.unknownApp(b, "app", app)
+		}
+	})
 }
 
 func (d *decoder) checkDelays(b *block, delay, most spec.Duration) {

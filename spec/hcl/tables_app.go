@@ -58,19 +58,27 @@ var appTable = &table[spec.App]{
 
 var (
 	nodeOperators  = []spec.Operator{spec.OpEqual, spec.OpNotEqual, spec.OpLess, spec.OpLessEqual, spec.OpGreater, spec.OpGreaterEqual, spec.OpIn, spec.OpNotIn, spec.OpRegexp, spec.OpNotRegexp, spec.OpSet, spec.OpUnset}
-	groupOperators = []spec.Operator{spec.OpDistinct, spec.OpMaxPer, spec.OpGroupBy, spec.OpSame}
+	groupOperators = []spec.Operator{spec.OpDistinct, spec.OpMaxPer, spec.OpGroupBy, spec.OpSame, spec.OpNear, spec.OpApart}
 )
 
 var constraintTable = &table[spec.Constraint]{
 	doc:      "A rule that a node must meet.",
 	defaults: func() spec.Constraint { return spec.Constraint{Operator: spec.OpEqual} },
 	args: []argument[spec.Constraint]{
-		arg("attribute", text[string](), func(c *spec.Constraint) *string { return &c.Attribute }, "What of the node is looked at, such as kernel.version").must(),
+		arg("attribute", text[string](), func(c *spec.Constraint) *string { return &c.Attribute }, "What of the node is looked at, such as kernel.version. With app: what is shared or not, node.id when not written"),
+		arg("app", text[spec.AppName](), func(c *spec.Constraint) *spec.AppName { return &c.App }, "Another app, for near and apart"),
 		arg("operator", oneOf(append(nodeOperators[:len(nodeOperators):len(nodeOperators)], groupOperators...)...), func(c *spec.Constraint) *spec.Operator { return &c.Operator },
-			"How it is compared. The last four look at the allocations of this app together"),
+			"How it is compared. distinct, max_per, group_by and same look at the allocations of this app together; near and apart at those of another app"),
 		ruleValue(func(c *spec.Constraint) (*string, *[]string) { return &c.Value, &c.Values }),
 	},
 	check: func(d *decoder, b *block, c *spec.Constraint) {
+		if b.has("app") || c.Operator == spec.OpNear || c.Operator == spec.OpApart {
+			d.checkBeside(b, c)
+			return
+		}
+		if !b.has("attribute") {
+			d.at(b.place(), b.env.context, "Missing argument", "A constraint needs the argument attribute: what of the node is looked at, such as kernel.version.")
+		}
 		d.checkRule(b, c.Attribute, c.Operator, c.Value, c.Values)
 		if c.Operator == spec.OpMaxPer || c.Operator == spec.OpGroupBy {
 			c.Number, c.Value = d.ruleNumber(b, c.Operator, c.Value), ""
@@ -81,7 +89,7 @@ var constraintTable = &table[spec.Constraint]{
 var affinityTable = &table[spec.Affinity]{
 	doc: "A wish: nodes that meet it are preferred. It names an attribute, or another app to be near (or, with a negative weight, apart from).",
 	args: []argument[spec.Affinity]{
-		arg("attribute", text[string](), func(c *spec.Affinity) *string { return &c.Attribute }, "What of the node is looked at, such as disk.type"),
+		arg("attribute", text[string](), func(c *spec.Affinity) *string { return &c.Attribute }, "What of the node is looked at, such as disk.type. With app: what is shared, node.id when not written"),
 		arg("operator", oneOf(nodeOperators...), func(c *spec.Affinity) *spec.Operator { return &c.Operator }, "How it is compared; \"=\" when not written"),
 		ruleValue(func(c *spec.Affinity) (*string, *[]string) { return &c.Value, &c.Values }),
 		arg("app", text[spec.AppName](), func(c *spec.Affinity) *spec.AppName { return &c.App }, "The app whose allocations to be near"),
