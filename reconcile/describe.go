@@ -33,6 +33,11 @@ func (w *world) explainMissed(x *app) {
 	}
 	slices.Sort(b.Slots)
 	b.Slots = slices.Compact(b.Slots)
+	waits := x.waitsForItself()
+	if want != nil && waits {
+		b.Reasons = []spec.Reason{{Rule: ruleGangWaits}}
+		want = nil
+	}
 	if want != nil {
 		b.After = 0
 		r := w.request(&job{x: x, version: want}, 1)
@@ -40,6 +45,9 @@ func (w *world) explainMissed(x *app) {
 			r.Own = nil
 		}
 		b.Reasons, b.Places = w.fleet.Explain(r)
+		if want.app.Gang {
+			w.explainGang(x, want, b)
+		}
 		b.Reasons = append(w.roles.reasons(x, want.need), b.Reasons...)
 		if len(b.Reasons) == 0 {
 			b.Reasons = []spec.Reason{{Rule: rulePolicy, Nodes: w.fleet.Len()}}

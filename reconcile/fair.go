@@ -79,7 +79,10 @@ func (w *world) share(jobs []*job) [][]*rollout.Step {
 	for p := w.roles.next(); p != nil; p = w.roles.next() {
 		i := waiting[p][0]
 		j := jobs[i]
-		n := min(chunk, len(j.steps)-done[i])
+		n := len(j.steps) - done[i]
+		if !j.version.app.Gang { // a gang takes its turn as one
+			n = min(chunk, n)
+		}
 		lost := w.placeJob(&job{x: j.x, version: j.version, steps: j.steps[done[i] : done[i]+n]})
 		missed[i] = append(missed[i], lost...)
 		done[i] += n

@@ -101,6 +101,25 @@ func (r *roles) spare(p *party, d int) (spare int64, kept bool) {
 	return max(spare, p.kept(d)), kept
 }
 
+// covered reports whether all that an app has is within a guarantee that the other app has no part in.
+func (r *roles) covered(x, other *app) bool {
+	if !r.root.keeps {
+		return false
+	}
+	above := map[*party]bool{}
+	for p := r.byApp[other]; p != nil; p = p.parent {
+		above[p] = true
+	}
+	for p := r.byApp[x]; p != nil && !above[p]; p = p.parent {
+		for d, g := range p.guarantee {
+			if g > 0 && p.used[d] <= g && r.byApp[x].used[d] > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // keeper is a role that an amount is kept for.
 type keeper struct {
 	name   string

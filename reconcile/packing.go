@@ -66,7 +66,7 @@ func (w *world) fills(j *job) bool {
 	if _, brought := w.in.Policies[place.Binpack.Name]; brought || w.policyOf(j.version.app).Name != place.Binpack.Name {
 		return false
 	}
-	return len(j.x.faulty) == 0 && plain(j.steps) && w.matcher(j.x, j.version).OnlyRoom()
+	return !j.version.app.Gang && len(j.x.faulty) == 0 && plain(j.steps) && w.matcher(j.x, j.version).OnlyRoom()
 }
 
 // packed orders the jobs of the given indexes, which accept equally many nodes, so that few nodes come into use.

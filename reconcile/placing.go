@@ -141,6 +141,7 @@ func byImportance(a, b *job) int {
 // jobs groups the steps of an app that need a node.
 func (w *world) jobs(x *app, now bool) []*job {
 	main, canary := &job{x: x, version: x.version}, &job{x: x, version: x.canary}
+	waits := x.waitsForItself()
 	for i := range x.out.Steps {
 		s := &x.out.Steps[i]
 		switch s.Kind {
@@ -153,12 +154,13 @@ func (w *world) jobs(x *app, now bool) []*job {
 		default:
 			continue
 		}
-		if s.Now != now {
-			continue
-		}
-		if s.Canary {
+		switch {
+		case s.Now != now:
+		case waits:
+			x.missed = append(x.missed, *s)
+		case s.Canary:
 			canary.steps = append(canary.steps, s)
-		} else {
+		default:
 			main.steps = append(main.steps, s)
 		}
 	}
@@ -173,6 +175,9 @@ func (w *world) jobs(x *app, now bool) []*job {
 
 // placeJob places the steps of a job now; those that find no place are returned.
 func (w *world) placeJob(j *job) []*rollout.Step {
+	if j.version.app.Gang {
+		return w.placeGang(j)
+	}
 	var beside, first []*rollout.Step
 	for _, s := range j.steps {
 		if s.Beside == rollout.StopFirst {
@@ -317,7 +322,7 @@ func (w *world) placeBatch(j *job, r *place.Request, steps []*rollout.Step, pref
 	}
 	r.Config, r.Prefer = ref.Config, prefer
 	r.Count = min(len(steps), w.roles.room(j, steps))
-	if r.Count == 0 {
+	if r.Count == 0 || j.version.app.Gang && r.Count < len(steps) {
 		return steps
 	}
 	b := w.fleet.Batch(r)
@@ -331,6 +336,9 @@ func (w *world) placeBatch(j *job, r *place.Request, steps []*rollout.Step, pref
 	if err != nil {
 		w.hold(j.x, fmt.Sprintf(heldPolicy, ref.Name, err))
 		return nil
+	}
+	if j.version.app.Gang && len(picks) < len(steps) {
+		return steps
 	}
 	for k := range picks {
 		w.take(j, r, steps[k], w.fleet.At(picks[k].Node), &picks[k].Score, prefer)
@@ -415,6 +423,12 @@ func (w *world) hold(x *app, why string) {
 // foresee places what waits: wave after wave, each with the room that the one before it leaves.
 func (w *world) foresee(j *job) {
 	x := j.x
+	if j.version.app.Gang {
+		for _, s := range w.placeGang(j) {
+			x.missed = append(x.missed, *s)
+		}
+		return
+	}
 	steps := slices.Clone(j.steps)
 	slices.SortStableFunc(steps, func(a, b *rollout.Step) int { return cmp.Compare(a.Wave, b.Wave) })
 	w.leaveOld(x, 0)

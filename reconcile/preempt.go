@@ -24,10 +24,22 @@ type victim struct {
 // least important, and only where their going makes the placement fit. It returns the steps that found none, and jobs
 // to place the victims again.
 func (w *world) preempt(j *job, steps []*rollout.Step) (left []*rollout.Step, again []*job) {
-	byNode := w.victims(j.version.app.Priority)
+	if j.version.app.Gang {
+		return w.preemptGang(j, steps)
+	}
+	left, again, _ = w.preemptEach(j, steps)
+	return left, again
+}
+
+// preemptEach preempts for one step after the other, and also returns who goes.
+func (w *world) preemptEach(j *job, steps []*rollout.Step) (left []*rollout.Step, again []*job, gone []victim) {
+	byNode := w.victims(j)
 	for n, s := range steps {
 		if s.Beside != rollout.Alone || n >= maxPreemptions {
 			left = append(left, s)
+			continue
+		}
+		if j.version.app.Gang && w.placeAll(&job{x: j.x, version: j.version, steps: []*rollout.Step{s}}, nil) {
 			continue
 		}
 		node, chosen := w.chooseVictims(j, s, byNode)
@@ -36,8 +48,7 @@ func (w *world) preempt(j *job, steps []*rollout.Step) (left []*rollout.Step, ag
 			break
 		}
 		for _, v := range chosen {
-			w.leave(v.x, v.a)
-			w.spend(v.x, 1)
+			w.evict(v, 1)
 			byNode[node] = slices.DeleteFunc(byNode[node], func(o victim) bool { return o.a == v.a })
 		}
 		r := w.request(j, 1)
@@ -45,14 +56,25 @@ func (w *world) preempt(j *job, steps []*rollout.Step) (left []*rollout.Step, ag
 		if len(w.placeBatch(j, r, []*rollout.Step{s}, "")) > 0 {
 			left = append(left, s)
 			for _, v := range chosen {
-				w.unleave(v.x, v.a)
-				w.spend(v.x, -1)
+				w.evict(v, -1)
 			}
 			continue
 		}
+		gone = append(gone, chosen...)
 		again = append(again, w.displaced(j, s, chosen)...)
 	}
-	return left, again
+	return left, again, gone
+}
+
+// evict lets a victim leave, or with a negative n stay after all: its room, its app's budget, its role's share.
+func (w *world) evict(v victim, n int) {
+	if n > 0 {
+		w.leave(v.x, v.a)
+	} else {
+		w.unleave(v.x, v.a)
+	}
+	w.spend(v.x, n)
+	w.roles.give(v.x, v.need, int64(-n))
 }
 
 // displaced writes the victims into the change they make room for, and asks for new places for them.
@@ -71,11 +93,14 @@ func (w *world) displaced(j *job, s *rollout.Step, chosen []victim) []*job {
 	return again
 }
 
-// victims lists by node what may be preempted for the given priority, least important first, largest first.
-func (w *world) victims(priority int) [][]victim {
+// victims lists by node what may be preempted for the job, least important first, largest first. A gang is not: the
+// rest of it would be of no use. Nor is what its role's guarantee covers: the room would be kept for it.
+func (w *world) victims(j *job) [][]victim {
+	priority := j.version.app.Priority
 	byNode := make([][]victim, w.fleet.Len())
 	for _, x := range w.apps {
-		if x.desired == nil || x.held != "" || x.version == nil || x.version.app.Kind == spec.KindSystem || x.version.app.Priority > priority-spec.PreemptionGap {
+		if x.desired == nil || x.held != "" || x.version == nil || x.version.app.Kind == spec.KindSystem || x.version.app.Gang ||
+			x.version.app.Priority > priority-spec.PreemptionGap || w.roles.covered(x, j.x) {
 			continue
 		}
 		if x.calm && x.allocs == nil {

@@ -71,6 +71,9 @@ func drawApp(t *rapid.T, name string, most int) *spec.App {
 		a.Tasks[0].Cores = rapid.IntRange(1, 2).Draw(t, "cores")
 		a.Tasks[0].CPU = spec.MilliCPU(a.Tasks[0].Cores) * 1000
 	}
+	if u.Strategy == spec.StrategyBlueGreen || u.Strategy == spec.StrategyRecreate {
+		a.Gang = rapid.Bool().Draw(t, "gang")
+	}
 	a.Pool = rapid.SampledFrom([]spec.PoolName{"", "", "", "gpu"}).Draw(t, "pool")
 	switch rapid.IntRange(0, 12).Draw(t, "rule") {
 	case 0:
@@ -86,7 +89,7 @@ func drawApp(t *rapid.T, name string, most int) *spec.App {
 	case 5:
 		a.Network.Ports = []spec.PortSpec{{Name: "a", Static: 80, Protocol: spec.TCP}, {Name: "b", Protocol: spec.UDP}}
 	case 6:
-		a.Kind = spec.KindSystem
+		a.Kind, a.Gang = spec.KindSystem, false
 		a.Update.Strategy, a.Update.MinHealthy = spec.StrategyRolling, 0
 		a.Pool = rapid.SampledFrom([]spec.PoolName{"", "gpu", spec.AllPools}).Draw(t, "system pool")
 	case 7:

@@ -13,5 +13,8 @@ const (
 	reasonPreempted   = "preempted for "
 	reasonDisplaced   = "its allocation was preempted for %s"
 	ruleQuota         = "quota of role %s: %s"
+	ruleGang          = "gang: %d of %d would fit, and none starts without the others"
+	detailGang        = "%s would fit, %s would not"
+	ruleGangWaits     = "gang: it waits for one of its slots, whose last attempt failed"
 	ruleKept          = "kept for role %s: %s %s"
 )

@@ -133,6 +133,7 @@ type Blocked struct {
 	Of      int       `json:"of"` // the app's count
 	Reasons []Reason  `json:"reasons"`
 	Fix     []string  `json:"fix,omitempty"`  // each alone would place all; verified by planning it
+	Fits    int       `json:"fits,omitempty"` // of a gang: how many of the slots would have a place without the others
 	After   Time      `json:"after,omitzero"` // waits for this moment (back-off); zero: for a change of the world
 	Places  []Missing `json:"places,omitempty"`
 }

@@ -156,19 +156,28 @@ func (c *checker) entitled(role spec.RoleName, name string, u *usage) bool {
 	})
 }
 
-// gangs looks for gangs of which a part starts.
+// gangs looks for gangs of which a part starts. While two versions are about, each is a gang of its own.
 func (c *checker) gangs() {
 	for i := range c.plan.Apps {
 		a := &c.plan.Apps[i]
-		if a.Blocked == nil {
+		if app := c.apps[a.Version]; a.Blocked == nil || app == nil || !app.Gang || c.mixed(a) {
 			continue
 		}
 		for k := range a.Changes {
-			ch := &a.Changes[k]
-			if app := c.apps[ch.Version]; app != nil && app.Gang && starts(ch) && ch.Now {
+			if ch := &a.Changes[k]; starts(ch) && ch.Now {
 				c.report("gang", string(a.App), "%s starts, and %d slots do not", ch.Slot, len(a.Blocked.Slots))
 				break
 			}
 		}
 	}
+}
+
+// mixed reports whether allocations of other versions than the plan's run or start.
+func (c *checker) mixed(a *spec.AppPlan) bool {
+	if slices.ContainsFunc(a.Changes, func(ch spec.Change) bool { return starts(&ch) && (ch.Canary || ch.Version != a.Version) }) {
+		return true
+	}
+	return slices.ContainsFunc(c.in.Current, func(x spec.AllocationView) bool {
+		return x.App == a.App && !x.State.Terminal() && x.Version != a.Version
+	})
 }
