@@ -33,6 +33,10 @@ func (w *world) advance() {
 }
 
 func (w *world) advanceApp(x *app) {
+	if x.run != nil {
+		w.advanceRun(x)
+		return
+	}
 	if w.isCalm(x) {
 		x.calm, x.settled, x.rollout, x.version = true, true, *x.record, x.desired
 		return
@@ -200,12 +204,24 @@ func (w *world) ground(a *spec.AllocationView, after spec.Duration) rollout.Grou
 	return rollout.Lost
 }
 
-// dependencies names the first app that this one waits for, and how long it may wait at most.
+// dependencies names the first app that this one waits for, and how long it may wait at most. One whose deadline has
+// passed is not waited for any more where the app says so.
 func (w *world) dependencies(x *app) (string, spec.Duration) {
 	waiting, patient := "", spec.Duration(0)
 	for _, d := range x.desired.app.DependsOn {
 		on := w.byName[d.App]
 		if on == nil || on.desired == nil || on.settled {
+			continue
+		}
+		if d.OnFailure == spec.OnFailureContinue {
+			at := w.waitsSince(x).Add(d.Deadline)
+			if w.in.Now >= at {
+				continue
+			}
+			w.wake(at)
+			if waiting == "" {
+				waiting = fmt.Sprintf(rollout.AfterDependencies, d.App)
+			}
 			continue
 		}
 		if waiting == "" {
@@ -215,7 +231,21 @@ func (w *world) dependencies(x *app) (string, spec.Duration) {
 			patient = d.Deadline
 		}
 	}
+	if waiting != "" && patient == 0 {
+		patient = spec.MaxDuration // all of it goes on by itself
+	}
 	return waiting, patient
+}
+
+// waitsSince is when the app began to wait for what it depends on.
+func (w *world) waitsSince(x *app) spec.Time {
+	switch {
+	case x.run != nil:
+		return x.run.Started
+	case x.record != nil && x.record.Target == x.desired.hash:
+		return x.record.Started
+	}
+	return w.in.Now
 }
 
 // wanted returns how many slots the app should have.

@@ -52,6 +52,9 @@ func Apply(in Input, d Decision) Input {
 	if d.Changed {
 		out.Rollouts = d.Rollouts
 	}
+	if d.Runs != nil {
+		out.Runs, out.Agendas = d.Runs.Apply(in.Runs, in.Agendas)
+	}
 	out.Restarts = slices.DeleteFunc(slices.Clone(in.Restarts), func(r Restart) bool { return slices.Contains(d.Done, r) })
 	out.Base.Generation = max(in.Base.Generation, d.Generation)
 	return out

@@ -18,8 +18,14 @@ func Decide(in Input, p spec.Plan, r Report, g spec.Generation) Decision {
 		}
 		k.versions[h.Version], k.runtime[h.Version] = a, h.Runtime
 	}
+	for h, a := range r.Versions { // any order: each hash has one value
+		k.versions[h] = a
+	}
 	for i := range p.Apps {
 		k.app(&p.Apps[i])
+	}
+	if d.Runs = r.Runs; d.Runs != nil {
+		k.needRuns()
 	}
 	if !slices.Equal(in.Rollouts, r.Rollouts) {
 		d.Rollouts, d.Changed = r.Rollouts, true
@@ -74,6 +80,18 @@ func (k *decider) need(h spec.Hash) {
 	k.d.Versions[h] = a
 }
 
+// needRuns adds the versions of the runs and agendas that are recorded.
+func (k *decider) needRuns() {
+	for i := range k.d.Runs.Put {
+		if r := &k.d.Runs.Put[i]; !r.State.Ended() {
+			k.need(r.Version)
+		}
+	}
+	for i := range k.d.Runs.Agendas {
+		k.need(k.d.Runs.Agendas[i].Version)
+	}
+}
+
 func (k *decider) app(a *spec.AppPlan) {
 	if a.Held != "" {
 		return
@@ -114,6 +132,9 @@ func (k *decider) start(a *spec.AppPlan, c *spec.Change) {
 	}
 	if a.Version != c.Version {
 		commit = k.commitOf(c.Version)
+	}
+	if app.Run != nil {
+		commit = app.Run.Commit
 	}
 	k.need(c.Version)
 	x := spec.Allocation{

@@ -103,16 +103,16 @@ func count(s *spec.Summary, k spec.ChangeKind) {
 
 // guards names the limits that the plan would cross.
 func (w *world) guards(p *spec.Plan) {
-	running, going, left := 0, 0, 0
+	running, going, left := 0, 0, len(w.templates)
 	for _, x := range w.apps {
-		if x.desired != nil {
+		if x.desired != nil && x.run == nil {
 			left++
 		}
 		if !slices.ContainsFunc(x.views, func(a spec.AllocationView) bool { return !a.State.Terminal() && a.Want == spec.WantRun }) {
 			continue
 		}
 		running++
-		if x.desired == nil && x.held == "" {
+		if x.desired == nil && x.held == "" && (x.run == nil || w.pruned(x)) {
 			going++
 		}
 	}

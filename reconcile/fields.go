@@ -22,13 +22,18 @@ func (w *world) fields(x *app) []spec.FieldChange {
 	if from == nil || from == x.desired {
 		return nil
 	}
-	before, after := flatten(from.app), flatten(x.desired.app)
+	return differences(from.app, x.desired.app, func(path string) string { return w.effect(x, path) })
+}
+
+// differences lists the leaves in which two versions of an app differ.
+func differences(from, to *spec.App, effect func(path string) string) []spec.FieldChange {
+	before, after := flatten(from), flatten(to)
 	paths := slices.Concat(slices.Collect(maps.Keys(before)), slices.Collect(maps.Keys(after)))
 	slices.Sort(paths)
 	var out []spec.FieldChange
 	for _, p := range slices.Compact(paths) {
 		if before[p] != after[p] {
-			out = append(out, spec.FieldChange{Path: p, From: before[p], To: after[p], Effect: w.effect(x, p)})
+			out = append(out, spec.FieldChange{Path: p, From: before[p], To: after[p], Effect: effect(p)})
 		}
 	}
 	return out
@@ -38,6 +43,7 @@ func (w *world) fields(x *app) []spec.FieldChange {
 const (
 	effectInPlace   = "in place"
 	effectNothing   = "nothing restarts"
+	effectNextRun   = "from the next run on"
 	effectReplaces  = "replaces %d, %s"
 	effectCount     = "start %d"
 	effectCountDown = "stop %d"

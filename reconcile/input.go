@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"github.com/stowage/stowage/reconcile/place"
+	"github.com/stowage/stowage/reconcile/runs"
 	"github.com/stowage/stowage/spec"
 )
 
@@ -23,9 +24,11 @@ type Input struct {
 	// completed one of each slot of a batch app (or the work would be done again), the last failed one of each slot (or
 	// its back-off would be forgotten), and those that others name in After.
 	Current  []spec.AllocationView   `json:"current"`
-	Versions map[spec.Hash]*spec.App `json:"versions"`           // every version that Current and Rollouts mention
+	Versions map[spec.Hash]*spec.App `json:"versions"`           // every version that Current, Rollouts, Agendas and unended Runs mention
 	Rollouts []spec.Rollout          `json:"rollouts,omitempty"` // sorted by app
 	Failures []Failure               `json:"failures,omitempty"` // the last few minutes'
+	Runs     []spec.Run              `json:"runs,omitempty"`     // sorted by name
+	Agendas  []spec.Agenda           `json:"agendas,omitempty"`  // sorted by app
 	Restarts []Restart               `json:"restarts,omitempty"` // wished by operators, not yet done
 	Policies map[string]place.Policy `json:"-"`                  // by name; the built-in ones are always there
 	// PolicyVersions tells what each of Policies is; see spec.PolicyVersion.
@@ -61,6 +64,10 @@ type Report struct {
 	Events []spec.Event `json:"events,omitempty"`
 	// RestartsDone are the wishes of Input.Restarts that nothing is left to do for.
 	RestartsDone []Restart `json:"restarts_done,omitempty"`
+	// Runs is what is to be recorded of runs and agendas; nil for nothing.
+	Runs *runs.Change `json:"runs,omitempty"`
+	// Versions are those that Runs mentions and Input.Versions lacks.
+	Versions map[spec.Hash]*spec.App `json:"versions,omitempty"`
 }
 
 // Decision is the part of a plan that is carried out now, as it stands in the journal. Applying it is adding Start,
@@ -74,10 +81,11 @@ type Decision struct {
 	Update     []Update                `json:"update,omitempty"`
 	Stop       []Stop                  `json:"stop,omitempty"`
 	Renamed    []Rename                `json:"renamed,omitempty"`
-	Versions   map[spec.Hash]*spec.App `json:"versions,omitempty"` // those of Start, Update and Rollouts that Input.Versions lacks
+	Versions   map[spec.Hash]*spec.App `json:"versions,omitempty"` // those of Start, Update, Rollouts and Runs that Input.Versions lacks
 	Rollouts   []spec.Rollout          `json:"rollouts,omitempty"` // all of them afterwards, when RolloutsChanged
 	Changed    bool                    `json:"rollouts_changed,omitempty"`
 	Done       []Restart               `json:"restarts_done,omitempty"`
+	Runs       *runs.Change            `json:"runs,omitempty"`
 }
 
 // Update gives a running allocation another version without a restart.
@@ -103,5 +111,5 @@ type Rename struct {
 
 // Empty reports whether the decision changes nothing.
 func (d *Decision) Empty() bool {
-	return len(d.Start)+len(d.Update)+len(d.Stop)+len(d.Renamed)+len(d.Done) == 0 && !d.Changed
+	return len(d.Start)+len(d.Update)+len(d.Stop)+len(d.Renamed)+len(d.Done) == 0 && !d.Changed && d.Runs == nil
 }

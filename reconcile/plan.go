@@ -32,6 +32,9 @@ func (w *world) plan() spec.Plan {
 		Base: in.Base, Policies: w.policiesUsed(),
 	}
 	p.Base.Nodes = w.nodesHash()
+	if !in.Brief {
+		p.Schedules = w.schedules()
+	}
 	for _, x := range w.apps {
 		w.explainMissed(x)
 		if a, any := w.appPlan(x); any {
@@ -57,6 +60,7 @@ func (w *world) appPlan(x *app) (spec.AppPlan, bool) {
 			a.Pos = v.app.Pos
 		}
 	}
+	a.Run = x.run != nil && !w.pruned(x)
 	slices.SortStableFunc(x.changes, func(c, d change) int { return cmp.Compare(c.Index, d.Index) })
 	a.Changes = make([]spec.Change, 0, len(x.changes))
 	for i := range x.changes {
@@ -69,7 +73,9 @@ func (w *world) appPlan(x *app) (spec.AppPlan, bool) {
 	if a.Blocked != nil && a.Action == spec.ChangeStay {
 		a.Action = spec.ChangeBlocked
 	}
-	if x.desired != nil && x.held == "" {
+	if x.desired != nil && x.held == "" && x.run != nil {
+		a.Stay = w.stay(x)
+	} else if x.desired != nil && x.held == "" {
 		r := x.rollout
 		a.Rollout = &r
 		a.Fields = w.fields(x)
@@ -153,6 +159,9 @@ func planID(p *spec.Plan) spec.PlanID {
 
 func (w *world) report() Report {
 	r := Report{Next: w.next, Events: w.events}
+	if !w.runs.Change.Empty() {
+		r.Runs, r.Versions = &w.runs.Change, w.runs.Versions
+	}
 	for _, x := range w.apps {
 		if x.rollout.App != "" {
 			r.Rollouts = append(r.Rollouts, x.rollout)

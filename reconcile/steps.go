@@ -18,6 +18,8 @@ func (w *world) steps() {
 	w.readTotal()
 	for _, x := range w.apps {
 		switch {
+		case x.desired == nil && x.run != nil:
+			w.endRun(x)
 		case x.desired == nil:
 			w.remove(x)
 		case x.held == "" && !x.calm:

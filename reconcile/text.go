@@ -10,6 +10,8 @@ const (
 	rulePolicy        = "the scheduling policy chose none of the feasible nodes"
 	ruleBudget        = "its own room, as the disruption budget lets no other slot stop first"
 	ruleNoNodes       = "the cluster has no nodes"
+	reasonRunPatience = "waited %s: %s"
+	reasonRunDone     = "the run is complete"
 	reasonPreempted   = "preempted for "
 	reasonDisplaced   = "its allocation was preempted for %s"
 	ruleQuota         = "quota of role %s: %s"

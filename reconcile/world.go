@@ -8,6 +8,7 @@ import (
 
 	"github.com/stowage/stowage/reconcile/place"
 	"github.com/stowage/stowage/reconcile/rollout"
+	"github.com/stowage/stowage/reconcile/runs"
 	"github.com/stowage/stowage/spec"
 )
 
@@ -28,9 +29,11 @@ type world struct {
 	events    []spec.Event
 	before    []int64 // used on ready nodes before the plan
 	preempted map[spec.AllocationID]bool
-	related   bool    // apps have rules or wishes over one another
-	fixed     int     // apps for which a fix was looked for
-	nodeOf    []int32 // of each of current that has not ended, or -1
+	related   bool            // apps have rules or wishes over one another
+	fixed     int             // apps for which a fix was looked for
+	nodeOf    []int32         // of each of current that has not ended, or -1
+	templates []runs.Template // apps with runs, by name; nil when there are none
+	runs      runs.Outcome
 }
 
 // app is one app during planning.
@@ -63,6 +66,7 @@ type app struct {
 	missed   []rollout.Step // steps for which there is no place
 	settled  bool           // every slot has a settled allocation of the desired version
 	matchers map[*version]*place.Matcher
+	run      *spec.Run // it is the app of a run
 }
 
 // change is a change with what planning must remember of it.
@@ -90,6 +94,7 @@ func newWorld(in *Input) *world {
 	w.readDesired()
 	w.readMoved()
 	w.readCurrent()
+	w.readRuns()
 	w.fillFleet()
 	w.readFailures()
 	return w
@@ -168,13 +173,17 @@ func (w *world) tell(subject, what, why string) {
 }
 
 func (w *world) readDesired() {
+	roots := spec.Roots(w.in.Desired.Apps)
 	for _, a := range w.in.Desired.Apps {
-		x := w.app(a.Name)
 		h, ok := w.in.Hashes[a.Name]
 		if !ok {
 			h = HashApp(a)
 		}
-		x.desired = w.addVersion(a, h.Version, h.Runtime)
+		if root := roots[a.Name]; root != "" {
+			w.templates = append(w.templates, runs.Template{App: a, Hash: h.Version, Root: root})
+			continue
+		}
+		w.app(a.Name).desired = w.addVersion(a, h.Version, h.Runtime)
 	}
 	for i := range w.in.Rollouts {
 		r := &w.in.Rollouts[i]

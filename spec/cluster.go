@@ -132,8 +132,11 @@ type App struct {
 	Role        RoleName     `json:"role"`           // DefaultRole when not written
 	Pool        PoolName     `json:"pool,omitempty"` // runs on nodes of this pool only; "" is DefaultPool, AllPools is for KindSystem
 	Priority    int          `json:"priority"`
-	Gang        bool         `json:"gang,omitempty"`   // all missing slots get a place at once, or none does
-	Policy      *PolicyRef   `json:"policy,omitempty"` // nil: the pool's, or else the cluster's
+	Gang        bool         `json:"gang,omitempty"`       // all missing slots get a place at once, or none does
+	Policy      *PolicyRef   `json:"policy,omitempty"`     // nil: the pool's, or else the cluster's
+	Schedule    *Schedule    `json:"schedule,omitempty"`   // nil: no runs, unless it depends on an app that has them
+	Parameters  []Parameter  `json:"parameters,omitempty"` // sorted by name
+	Run         *Run         `json:"run,omitempty"`        // of the app of a run: what the run is, as it was when it was made
 	DependsOn   []Dependency `json:"depends_on,omitempty"`
 	Constraints []Constraint `json:"constraints,omitempty"`
 	Affinities  []Affinity   `json:"affinities,omitempty"`
@@ -147,10 +150,11 @@ type App struct {
 	Pos         Pos          `json:"pos"`
 }
 
-// Dependency makes an app wait until another is healthy.
+// Dependency makes an app wait until another is healthy, or a run until another has completed.
 type Dependency struct {
-	App      AppName  `json:"app"`
-	Deadline Duration `json:"deadline"` // after this much waiting the dependent app has failed, with the reason
+	App       AppName   `json:"app"`
+	Deadline  Duration  `json:"deadline"`             // after this much waiting it counts as failed; 0: when the other run ends
+	OnFailure OnFailure `json:"on_failure,omitempty"` // "": OnFailureStop
 }
 
 // Operator compares a node's attribute with a value, or counts over the allocations of one app.
@@ -269,6 +273,8 @@ type Reschedule struct {
 	After    Duration `json:"after"` // of silence of a node before its allocations are replaced
 	Delay    Duration `json:"delay"` // before a failed allocation is placed again; doubles each time
 	MaxDelay Duration `json:"max_delay"`
+	// MaxAttempts is how often a slot of a run is placed before the run has failed; 0: DefaultMaxAttempts.
+	MaxAttempts int `json:"max_attempts,omitempty"`
 }
 
 // NetworkMode is where an allocation's sockets live.

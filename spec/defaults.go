@@ -46,6 +46,25 @@ const (
 	// DefaultRescheduleMaxDelay bounds the growth of that delay.
 	DefaultRescheduleMaxDelay = 5 * Minute
 
+	// DefaultMaxAttempts places a slot of a run that failed once more: elsewhere if that can be.
+	DefaultMaxAttempts = 2
+	// DefaultCatchUp outlasts a change of leaders and a restart of the machine, so that neither costs a firing.
+	DefaultCatchUp = 5 * Minute
+	// MinCatchUp is longer than a new leader takes.
+	MinCatchUp = 1 * Minute
+	// MaxCatchUp bounds how far back a new leader looks.
+	MaxCatchUp = 7 * 24 * Hour
+	// DefaultRunDeadline is a day: what fires daily should be done by then.
+	DefaultRunDeadline = 24 * Hour
+	// KeepComplete is how many completed runs of an app are remembered, with their allocations and logs.
+	KeepComplete = 3
+	// KeepFailed is how many failed ones are: those are looked at.
+	KeepFailed = 5
+	// KeepOthers is how many cancelled, skipped and missed ones are.
+	KeepOthers = 5
+	// MaxRuns is how many runs of one app may be under way at once: beyond it firings are skipped and dispatches refused.
+	MaxRuns = 100
+
 	// NodeUnknownAfter is the silence after which a node is unknown: several missed heartbeats, never one.
 	NodeUnknownAfter = 10 * Second
 	// FaultyFailures of one app on one node within FaultyWindow make that node the last choice for it.

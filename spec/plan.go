@@ -20,10 +20,12 @@ type Plan struct {
 	Policies []PolicyVersion `json:"policies,omitempty"`
 	Apps     []AppPlan       `json:"apps,omitempty"` // only apps with a change, a block or a hold; sorted by name
 	Capacity CapacityChange  `json:"capacity"`
-	Failure  *FailureImpact  `json:"failure,omitempty"`  // nil without nodes
-	Guards   []Guard         `json:"guards,omitempty"`   // what has to be approved by hand even under approval = auto
-	Warnings []Warning       `json:"warnings,omitempty"` // what the commit asks for and this cluster cannot keep
-	Summary  Summary         `json:"summary"`
+	// Schedules are the apps with runs that are new, differ or go. What is under way keeps its version.
+	Schedules []SchedulePlan `json:"schedules,omitempty"` // sorted by name
+	Failure   *FailureImpact `json:"failure,omitempty"`   // nil without nodes
+	Guards    []Guard        `json:"guards,omitempty"`    // what has to be approved by hand even under approval = auto
+	Warnings  []Warning      `json:"warnings,omitempty"`  // what the commit asks for and this cluster cannot keep
+	Summary   Summary        `json:"summary"`
 }
 
 // Base names the state that a plan rests on.
@@ -52,8 +54,31 @@ type AppPlan struct {
 	Held    string        `json:"held,omitempty"`  // why nothing is done for now, as a sentence
 	Steps   []string      `json:"steps,omitempty"` // what a framework driver will do in which order
 	Rollout *Rollout      `json:"rollout,omitempty"`
+	Run     bool          `json:"run,omitempty"` // the app of a run: what the clock or an operator started needs no approval
 	Pos     Pos           `json:"pos"`
 }
+
+// SchedulePlan is what happens to an app with runs.
+type SchedulePlan struct {
+	App    AppName        `json:"app"`
+	Action ScheduleAction `json:"action"`
+	Root   AppName        `json:"root,omitempty"` // of another app's: its runs follow from those of this one
+	Spec   *Schedule      `json:"schedule,omitempty"`
+	Next   []Time         `json:"next,omitempty"`   // the next firings
+	Active []AppName      `json:"active,omitempty"` // runs under way
+	Fields []FieldChange  `json:"fields,omitempty"` // what differs in the spec
+	Pos    Pos            `json:"pos"`
+}
+
+// ScheduleAction is what a commit does to an app with runs.
+type ScheduleAction string
+
+// The actions.
+const (
+	ScheduleNew     ScheduleAction = "new"
+	ScheduleChanged ScheduleAction = "changed"
+	ScheduleRemoved ScheduleAction = "removed"
+)
 
 // FieldChange is one field of the spec that differs.
 type FieldChange struct {

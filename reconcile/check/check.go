@@ -12,7 +12,7 @@ import (
 
 // Violation is one thing that should not be.
 type Violation struct {
-	Rule    string // "capacity", "ports", "named", "constraint", "limit", "budget", "slots", "quota", "guarantee", "reservation", "gang", "pool", "between", "reason", "state", "counts"
+	Rule    string // "capacity", "ports", "named", "constraint", "limit", "budget", "slots", "quota", "guarantee", "reservation", "gang", "pool", "between", "reason", "state", "counts", "runs"
 	Subject string // the node, slot or app concerned
 	Detail  string
 }
@@ -25,6 +25,9 @@ func (v Violation) String() string { return v.Rule + " of " + v.Subject + ": " +
 func Plan(in reconcile.Input, p spec.Plan, r reconcile.Report) []Violation {
 	c := &checker{in: &in, plan: &p, needs: map[spec.Hash]spec.Resources{}, byID: make(map[spec.AllocationID]*spec.AllocationView, len(in.Current))}
 	c.read()
+	for h, a := range r.Versions { // any order: each hash has one value
+		c.apps[h] = a
+	}
 	c.capacity()
 	c.ports()
 	c.named()
@@ -37,6 +40,7 @@ func Plan(in reconcile.Input, p spec.Plan, r reconcile.Report) []Violation {
 	c.texts()
 	c.counts()
 	c.rollouts(r)
+	c.runs(r)
 	return c.found
 }
 
@@ -75,6 +79,11 @@ func (c *checker) read() {
 			h = reconcile.HashApp(a)
 		}
 		c.apps[h.Version] = a
+	}
+	for i := range c.in.Runs {
+		if a := c.in.Versions[c.in.Runs[i].Version]; a != nil {
+			c.apps[c.in.Runs[i].Version] = a
+		}
 	}
 	for i := range c.in.Rollouts {
 		r := &c.in.Rollouts[i]

@@ -37,6 +37,7 @@ func (s *State) restore() {
 	for i := range s.Rollouts {
 		s.refer(&s.Rollouts[i], 1)
 	}
+	s.referRuns(s.Runs, s.Agendas, 1)
 }
 
 // Clone returns a state of its own. Both share what is never changed.
@@ -49,6 +50,7 @@ func (s *State) Clone() *State {
 	c.Rollouts = slices.Clone(s.Rollouts)
 	c.Restarts = slices.Clone(s.Restarts)
 	c.Failures = slices.Clone(s.Failures)
+	c.Runs, c.Agendas = slices.Clone(s.Runs), slices.Clone(s.Agendas)
 	c.History = slices.Clone(s.History)
 	c.restore()
 	return &c
@@ -98,6 +100,10 @@ func (s *State) Apply(e Entry) {
 		}
 	case e.Expanded != nil:
 		s.Expansions[e.Expanded.Name] = e.Expanded
+	case e.Dispatched != nil:
+		s.dispatch(e.Dispatched)
+	case e.Cancelled != nil:
+		s.cancel(e.Cancelled, e.Time)
 	default:
 		panic("control: an entry that says nothing")
 	}
@@ -175,6 +181,9 @@ func (s *State) decide(d *reconcile.Decision) {
 	}
 	if d.Changed {
 		s.setRollouts(d.Rollouts)
+	}
+	if d.Runs != nil {
+		s.setRuns(d.Runs.Apply(s.Runs, s.Agendas))
 	}
 	for _, done := range d.Done {
 		s.Restarts = slices.DeleteFunc(s.Restarts, func(r reconcile.Restart) bool {
@@ -268,6 +277,7 @@ func (s *State) adopt(a *Adopted, at spec.Time) {
 		}
 	}
 	s.end(a.Ended, at)
+	s.findRuns(a)
 	for hash := range a.Versions { // any order: each is looked at by itself
 		if s.references[hash] == 0 {
 			delete(s.Versions, hash)

@@ -152,7 +152,7 @@ func (c *Core) mustWait(k *candidate, plan *spec.Plan) string {
 	if now.Sync.Approval != spec.ApprovalManual && was.Sync.Approval != spec.ApprovalManual {
 		return ""
 	}
-	if plan.Summary.Changes() == 0 && len(plan.Apps) == 0 && was != now && reflect.DeepEqual(was.Sync, now.Sync) && reflect.DeepEqual(was.Policy, now.Policy) {
+	if plan.Summary.Changes() == 0 && len(plan.Apps)+len(plan.Schedules) == 0 && was != now && reflect.DeepEqual(was.Sync, now.Sync) && reflect.DeepEqual(was.Policy, now.Policy) {
 		return "" // nothing to approve
 	}
 	return "sync approval is manual"
@@ -288,7 +288,7 @@ func steps(p *spec.Plan) map[step]*spec.Change {
 	for i := range p.Apps {
 		for k := range p.Apps[i].Changes {
 			ch := &p.Apps[i].Changes[k]
-			if ch.Kind != spec.ChangeStay && ch.Kind != spec.ChangeBlocked {
+			if !p.Apps[i].Run && ch.Kind != spec.ChangeStay && ch.Kind != spec.ChangeBlocked {
 				out[step{ch.Slot, ch.Kind}] = ch
 			}
 		}
@@ -303,7 +303,7 @@ func beyond(shown, now *spec.Plan) []string {
 	for i := range now.Apps {
 		for k := range now.Apps[i].Changes {
 			ch := &now.Apps[i].Changes[k]
-			if ch.Kind != spec.ChangeStay && ch.Kind != spec.ChangeBlocked && said[step{ch.Slot, ch.Kind}] == nil {
+			if !now.Apps[i].Run && ch.Kind != spec.ChangeStay && ch.Kind != spec.ChangeBlocked && said[step{ch.Slot, ch.Kind}] == nil {
 				out = append(out, fmt.Sprintf("now also: %s %s (%s)", ch.Kind, ch.Slot, ch.Reason))
 			}
 		}
@@ -323,7 +323,7 @@ func difference(shown, now *spec.Plan) []string {
 	for i := range shown.Apps {
 		for k := range shown.Apps[i].Changes {
 			ch := &shown.Apps[i].Changes[k]
-			if ch.Kind == spec.ChangeStay || ch.Kind == spec.ChangeBlocked {
+			if shown.Apps[i].Run || ch.Kind == spec.ChangeStay || ch.Kind == spec.ChangeBlocked {
 				continue
 			}
 			other := does[step{ch.Slot, ch.Kind}]

@@ -43,6 +43,7 @@ type Answer struct {
 	Differs []string      // of a refused approval: what would be done now that the plan does not say, or the other way round
 	Plan    *spec.Plan    // the plan that took effect or waits now; nil when the request is not about one
 	NoOp    bool          // it was so already
+	Run     *spec.Run     // of a dispatch
 	Nodes   []spec.NodeID // that a wish about nodes was carried out for
 }
 

@@ -14,22 +14,36 @@ type Entry struct {
 	FormatVersion int       `json:"v"`
 	Time          spec.Time `json:"time"`
 
-	Pending   *Pending            `json:"pending,omitempty"`   // a plan waits for approval; replaces the one before
-	Dropped   *Dropped            `json:"dropped,omitempty"`   // the waiting plan was overtaken
-	Followed  *Followed           `json:"followed,omitempty"`  // a revision decides from now on
-	Decided   *reconcile.Decision `json:"decided,omitempty"`   // allocations start, change, stop
-	Ended     *Ended              `json:"ended,omitempty"`     // allocations have ended
-	Retired   *Retired            `json:"retired,omitempty"`   // agents may forget ended allocations
-	Forgotten *Forgotten          `json:"forgotten,omitempty"` // and did
-	Adopted   *Adopted            `json:"adopted,omitempty"`   // allocations that an agent reported and the journal lacks
-	Joined    *spec.Node          `json:"joined,omitempty"`    // a node, new or changed
-	Removed   *Removed            `json:"removed,omitempty"`   // a node
-	Drained   *spec.Drain         `json:"drained,omitempty"`   // an operator's wish
-	Undrained *Undrained          `json:"undrained,omitempty"` //
-	Restart   *reconcile.Restart  `json:"restart,omitempty"`   // an operator's wish
-	Promoted  *Promoted           `json:"promoted,omitempty"`  // an operator's wish
-	Resumed   *Resumed            `json:"resumed,omitempty"`   // a rollback is over
-	Expanded  *spec.Expansion     `json:"expanded,omitempty"`  // of a block of the followed revision
+	Pending    *Pending            `json:"pending,omitempty"`    // a plan waits for approval; replaces the one before
+	Dropped    *Dropped            `json:"dropped,omitempty"`    // the waiting plan was overtaken
+	Followed   *Followed           `json:"followed,omitempty"`   // a revision decides from now on
+	Decided    *reconcile.Decision `json:"decided,omitempty"`    // allocations start, change, stop
+	Ended      *Ended              `json:"ended,omitempty"`      // allocations have ended
+	Retired    *Retired            `json:"retired,omitempty"`    // agents may forget ended allocations
+	Forgotten  *Forgotten          `json:"forgotten,omitempty"`  // and did
+	Adopted    *Adopted            `json:"adopted,omitempty"`    // allocations that an agent reported and the journal lacks
+	Joined     *spec.Node          `json:"joined,omitempty"`     // a node, new or changed
+	Removed    *Removed            `json:"removed,omitempty"`    // a node
+	Drained    *spec.Drain         `json:"drained,omitempty"`    // an operator's wish
+	Undrained  *Undrained          `json:"undrained,omitempty"`  //
+	Restart    *reconcile.Restart  `json:"restart,omitempty"`    // an operator's wish
+	Promoted   *Promoted           `json:"promoted,omitempty"`   // an operator's wish
+	Resumed    *Resumed            `json:"resumed,omitempty"`    // a rollback is over
+	Expanded   *spec.Expansion     `json:"expanded,omitempty"`   // of a block of the followed revision
+	Dispatched *Dispatched         `json:"dispatched,omitempty"` // an operator's wish
+	Cancelled  *Cancelled          `json:"cancelled,omitempty"`  // an operator's wish
+}
+
+// Dispatched adds the run that somebody asked for, and those that follow from it.
+type Dispatched struct {
+	Runs     []spec.Run              `json:"runs"`
+	Versions map[spec.Hash]*spec.App `json:"versions"`
+}
+
+// Cancelled ends a run.
+type Cancelled struct {
+	Run spec.AppName `json:"run"`
+	Why string       `json:"why"`
 }
 
 // Pending is a revision whose plan waits for approval.

@@ -106,6 +106,23 @@ type Restart struct {
 	Reason  string
 }
 
+// Dispatch asks for a run of an app with a schedule.
+type Dispatch struct {
+	Request    Request
+	App        spec.AppName
+	Parameters map[string]string
+	Token      string // asking again with the same one asks once, for as long as the run is remembered; "": none
+	By         string
+}
+
+// Cancel ends a run: what is left of it is stopped.
+type Cancel struct {
+	Request Request
+	Run     spec.AppName
+	Reason  string
+	By      string
+}
+
 // Promote lets the canaries of an app's rollout take the place of the rest.
 type Promote struct {
 	Request Request
@@ -159,6 +176,8 @@ func (Drain) event()            {}
 func (Undrain) event()          {}
 func (RemoveNode) event()       {}
 func (Restart) event()          {}
+func (Dispatch) event()         {}
+func (Cancel) event()           {}
 func (Promote) event()          {}
 func (Rollback) event()         {}
 func (Resume) event()           {}

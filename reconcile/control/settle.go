@@ -7,6 +7,7 @@ import (
 
 	"github.com/stowage/stowage/reconcile"
 	"github.com/stowage/stowage/reconcile/place"
+	"github.com/stowage/stowage/reconcile/runs"
 	"github.com/stowage/stowage/spec"
 )
 
@@ -105,6 +106,9 @@ func (c *Core) carryOut(d reconcile.Decision) {
 			c.queue(c.nodes[id])
 		}
 	}
+	if d.Runs != nil && len(d.Runs.Drop) > 0 {
+		c.retireAt = earliest(c.retireAt, c.now.Add(RetireGap)) // what they left behind
+	}
 	for _, r := range d.Renamed {
 		c.tell(string(r.To), fmt.Sprintf("was %s until now", r.From), "a moved block")
 	}
@@ -119,6 +123,7 @@ func (c *Core) input(d *desired, r *spec.Revision, signed bool, behind int) reco
 		Desired: d.cluster, Hashes: d.hashes, Steps: d.steps, Held: c.heldApps(d),
 		Nodes: c.Nodes(), Drains: c.drains(), Current: c.current, Versions: c.state.Versions,
 		Rollouts: c.state.Rollouts, Restarts: c.state.Restarts, Failures: c.failures(),
+		Runs: c.state.Runs, Agendas: c.state.Agendas,
 		Policies: map[string]place.Policy{}, PolicyVersions: map[string]string{},
 	}
 	if c.state.Following != nil {
@@ -161,7 +166,7 @@ func (c *Core) retire() {
 		for j < len(c.current) && c.current[j].Slot == c.current[i].Slot {
 			j++
 		}
-		wanted := d != nil && wants(d.app(c.current[i].App), c.current[i].Index)
+		wanted := d != nil && wants(d.app(c.current[i].App), c.current[i].Index) || runs.Find(c.state.Runs, c.current[i].App) != nil
 		kept := 0
 		for k := j - 1; k >= i; k-- {
 			v := &c.current[k]

@@ -29,6 +29,8 @@ type State struct {
 	Rollouts      []spec.Rollout                   `json:"rollouts,omitempty"` // sorted by app
 	Restarts      []reconcile.Restart              `json:"restarts,omitempty"` // sorted by app
 	Failures      []reconcile.Failure              `json:"failures,omitempty"` // oldest first, of the last window
+	Runs          []spec.Run                       `json:"runs,omitempty"`     // sorted by name
+	Agendas       []spec.Agenda                    `json:"agendas,omitempty"`  // sorted by app
 	History       []HistoryEntry                   `json:"history,omitempty"`  // oldest first
 	references    map[spec.Hash]int
 }

@@ -107,6 +107,7 @@ func (c *Core) Apps() []AppView {
 	}
 	views := make([]AppView, 0, len(d.cluster.Apps))
 	held := c.heldApps(d)
+	roots := spec.Roots(d.cluster.Apps)
 	i := 0
 	for _, app := range d.cluster.Apps {
 		for i < len(c.current) && c.current[i].App < app.Name {
@@ -117,6 +118,9 @@ func (c *Core) Apps() []AppView {
 			}
 		}
 		v := AppView{App: app.Name, Kind: app.Kind, Role: app.Role, Desired: app.Count, Held: held[app.Name]}
+		if roots[app.Name] != "" {
+			v.Desired = 0 // its runs have allocations
+		}
 		i = c.count(&v, i)
 		views = append(views, v)
 	}
@@ -137,6 +141,9 @@ func (c *Core) leaving(i int) (AppView, int) {
 	v := AppView{App: a.App}
 	if app := c.state.Versions[a.Version]; app != nil {
 		v.Kind, v.Role = app.Kind, app.Role
+		if app.Run != nil {
+			v.Desired = app.Count
+		}
 	}
 	alive := false
 	j := i

@@ -50,6 +50,10 @@ func (c *Core) onRestart(e Restart) {
 		c.act(Answer{Request: e.Request, Err: fmt.Sprintf("there is no app %q in the revision that is followed. See stowage status.", e.App)})
 		return
 	}
+	if spec.Roots(d.cluster.Apps)[e.App] != "" {
+		c.refuse(e.Request, fmt.Sprintf("%s has runs and no allocations of its own. Start another run with stowage dispatch %s.", e.App, e.App))
+		return
+	}
 	reason := e.Reason
 	if reason == "" {
 		reason = "an operator asked for a restart"

@@ -276,9 +276,9 @@ func (s *slot) carried() int {
 }
 
 // attempts returns how many attempts in a row have failed before this one: none, when it did its work for longer than
-// any back-off lasts.
+// any back-off lasts. The work of a run is not done by working for long: there, all attempts count.
 func (a *Alloc) attempts(app *spec.App) int {
-	if a.Since.Sub(a.Placed) > app.Update.HealthyFor+app.Reschedule.MaxDelay {
+	if app.Run == nil && a.Since.Sub(a.Placed) > app.Update.HealthyFor+app.Reschedule.MaxDelay {
 		return 0
 	}
 	return a.Attempt

@@ -8,10 +8,11 @@
 //
 //	nodes n[1-5] cpu=4 memory=8GiB disk=100GiB rack=r1    five nodes; n[01-80] counts with zeros; a number is a resource
 //	                                                      and an attribute, other values are attributes
+//	begin 2026-03-28T12:00:00Z     the clock at which all begins (2026-01-01); first, if at all
 //	commit v1                      the next commit; the master follows as it would: auto applies, manual waits
 //	approve [exact]                the plan that waits, as it was first shown
 //	settle                         run until nothing changes any more (an error after 24 virtual hours)
-//	advance 30s                    run for so long
+//	advance 30s                    run for so long, or until a time such as 2026-03-29T01:00:00Z
 //	workload heavy-tailed apps=50 allocations=500    the next commit has made-up apps (Workload)
 //	arrivals jobs=100 over=24h     batch apps come one by one, and leave once they are done
 //	rewind v1                      history is rewritten: the head of the branch is v1
@@ -30,12 +31,14 @@
 //	start shop/web 5s              how long its tasks take to become healthy (1s); never: they do not
 //	run nightly 10m                how long the tasks of a batch app work (10s)
 //	pull APP 2m|fails|ok, exec APP fails|ok    how starting goes
+//	dispatch nightly date=today    a run of an app with a schedule, with parameters
+//	cancel nightly                 its runs that are under way; or one by its name
 //	stubborn shop/web              its tasks ignore their stop signal
 //	restart shop/web, promote shop/web, rollback v1, resume
 //	leader-change [recorded|unrecorded]    another master leads, from the journal; at the next decision
 //	leader-freeze 20s              the master stands still
 //	lose-journal                   all masters and their disks are gone; a new one begins with nothing
-//	show allocations | nodes | apps | roles | blocked | plan | events
+//	show allocations | nodes | apps | roles | blocked | runs | plan | events
 //	expect allocations APP N       running and healthy ones
 //	expect completed APP N         of a batch app
 //	expect blocked APP N [TEXT]    slots without a place; TEXT is part of a rule that is named
@@ -44,6 +47,9 @@
 //	expect at-rest                 no changes are left but for apps whose rollout has failed
 //	expect rollout APP STATE, expect following NAME, expect waiting NAME, expect not-used NAME
 //	expect event TEXT              a line of the story holds the text; expect events N TEXT: so many do
+//	expect runs APP STATE N        runs that are remembered in a state: waiting, running, complete, failed, cancelled, skipped
+//	                               or missed (each firing counts)
+//	expect next APP TIME           the next firing, as 2026-03-29T01:00:00Z; none
 //	expect starts SLOT N           containers were started in that slot since the beginning, restarts included
 //	expect source TEXT, expect availability APP 99.9%
 //	expect refused [TEXT]          the last request was, with this in its reason

@@ -17,6 +17,8 @@ var expectations = map[string]handler{
 	"node":         {2, counted((*player).onNode)},
 	"devices":      {2, expectNamed("devices")},
 	"cores":        {2, expectNamed("cores")},
+	"runs":         {3, (*player).expectRuns},
+	"next":         {2, (*player).expectNext},
 	"starts":       {2, (*player).expectStarts},
 	"blocked":      {2, (*player).expectBlocked},
 	"changes":      {1, func(p *player, args []string) error { return p.expectChanges(args[0]) }},

@@ -24,6 +24,8 @@ const (
 	invariantIdentity   = "identity: an allocation lives on one node"
 	invariantReplay     = "replay: the journal gives the state"
 	invariantFixpoint   = "fixpoint: when nothing happens, nothing is left to do"
+	invariantAlone      = "runs: where they must not overlap, one is active at a time"
+	invariantFirings    = "firings: each is run, skipped or missed exactly once"
 	invariantPlan       = "plan: every plan passes the checks"
 	invariantBudget     = "budget: what is stopped on purpose leaves as many at work as the app asks for"
 )
@@ -71,6 +73,7 @@ func (w *world) started(m *machine, k *container) {
 	}
 	a := &activity{alloc: k.alloc, app: k.app, machine: m, boot: m.boot, containers: 1}
 	w.checkSlot(a)
+	w.checkAlone(a)
 	w.checkPorts(m, a)
 	w.checkNamed(m, a)
 	m.usage.running[k.alloc.ID] = a
@@ -333,6 +336,7 @@ func (w *world) checkSettled() {
 	}
 	if w.master.durable == len(w.master.journal) {
 		w.master.checkReplay(live)
+		w.checkFirings()
 	}
 	f := core.State().Following
 	if f == nil {

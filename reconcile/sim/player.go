@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/stowage/stowage/reconcile/control"
 	"github.com/stowage/stowage/spec"
@@ -32,7 +33,7 @@ type handler struct {
 }
 
 // handlers are the commands by name, from the tables of the files that are about them.
-var handlers = merge(stepCommands, fleetCommands, faultCommands, taskCommands, wishCommands)
+var handlers = merge(stepCommands, fleetCommands, faultCommands, taskCommands, wishCommands, runCommands)
 
 func merge(tables ...map[string]handler) map[string]handler {
 	all := map[string]handler{}
@@ -187,6 +188,13 @@ func (p *player) approve(args []string) error {
 func (p *player) settle([]string) error { return p.world.settle() }
 
 func (p *player) advance(args []string) error {
+	if to, err := time.Parse(time.RFC3339, args[0]); err == nil {
+		if spec.TimeOf(to) < p.world.now {
+			return fmt.Errorf("%s is over: it is %s", args[0], p.world.now.Std().Format(time.RFC3339))
+		}
+		p.world.run(spec.TimeOf(to))
+		return nil
+	}
 	d, err := spec.ParseDuration(args[0])
 	if err != nil {
 		return err

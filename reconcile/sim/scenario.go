@@ -168,7 +168,7 @@ func (s *scenario) play(o *Options) Result {
 	if o.Out == nil {
 		o.Out = func(string) {}
 	}
-	w := newWorld(o)
+	w := newWorld(o, s.beginning())
 	p := &player{world: w, scenario: s, out: printer{w: w, json: o.JSON, out: o.Out}}
 	var err error
 	for i := range s.commands {

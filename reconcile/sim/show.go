@@ -45,12 +45,14 @@ func (p *player) show(args []string) error {
 		p.out.print(args[0], showRoles(core))
 	case "blocked":
 		p.out.print(args[0], showBlocked(core))
+	case "runs":
+		p.out.print(args[0], showRuns(core))
 	case "events":
 		p.out.print(args[0], showEvents(p.world))
 	case "plan":
 		p.showPlan(p.plan())
 	default:
-		return fmt.Errorf("%q cannot be shown: allocations, nodes, apps, roles, blocked, plan and events can", args[0])
+		return fmt.Errorf("%q cannot be shown: allocations, nodes, apps, roles, blocked, runs, plan and events can", args[0])
 	}
 	return nil
 }

@@ -32,11 +32,21 @@ func (p *player) slot(text string, f func(*behaviour)) (spec.Slot, error) {
 	return s, nil
 }
 
-// inSlot calls f with every running container of a slot.
+// inSlot calls f with every running container of a slot, and of that slot of every run of its app.
 func (p *player) inSlot(s spec.Slot, f func(*machine, *container)) {
 	for _, a := range p.world.active[s] {
 		if a.alive() {
 			a.machine.of(a.alloc.ID, f)
+		}
+	}
+	if p.world.master.core.State().Agendas == nil {
+		return
+	}
+	for _, m := range p.world.machines {
+		for _, id := range sortedKeys(m.usage.running) {
+			if a := &m.usage.running[id].alloc; a.App != s.App && a.Index == s.Index && template(a.App) == s.App {
+				m.of(id, f)
+			}
 		}
 	}
 }
@@ -45,7 +55,7 @@ func (p *player) inSlot(s spec.Slot, f func(*machine, *container)) {
 func (p *player) inApp(app spec.AppName, f func(*machine, *container)) {
 	for _, m := range p.world.machines {
 		for _, id := range sortedKeys(m.usage.running) {
-			if m.usage.running[id].alloc.App == app {
+			if name := m.usage.running[id].alloc.App; name == app || template(name) == app {
 				m.of(id, f)
 			}
 		}

@@ -8,13 +8,14 @@ import (
 	"hash"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/stowage/stowage/reconcile/control"
 	"github.com/stowage/stowage/spec"
 )
 
-// epoch is when every scenario begins.
+// epoch is when a scenario begins that says nothing else, and what times are counted from.
 var epoch = spec.TimeOf(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 
 // world is everything that is simulated.
@@ -76,9 +77,9 @@ const (
 	defaultRun   = 10 * spec.Second
 )
 
-func newWorld(o *Options) *world {
+func newWorld(o *Options, began spec.Time) *world {
 	w := &world{
-		now: epoch, seed: o.Seed, random: random{o.Seed}, named: map[spec.NodeID]*machine{},
+		now: began, seed: o.Seed, random: random{o.Seed}, named: map[spec.NodeID]*machine{},
 		slots: map[spec.Slot]*behaviour{}, apps: map[spec.AppName]*appBehaviour{},
 		active: map[spec.Slot][]*activity{}, ranks: map[spec.AllocationID]int{}, homes: map[spec.AllocationID]int{},
 		starts: map[spec.Slot]int{}, trace: sha256.New(), options: o,
@@ -89,15 +90,30 @@ func newWorld(o *Options) *world {
 }
 
 func (w *world) behaviour(s spec.Slot) behaviour {
-	if b := w.slots[s]; b != nil {
-		return *b
+	for _, s := range []spec.Slot{s, {App: template(s.App), Index: s.Index}} {
+		if b := w.slots[s]; b != nil {
+			return *b
+		}
 	}
 	return behaviour{}
 }
 
+// template returns the app whose run an app is, by its name; what is said of that holds for its runs. Another app's name
+// is returned as it is.
+func template(name spec.AppName) spec.AppName {
+	const key = len("20060102-")
+	i := strings.LastIndexByte(string(name), '/')
+	if i < 0 || len(name) < i+1+key || name[i+key] != '-' || strings.Trim(string(name[i+1:i+key]), "0123456789") != "" {
+		return name
+	}
+	return name[:i]
+}
+
 func (w *world) appBehaviour(name spec.AppName) appBehaviour {
-	if b := w.apps[name]; b != nil {
-		return *b
+	for _, n := range []spec.AppName{name, template(name)} {
+		if b := w.apps[n]; b != nil {
+			return *b
+		}
 	}
 	return appBehaviour{start: defaultStart, run: defaultRun}
 }

@@ -20,7 +20,7 @@ var dependencies = kind[[]spec.Dependency]{
 		var out []spec.Dependency
 		for it := v.ElementIterator(); it.Next(); {
 			_, e := it.Element()
-			dep := spec.Dependency{Deadline: spec.DefaultDependencyDeadline}
+			dep := spec.Dependency{Deadline: unwritten}
 			switch {
 			case e.IsNull():
 				return nil, wrong("must be a list of apps, but an element is null")
@@ -40,7 +40,10 @@ var dependencies = kind[[]spec.Dependency]{
 	show: func([]spec.Dependency) string { return "" },
 }
 
-// readDependency reads { app = "shop/db", deadline = "5m" }.
+// unwritten stands for a deadline that was not written: what it is depends on the other app.
+const unwritten spec.Duration = -1
+
+// readDependency reads { app = "shop/db", deadline = "5m", on_failure = "continue" }.
 func readDependency(v cty.Value, dep *spec.Dependency) error {
 	const form = `must have elements such as "shop/db" or { app = "shop/db", deadline = "5m" }`
 	for it := v.ElementIterator(); it.Next(); {
@@ -61,18 +64,22 @@ func readDependency(v cty.Value, dep *spec.Dependency) error {
 				return wrong("has a deadline that " + err.Error())
 			}
 			dep.Deadline = t
+		case "on_failure":
+			f, err := oneOf(spec.OnFailureStop, spec.OnFailureContinue).read(e)
+			if err != nil {
+				return wrong("has on_failure, which " + err.Error())
+			}
+			if f == spec.OnFailureContinue {
+				dep.OnFailure = f
+			}
 		default:
-			return wrong(fmt.Sprintf("%s, but here is %q.%s", form, shorten(k, 60), didYouMean(k, []string{"app", "deadline"})))
+			return wrong(fmt.Sprintf("%s, but here is %q.%s", form, shorten(k, 60), didYouMean(k, []string{"app", "deadline", "on_failure"})))
 		}
 	}
 	if dep.App == "" {
 		return wrong(form + ", but app is missing")
 	}
 	return nil
-}
-
-func notYetSchedule(*spec.App, cty.Value) error {
-	return wrong("is not in this version: apps cannot be started by the clock yet. Remove it")
 }
 
 // checkApp checks an app by itself, and leaves what concerns others for later.
@@ -104,6 +111,7 @@ func checkApp(d *decoder, b *block, a *spec.App) {
 				Detail: fmt.Sprintf("The port %q has the number %d, but those from %d to %d are given to ports without a number. Choose another.", p.Name, p.Static, spec.DynamicPortFirst, spec.DynamicPortLast)})
 		}
 	}
+	checkBatch(d, b, a)
 	d.later = append(d.later, func() { d.loader.checkReferences(b, a) })
 }
 
@@ -286,6 +294,7 @@ func (l *loader) checkCluster() {
 	l.checkRoles()
 	l.checkDependencyCycles()
 	l.checkRules()
+	l.checkRuns()
 	l.checkFrameworkNames()
 	l.checkMoved()
 }

@@ -126,6 +126,8 @@ func (d *decoder) unknownRoot(t hcl.Traversal, e env) {
 	switch {
 	case slices.Contains(onNodeOnly, name):
 		detail = fmt.Sprintf("%s is known on the node only, so it can stand in command, env, dir and check of a task and nowhere else.", name)
+	case name == "param" || name == "run":
+		detail = fmt.Sprintf("%s is known when a run begins, so it can stand in command, env, dir and check of a task and nowhere else.", name)
 	case name == "each":
 		detail += " It exists in blocks with for_each: add for_each, or write the value out."
 	case closest(name, names) != "":
@@ -141,7 +143,7 @@ func (d *decoder) unknownRoot(t hcl.Traversal, e env) {
 }
 
 // nouns are what the attributes of the well-known objects are called.
-var nouns = map[string]string{"var": "variable", "local": "local", "port": "port"}
+var nouns = map[string]string{"var": "variable", "local": "local", "port": "port", "param": "parameter"}
 
 // unknownAttribute reports the last step of t, which the object before it does not have.
 func (d *decoder) unknownAttribute(t hcl.Traversal, object cty.Value, e env) {
@@ -172,6 +174,7 @@ func (d *decoder) unknownAttribute(t hcl.Traversal, object cty.Value, e env) {
 			"var":   fmt.Sprintf(" with: variable %q { … }", given),
 			"local": fmt.Sprintf(" with: locals { %s = … }", given),
 			"port":  fmt.Sprintf(" in the app's network block with: port %q {}", given),
+			"param": fmt.Sprintf(" in the app with: parameter %q {}", given),
 		}[parent])
 	}
 	value := fmt.Sprintf("%s has %s", parent, plural(len(names), noun))

@@ -150,6 +150,9 @@ func writeNames(b *strings.Builder) {
 		{"app", "the app's name"},
 		{"slot", "the number of the slot, from 0"},
 		{"allocation", "the allocation's ID"},
+		{"param.NAME", "the value of a parameter of the run"},
+		{"run.name", "the run, as in 20261126-0300: when it was due, in UTC"},
+		{"run.time", "the same as in 2026-11-26T03:00:00Z"},
 	} {
 		fmt.Fprintf(b, "| `%s` | command, env, dir and check of a task | %s; filled in on the node |\n", n.name, n.doc)
 	}

@@ -30,8 +30,9 @@ var appTable = &table[spec.App]{
 		arg("gang", flag, func(a *spec.App) *bool { return &a.Gang },
 			"All allocations that are missing get a place at once, or none does; a change replaces all of them together (strategy recreate when nothing is written)"),
 		arg("depends_on", dependencies, func(a *spec.App) *[]spec.Dependency { return &a.DependsOn },
-			fmt.Sprintf("Apps that must be healthy first: a list of names, or of { app = \"shop/db\", deadline = \"5m\" }. After the deadline (%q when not written) this app has failed", spec.DefaultDependencyDeadline)),
-		{name: "schedule", kind: "map", doc: "Not in this version: starting batch apps by the clock", set: notYetSchedule},
+			fmt.Sprintf("Apps that must be healthy first: a list of names, or of { app = \"shop/db\", deadline = \"5m\", on_failure = \"continue\" }. After the deadline (%q when not written) this app has failed, or with on_failure = \"continue\" starts all the same. A batch app that depends on one with a schedule has runs too: one after each run of that, once it is complete, or with on_failure = \"continue\" once it has ended", spec.DefaultDependencyDeadline)),
+		arg("schedule", schedule, func(a *spec.App) **spec.Schedule { return &a.Schedule },
+			fmt.Sprintf("Of a batch app: its work is done once each time it is due, by a run. { cron = \"0 3 * * *\", timezone = \"Europe/Berlin\", overlap = \"forbid\", catch_up = \"1h\", deadline = \"2h\", enabled = true }. Without cron it runs when dispatched. overlap while a run is under way: forbid (with cron the default) skips the firing, allow (without) starts another, replace cancels it. A firing missed by at most catch_up (%q) is made up for, once. A run, with all that follow from it, has failed after deadline (%q)", spec.DefaultCatchUp, spec.DefaultRunDeadline)),
 	},
 	blocks: []nested[spec.App]{
 		one("network", func(a *spec.App) *spec.Network { return &a.Network }, networkTable, "The network of an allocation; its tasks share it."),
@@ -51,6 +52,7 @@ var appTable = &table[spec.App]{
 		one("update", func(a *spec.App) *spec.Update { return &a.Update }, updateTable, "How a change to what runs is rolled out."),
 		one("restart", func(a *spec.App) *spec.Restart { return &a.Restart }, restartTable, "What happens on the node when a task exits."),
 		one("reschedule", func(a *spec.App) *spec.Reschedule { return &a.Reschedule }, rescheduleTable, "What happens in the cluster when an allocation failed or its node is lost."),
+		several("parameter", "name", parameterTable, addParameter, "A value that whoever dispatches a run gives it."),
 		{name: "task", label: "name", many: true, doc: "One container. The tasks of an app share a node and a network.", table: taskTable, decode: decodeTask},
 	},
 	check: checkApp,
@@ -191,6 +193,8 @@ var rescheduleTable = &table[spec.Reschedule]{
 		arg("after", duration, func(r *spec.Reschedule) *spec.Duration { return &r.After }, "Silence of a node after which its allocations are replaced"),
 		arg("delay", duration, func(r *spec.Reschedule) *spec.Duration { return &r.Delay }, "Before a failed allocation is placed again; it doubles each time"),
 		arg("max_delay", duration, func(r *spec.Reschedule) *spec.Duration { return &r.MaxDelay }, "The longest delay"),
+		arg("max_attempts", whole(1, 1000), func(r *spec.Reschedule) *int { return &r.MaxAttempts },
+			fmt.Sprintf("Of an app with runs: how often a slot is placed before its run has failed; %d when not written", spec.DefaultMaxAttempts)),
 	},
 	check: func(d *decoder, b *block, r *spec.Reschedule) { d.checkDelays(b, r.Delay, r.MaxDelay) },
 }

@@ -131,7 +131,7 @@ func decodeTask(d *decoder, b *block, a *spec.App) {
 		return
 	}
 	b.env.node = b.env.ctx.NewChild()
-	b.env.node.Variables = markers(a.Network.Ports)
+	b.env.node.Variables = markers(a)
 	b.env.ports = a.Network.Ports
 	t := taskTable.fresh()
 	t.Name, t.Pos = spec.TaskName(b.label(0)), position(b.TypeRange)
@@ -143,16 +143,23 @@ func decodeTask(d *decoder, b *block, a *spec.App) {
 	a.Tasks = append(a.Tasks, t)
 }
 
-// markers are the values of the names known on the node only.
-func markers(ports []spec.PortSpec) map[string]cty.Value {
+// markers are the values of the names known on the node only, or when a run begins.
+func markers(a *spec.App) map[string]cty.Value {
+	ports := a.Network.Ports
 	marker := func(name string) cty.Value { return cty.StringVal("${" + name + "}") }
 	numbers := make(map[string]cty.Value, len(ports))
 	for _, p := range ports {
 		numbers[p.Name] = marker("port." + p.Name)
 	}
+	given := make(map[string]cty.Value, len(a.Parameters))
+	for _, p := range a.Parameters {
+		given[p.Name] = marker("param." + p.Name)
+	}
 	return map[string]cty.Value{
-		"port": cty.ObjectVal(numbers),
-		"node": cty.ObjectVal(map[string]cty.Value{"id": marker("node.id"), "address": marker("node.address")}),
-		"app":  marker("app"), "slot": marker("slot"), "allocation": marker("allocation"),
+		"param": cty.ObjectVal(given),
+		"run":   cty.ObjectVal(map[string]cty.Value{"name": marker("run.name"), "time": marker("run.time")}),
+		"port":  cty.ObjectVal(numbers),
+		"node":  cty.ObjectVal(map[string]cty.Value{"id": marker("node.id"), "address": marker("node.address")}),
+		"app":   marker("app"), "slot": marker("slot"), "allocation": marker("allocation"),
 	}
 }

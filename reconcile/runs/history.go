@@ -1,0 +1,58 @@
+package runs
+
+import (
+	"slices"
+
+	"github.com/stowage/stowage/spec"
+)
+
+// forget drops the oldest ended runs of each app beyond what is kept. One that still has allocations stays, and so does
+// one that a run under way may ask for.
+func (m *machine) forget() {
+	active := map[spec.AppName]bool{} // keys of roots under way
+	for i := range m.runs {
+		if r := &m.runs[i]; !r.State.Ended() {
+			active[spec.RunName(r.Root, r.Key)] = true
+		}
+	}
+	for i := 0; i < len(m.runs); {
+		j := i
+		for j < len(m.runs) && m.runs[j].App == m.runs[i].App {
+			j++
+		}
+		m.forgetOf(m.runs[i:j], active)
+		i = j
+	}
+	slices.Sort(m.out.Change.Drop)
+	m.out.Change.Put = slices.DeleteFunc(m.out.Change.Put, func(r spec.Run) bool {
+		_, found := slices.BinarySearch(m.out.Change.Drop, r.Name)
+		return found
+	})
+}
+
+func (m *machine) forgetOf(list []spec.Run, active map[spec.AppName]bool) {
+	var ended []*spec.Run
+	for i := range list {
+		if list[i].State.Ended() {
+			ended = append(ended, &list[i])
+		}
+	}
+	if len(ended) <= min(spec.KeepComplete, spec.KeepFailed, spec.KeepOthers) {
+		return
+	}
+	slices.SortStableFunc(ended, func(a, b *spec.Run) int { return int(min(1, max(-1, b.Ended-a.Ended))) })
+	complete, failed, others := 0, 0, 0
+	for _, r := range ended {
+		n, keep := &others, spec.KeepOthers
+		switch r.State {
+		case spec.RunComplete:
+			n, keep = &complete, spec.KeepComplete
+		case spec.RunFailed:
+			n, keep = &failed, spec.KeepFailed
+		}
+		*n++
+		if *n > keep && !active[spec.RunName(r.Root, r.Key)] && m.progress(r).Live == 0 {
+			m.out.Change.Drop = append(m.out.Change.Drop, r.Name)
+		}
+	}
+}
