@@ -23,9 +23,12 @@ func (m *Master) getExplain(c *server.Call) (any, error) {
 	}
 	if a := s.find(of); a != nil {
 		e := s.explain(a)
-		err := m.look(c.Context(), func(core *control.Core) { e.Spec = core.Version(a.Version) })
+		err := m.look(c.Context(), func(core *control.Core) { e.Spec, e.Run = core.Version(a.Version), core.Run(a.App) })
 		e.Story = m.story.about(subjects(string(a.ID), a.Slot.String()), maxStory)
 		return e, err
+	}
+	if e := m.explainRuns(s, of); e != nil {
+		return e, nil
 	}
 	if slot, err := spec.ParseSlot(of); err == nil && s.indexOf(slot.App) >= 0 {
 		e := s.explainApp(slot.App)
@@ -42,7 +45,7 @@ func (m *Master) getExplain(c *server.Call) (any, error) {
 	if slices.ContainsFunc(s.nodes, func(n spec.NodeView) bool { return string(n.ID) == of }) {
 		return api.Explanation{Subject: of, Story: m.story.about(subjects(of, "node "+of), maxStory)}, nil
 	}
-	return nil, notFound("allocation, slot, app or node", of, "see stowage ps, stowage status and stowage node ls")
+	return nil, notFound("allocation, slot, app, run or node", of, "see stowage ps, stowage status, stowage runs and stowage node ls")
 }
 
 func subjects(names ...string) func(string) bool {

@@ -20,6 +20,7 @@ type snapshot struct {
 	allocations []spec.AllocationView // by slot, then generation
 	apps        []control.AppView     // by name
 	specs       []*spec.App           // of apps; nil for those that are leaving
+	runs        []control.RunView     // by app
 	plan        spec.Plan             // what is still to be done
 	pending     *control.Pending
 	following   *control.Followed
@@ -45,7 +46,7 @@ func (m *Master) snapshot(ctx context.Context) (*snapshot, error) {
 func (m *Master) take(c *control.Core) *snapshot {
 	s := &snapshot{
 		version: m.version.Load(), at: m.now(), status: c.Status(), nodes: c.Nodes(), allocations: c.Allocations(), apps: c.Apps(),
-		plan: c.Last(), pending: c.Pending(), following: c.State().Following, history: c.History(), drains: c.Drains(),
+		runs: c.Runs(), plan: c.Last(), pending: c.Pending(), following: c.State().Following, history: c.History(), drains: c.Drains(),
 	}
 	s.specs = make([]*spec.App, len(s.apps))
 	for i := range s.apps {
@@ -107,6 +108,9 @@ func (s *snapshot) calm() bool {
 		return false
 	}
 	for i := range s.apps {
+		if s.apps[i].Run {
+			continue // work that ends: it comes and goes
+		}
 		if s.specs[i] == nil || s.apps[i].Healthy < s.apps[i].Desired || s.apps[i].Held != "" {
 			return false
 		}

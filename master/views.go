@@ -21,7 +21,7 @@ func (m *Master) handlers() map[string]server.Handler {
 		"status": server.JSON(m.getStatus), "nodes": server.JSON(m.getNodes), "node": server.JSON(m.getNode),
 		"apps": server.JSON(m.getApps), "app": server.JSON(m.getApp), "allocations": server.JSON(m.getAllocations),
 		"allocation": server.JSON(m.getAllocation), "explain": server.JSON(m.getExplain), "explainAllocation": server.JSON(m.getExplain),
-		"blocked": server.JSON(m.getBlocked), "roles": server.JSON(m.getRoles), "history": server.JSON(m.getHistory), "plugins": server.JSON(m.getPlugins),
+		"blocked": server.JSON(m.getBlocked), "runs": server.JSON(m.getRuns), "roles": server.JSON(m.getRoles), "history": server.JSON(m.getHistory), "plugins": server.JSON(m.getPlugins),
 	}
 	for _, more := range []map[string]server.Handler{m.wishes(), m.previews(), m.streams(), m.doors()} {
 		maps.Copy(all, more)
@@ -64,7 +64,7 @@ func (m *Master) getStatus(c *server.Call) (any, error) {
 	if p := s.pending; p != nil {
 		st.Pending = &api.PendingPlan{Plan: p.Plan.ID, Commit: p.Revision.Commit, Subject: p.Revision.Subject, Why: p.Why, Summary: p.Plan.Summary}
 	}
-	st.Nodes, st.Work = s.countNodes(), s.countWork()
+	st.Nodes, st.Work, st.Runs = s.countNodes(), s.countWork(), s.countRuns()
 	st.Problems = m.problems(s, &st)
 	return st, nil
 }
@@ -149,6 +149,11 @@ func (m *Master) problems(s *snapshot, st *api.Status) (list []api.Problem) {
 	for i := range s.nodes {
 		if n := &s.nodes[i]; n.State == spec.NodeUnknown || n.State == spec.NodeDown {
 			add(string(n.ID), "not in touch since "+n.LastSeen.Std().Format("2006-01-02 15:04:05"), "look at the agent there; stowage node remove "+string(n.ID)+" if it is gone for good")
+		}
+	}
+	for i := range s.runs {
+		if r := lastRun(&s.runs[i]); r != nil && r.State == spec.RunFailed {
+			add(string(r.App), "its last run failed: "+r.Reason, "stowage explain "+string(r.Name))
 		}
 	}
 	for i := range s.apps {

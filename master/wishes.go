@@ -48,6 +48,12 @@ func (m *Master) wishes() map[string]server.Handler {
 				return control.Restart{Request: r, App: q.App, Reason: q.Reason}
 			})
 		}),
+		"dispatch": server.Body(m.dispatch),
+		"cancel": server.Body(func(c *server.Call, q api.CancelRequest) (any, error) {
+			return m.wish(c, func(r control.Request) control.Event {
+				return control.Cancel{Request: r, Run: q.Run, Reason: q.Reason, By: c.Who}
+			})
+		}),
 		"sync": server.JSON(func(*server.Call) (any, error) {
 			m.repo.Poke()
 			return m.source(), nil

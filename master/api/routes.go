@@ -89,6 +89,10 @@ var Routes = []Route{
 	{ID: "resume", Method: "POST", Path: "/v1/resume", Access: Operate, Response: Applied{}, Summary: "Follow the head of the branch again"},
 	{ID: "promote", Method: "POST", Path: "/v1/promote", Access: Operate, Request: AppRequest{}, Response: Applied{}, Summary: "Let the canaries of an app replace the rest"},
 	{ID: "restart", Method: "POST", Path: "/v1/restart", Access: Operate, Request: AppRequest{}, Response: Applied{}, Summary: "Replace all allocations of an app within its budget"},
+	{ID: "runs", Method: "GET", Path: "/v1/runs", Access: Read, Response: []Runs{}, Summary: "Apps with runs, their next firings and their runs",
+		Query: []Param{{"app", "only of this app, or of apps below this name", "string"}}},
+	{ID: "dispatch", Method: "POST", Path: "/v1/dispatch", Access: Operate, Request: DispatchRequest{}, Response: Dispatched{}, Status: 201, Summary: "Start a run of an app with a schedule"},
+	{ID: "cancel", Method: "POST", Path: "/v1/cancel", Access: Operate, Request: CancelRequest{}, Response: Applied{}, Summary: "End a run: what is left of it is stopped"},
 	{ID: "validate", Method: "POST", Path: "/v1/validate", Access: Read, Upload: mediaTar, Response: Validation{}, Summary: "Check an uploaded tree (tar)"},
 
 	{ID: "events", Method: "GET", Path: "/v1/events", Access: Read, Response: Event{}, Media: mediaEvents, Summary: "The story as it happens; Last-Event-ID goes on where a stream broke off",

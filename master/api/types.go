@@ -41,6 +41,7 @@ type Status struct {
 	Pending  *PendingPlan  `json:"pending,omitempty"` // a plan that waits for approval
 	Nodes    NodeCounts    `json:"nodes"`
 	Work     WorkCounts    `json:"work"`
+	Runs     *RunCounts    `json:"runs,omitempty"`     // nil when no app has runs
 	Problems []Problem     `json:"problems,omitempty"` // what a person should look at, worst first
 	Plan     *spec.Summary `json:"plan,omitempty"`     // what is still to be done for the followed revision
 }
@@ -111,6 +112,14 @@ type WorkCounts struct {
 	Healthy     int                `json:"healthy"`
 	Blocked     int                `json:"blocked"` // slots without a place
 	States      map[spec.State]int `json:"states,omitempty"`
+}
+
+// RunCounts sums up the runs.
+type RunCounts struct {
+	Active int          `json:"active"`          // waiting or running
+	App    spec.AppName `json:"app,omitempty"`   // whose firing is next
+	Next   spec.Time    `json:"next,omitempty"`  // when that is
+	Local  string       `json:"local,omitempty"` // the same, as a clock of the schedule's time zone shows it
 }
 
 // Problem is something that a person should look at.
@@ -196,6 +205,8 @@ type Explanation struct {
 	Blocked    *spec.Blocked        `json:"blocked,omitempty"` // of its app, when its slot has no place
 	Held       string               `json:"held,omitempty"`
 	Rollout    *spec.Rollout        `json:"rollout,omitempty"`
+	Run        *spec.Run            `json:"run,omitempty"`   // that it belongs to
+	Runs       *Runs                `json:"runs,omitempty"`  // of an app that has some
 	Story      []spec.Event         `json:"story,omitempty"` // oldest first
 }
 
@@ -260,6 +271,35 @@ type UndrainRequest struct {
 // AppRequest names an app.
 type AppRequest struct {
 	App    spec.AppName `json:"app"`
+	Reason string       `json:"reason,omitempty"`
+}
+
+// Runs is an app with runs and what is remembered of them.
+type Runs struct {
+	App      spec.AppName   `json:"app"`
+	Root     spec.AppName   `json:"root,omitempty"`       // from whose runs its own follow, when that is another
+	Schedule *spec.Schedule `json:"schedule,omitempty"`   // nil: it has none of its own
+	Next     spec.Time      `json:"next,omitempty"`       // the next firing
+	Local    string         `json:"next_local,omitempty"` // the same, as a clock of the schedule's time zone shows it
+	Runs     []spec.Run     `json:"runs,omitempty"`       // oldest first
+}
+
+// DispatchRequest asks for a run.
+type DispatchRequest struct {
+	App        spec.AppName      `json:"app"`
+	Parameters map[string]string `json:"parameters,omitempty"` // no place for secrets: they are kept and shown
+	Token      string            `json:"token,omitempty"`      // asking again with the same one starts nothing more, for as long as the run is remembered
+}
+
+// Dispatched is the answer to a DispatchRequest.
+type Dispatched struct {
+	Run  spec.Run `json:"run"`
+	NoOp bool     `json:"no_op,omitempty"` // a run with this token is there already
+}
+
+// CancelRequest names a run.
+type CancelRequest struct {
+	Run    spec.AppName `json:"run"`
 	Reason string       `json:"reason,omitempty"`
 }
 

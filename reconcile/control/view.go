@@ -95,6 +95,7 @@ type AppView struct {
 	Running int           `json:"running"` // slots with a running allocation; batch slots that completed count too
 	Healthy int           `json:"healthy"` // likewise
 	Blocked int           `json:"blocked"`
+	Run     bool          `json:"run,omitempty"` // the app of a run
 	Held    string        `json:"held,omitempty"`
 	Rollout *spec.Rollout `json:"rollout,omitempty"`
 }
@@ -142,7 +143,7 @@ func (c *Core) leaving(i int) (AppView, int) {
 	if app := c.state.Versions[a.Version]; app != nil {
 		v.Kind, v.Role = app.Kind, app.Role
 		if app.Run != nil {
-			v.Desired = app.Count
+			v.Desired, v.Run = app.Count, true
 		}
 	}
 	alive := false

@@ -187,6 +187,7 @@ func (m *machine) tryBegin(r *spec.Run) bool {
 	if r.Alone && m.othersLeft(r) {
 		return false
 	}
+	waits := false
 	for _, d := range r.Needs {
 		on, why := m.run(d.App), ""
 		switch at := r.Created.Add(d.Deadline); {
@@ -202,12 +203,16 @@ func (m *machine) tryBegin(r *spec.Run) bool {
 			if d.Deadline != 0 {
 				m.wake(at)
 			}
-			return false
+			waits = true
+			continue
 		}
 		if d.OnFailure != spec.OnFailureContinue {
 			m.end(r, spec.RunSkipped, why)
 			return true
 		}
+	}
+	if waits {
+		return false
 	}
 	r.State, r.Started = spec.RunRunning, m.f.Now
 	m.changed[r.Name] = true

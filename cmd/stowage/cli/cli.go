@@ -103,9 +103,9 @@ func (s *shell) root() *cobra.Command {
 	for group, commands := range map[string][]*cobra.Command{
 		"write":  {s.initCommand(), s.validateCommand(), s.fmtCommand(), s.simCommand()},
 		"change": {s.planCommand(), s.applyCommand(), s.showCommand(), s.historyCommand(), s.diffCommand(), s.rollbackCommand(), s.resumeCommand()},
-		"look": {s.statusCommand(), s.psCommand(), s.appsCommand(), s.nodeCommand(), s.explainCommand(), s.whyCommand(), s.eventsCommand(), s.rolesCommand(),
+		"look": {s.statusCommand(), s.psCommand(), s.appsCommand(), s.runsCommand(), s.nodeCommand(), s.explainCommand(), s.whyCommand(), s.eventsCommand(), s.rolesCommand(),
 			s.pluginCommand(), s.logsCommand()},
-		"act": {s.execCommand(), s.restartCommand(), s.drainCommand(), s.undrainCommand(), s.promoteCommand(), s.tokenCommand()},
+		"act": {s.execCommand(), s.restartCommand(), s.dispatchCommand(), s.cancelCommand(), s.drainCommand(), s.undrainCommand(), s.promoteCommand(), s.tokenCommand()},
 		"run": {s.devCommand(), s.masterCommand(), s.agentCommand()},
 	} {
 		for _, c := range commands {

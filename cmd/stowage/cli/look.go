@@ -106,15 +106,18 @@ func (s *shell) explainCommand() *cobra.Command {
 		Node        *api.Node             `json:"node,omitempty"`
 		Allocations []spec.AllocationView `json:"allocations,omitempty"` // of an app or node
 	}
-	return look(s, "explain WHAT", "Why a slot, allocation, app or node is as it is, and its story", cobra.ExactArgs(1),
+	return look(s, "explain WHAT", "Why a slot, allocation, app, run or node is as it is, and its story", cobra.ExactArgs(1),
 		func(cmd *cobra.Command, c *client.Client, args []string) (d detail, err error) {
 			if d.Explanation, err = c.Explain(cmd.Context(), args[0]); err != nil {
 				return d, err
 			}
 			_, slotErr := spec.ParseSlot(d.Subject)
 			switch {
-			case d.Allocation != nil || slotErr == nil:
+			case d.Allocation != nil || slotErr == nil || d.Runs != nil:
 				return d, nil
+			case d.Run != nil:
+				d.Allocations, err = c.Allocations(cmd.Context(), client.AllocationFilter{App: d.Run.Name, Ended: true})
+				return d, err
 			case d.Spec != nil:
 				d.Allocations, err = c.Allocations(cmd.Context(), client.AllocationFilter{App: d.Spec.Name})
 				return d, err

@@ -30,7 +30,7 @@ func (s *shell) planCommand() *cobra.Command {
 				}
 			}
 			apply := ""
-			if len(args) == 0 && ref == "" && plan.Summary.Changes() > 0 {
+			if len(args) == 0 && ref == "" && plan.Summary.Changes()+len(plan.Schedules) > 0 {
 				apply = s.applyHint(cmd.Context(), plan)
 			}
 			if err := s.print(plan, func(p *view.Page) {
@@ -41,7 +41,7 @@ func (s *shell) planCommand() *cobra.Command {
 			}); err != nil {
 				return err
 			}
-			if detailed && plan.Summary != (spec.Summary{}) {
+			if detailed && (plan.Summary != (spec.Summary{}) || len(plan.Schedules) > 0) {
 				return exitCode(exitChanges)
 			}
 			return nil

@@ -43,7 +43,7 @@ type PlanOptions struct {
 
 // Plan prints a plan as a person wants to see it. One without changes is one line.
 func (p *Page) Plan(plan *spec.Plan, o PlanOptions) {
-	if plan.Summary == (spec.Summary{}) && len(plan.Apps) == 0 && len(plan.Guards) == 0 {
+	if plan.Summary == (spec.Summary{}) && len(plan.Apps)+len(plan.Schedules)+len(plan.Guards) == 0 {
 		p.Line("No changes: nothing is left to do for %s.", commitWords(plan))
 		return
 	}
@@ -51,6 +51,7 @@ func (p *Page) Plan(plan *spec.Plan, o PlanOptions) {
 	for i := range plan.Apps {
 		p.appPlan(&plan.Apps[i], o)
 	}
+	p.schedulePlans(plan.Schedules)
 	p.planFoot(plan)
 	for _, w := range plan.Warnings {
 		p.Line("")

@@ -37,6 +37,13 @@ func (p *Page) Status(s *api.Status) {
 	p.pairs([][2]string{{"nodes", fmt.Sprintf("%d ready, %d draining, %d drained, %d unknown, %d down", n.Ready, n.Draining, n.Drained, n.Unknown, n.Down)}})
 	w := s.Work
 	p.pairs([][2]string{{"work", fmt.Sprintf("%s, %s: %d running, %d healthy, %d blocked", plural(w.Apps, "app"), plural(w.Allocations, "allocation"), w.Running, w.Healthy, w.Blocked)}})
+	if r := s.Runs; r != nil {
+		text := fmt.Sprintf("%d under way", r.Active)
+		if r.Next != 0 {
+			text += fmt.Sprintf(", next %s at %s", r.App, r.Local)
+		}
+		p.pairs([][2]string{{"runs", text}})
+	}
 	if s.Plan != nil && *s.Plan != (spec.Summary{}) {
 		p.pairs([][2]string{{"to do", summary(*s.Plan)}})
 	}
@@ -75,7 +82,13 @@ func phaseWords(s *api.Status) string {
 // Explanation prints why something is as it is; of an app also its allocations.
 func (p *Page) Explanation(e *api.Explanation, list []spec.AllocationView) {
 	p.Line("%s", p.paint(bold, e.Subject))
-	if a := e.Spec; a != nil && e.Allocation == nil {
+	if e.Run != nil {
+		p.Run(e.Run)
+	}
+	if e.Runs != nil {
+		p.RunsOf([]api.Runs{*e.Runs})
+	}
+	if a := e.Spec; a != nil && e.Allocation == nil && e.Run == nil {
 		p.pairs([][2]string{{"kind", string(a.Kind)}, {"count", strconv.Itoa(a.Count)}, {"role", string(a.Role)}})
 	}
 	if a := e.Allocation; a != nil {

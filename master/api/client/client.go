@@ -337,6 +337,25 @@ func (c *Client) Restart(ctx context.Context, request api.AppRequest) (*api.Appl
 	return post[*api.Applied](ctx, c, "/v1/restart", request)
 }
 
+// Runs lists the apps with runs; app "" is all.
+func (c *Client) Runs(ctx context.Context, app spec.AppName) ([]api.Runs, error) {
+	query := url.Values{}
+	if app != "" {
+		query.Set("app", string(app))
+	}
+	return get[[]api.Runs](ctx, c, "/v1/runs", query)
+}
+
+// Dispatch starts a run.
+func (c *Client) Dispatch(ctx context.Context, request api.DispatchRequest) (*api.Dispatched, error) {
+	return post[*api.Dispatched](ctx, c, "/v1/dispatch", request)
+}
+
+// Cancel ends a run.
+func (c *Client) Cancel(ctx context.Context, request api.CancelRequest) (*api.Applied, error) {
+	return post[*api.Applied](ctx, c, "/v1/cancel", request)
+}
+
 // Tokens lists all tokens, without their secrets.
 func (c *Client) Tokens(ctx context.Context) ([]api.Token, error) {
 	return get[[]api.Token](ctx, c, "/v1/tokens", nil)
