@@ -101,7 +101,9 @@ func (w *world) ownRules(x *app, a *spec.App, on func(*app) []int32) []place.Bes
 		}
 		b := place.Beside{Name: c.String(), Attribute: c.Attribute, Apart: c.Operator == spec.OpApart}
 		if peer := w.peer(c.App); peer != nil && peer != x {
-			b.Nodes = on(peer)
+			if b.Nodes = on(peer); !b.Apart {
+				b.Nodes = stays(b.Nodes, peer.going)
+			}
 		}
 		if !b.Apart && len(b.Nodes) == 0 {
 			b.Detail = fmt.Sprintf(detailNowhere, c.App)
@@ -109,6 +111,21 @@ func (w *world) ownRules(x *app, a *spec.App, on func(*app) []int32) []place.Bes
 		rules = append(rules, b)
 	}
 	return rules
+}
+
+// stays leaves out the nodes of those that are about to go, unless that is all of them.
+func stays(nodes, going []int32) []int32 {
+	if len(going) == 0 {
+		return nodes
+	}
+	rest := slices.Clone(nodes)
+	for _, n := range going {
+		rest = without(rest, int(n))
+	}
+	if len(rest) == 0 {
+		return nodes
+	}
+	return rest
 }
 
 // allowed returns those of the nodes where a system app may be as other apps stand now: it follows them by a plan.
@@ -152,8 +169,8 @@ func (w *world) peers(x *app, a *spec.App) []place.Peer {
 	return wishes
 }
 
-// without returns where the app runs when a node has failed and some of what was on it has found new places.
-func (w *world) without(x *app, node int, taken []resident) []int32 {
+// whereAfter returns where the app runs when a node has failed and some of what was on it has found new places.
+func (w *world) whereAfter(x *app, node int, taken []resident) []int32 {
 	nodes := slices.DeleteFunc(slices.Clone(w.ownOf(x)), func(n int32) bool { return int(n) == node })
 	for _, t := range taken {
 		if t.x == x {

@@ -159,7 +159,7 @@ func (w *world) homeless(node int, list []resident, own map[*app][]int32, looks 
 			continue
 		}
 		request := &place.Request{Match: w.matcher(r.x, r.v), Count: 1, Total: r.v.app.Count}
-		request.Beside = w.besides(r.x, r.v.app, func(x *app) []int32 { return w.without(x, node, taken) })
+		request.Beside = w.besides(r.x, r.v.app, func(x *app) []int32 { return w.whereAfter(x, node, taken) })
 		for _, n := range own[r.x] {
 			if int(n) != node {
 				request.Own = append(request.Own, n)

@@ -117,6 +117,7 @@ type savedApp struct {
 	x       *app
 	changes int
 	own     []int32
+	going   []int32
 	spare   int
 	held    string
 	beside  []rollout.Beside // of its steps
@@ -132,7 +133,7 @@ func (w *world) save(jobs []*job) *saved {
 		if i > 0 && jobs[i-1].x == j.x {
 			continue
 		}
-		a := savedApp{x: j.x, changes: len(j.x.changes), own: slices.Clone(w.ownOf(j.x)), spare: j.x.out.Spare, held: j.x.held}
+		a := savedApp{x: j.x, changes: len(j.x.changes), own: slices.Clone(w.ownOf(j.x)), going: slices.Clone(j.x.going), spare: j.x.out.Spare, held: j.x.held}
 		for k := range j.x.out.Steps {
 			a.beside = append(a.beside, j.x.out.Steps[k].Beside)
 		}
@@ -156,7 +157,7 @@ func (w *world) restore(s *saved) {
 		if a.x.held != a.held {
 			continue // its policy failed, and would again
 		}
-		a.x.changes, a.x.own, a.x.out.Spare = a.x.changes[:a.changes], a.own, a.spare
+		a.x.changes, a.x.own, a.x.going, a.x.out.Spare = a.x.changes[:a.changes], a.own, a.going, a.spare
 		for k := range a.beside {
 			a.x.out.Steps[k].Beside = a.beside[k]
 		}

@@ -74,13 +74,52 @@ func (w *world) ownOf(x *app) []int32 {
 			x.own = append(x.own, n)
 		}
 	}
+	w.findGoing(x)
 	return x.own
 }
 
-func (x *app) disown(node int) {
-	if i := slices.Index(x.own, int32(node)); i >= 0 {
-		x.own = slices.Delete(x.own, i, i+1)
+// findGoing lists the nodes of those of x.own that are to be followed by others, now or later.
+func (w *world) findGoing(x *app) {
+	x.going, x.ending = nil, nil
+	for i := range x.out.Steps {
+		s := &x.out.Steps[i]
+		if s.Old == nil || s.Old.Ground == rollout.Lost || s.Kind == spec.ChangeStop && s.Now || !s.Places() && s.Kind != spec.ChangeStop {
+			continue
+		}
+		node := w.fleet.Node(s.Old.Node)
+		if node < 0 || s.Old.State.Terminal() || s.Old.Want == spec.WantStop || w.fleet.State(node) == spec.NodeDown {
+			continue
+		}
+		if x.ending == nil {
+			x.ending = map[*rollout.Alloc]bool{}
+		}
+		x.ending[s.Old] = true
+		x.going = append(x.going, int32(node))
 	}
+}
+
+// disown takes an allocation out of what counts for the app's limits.
+func (x *app) disown(a *rollout.Alloc, node int) {
+	x.own = without(x.own, node)
+	if x.ending[a] {
+		x.going = without(x.going, node)
+	}
+}
+
+// own takes an allocation back that was disowned.
+func (x *app) reown(a *rollout.Alloc, node int) {
+	x.own = append(x.own, int32(node))
+	if x.ending[a] {
+		x.going = append(x.going, int32(node))
+	}
+}
+
+// without takes one mention of the node off a list.
+func without(list []int32, node int) []int32 {
+	if i := slices.Index(list, int32(node)); i >= 0 {
+		return slices.Delete(list, i, i+1)
+	}
+	return list
 }
 
 // leave marks an allocation as on its way out.
@@ -92,13 +131,13 @@ func (w *world) leave(x *app, a *rollout.Alloc) {
 	w.ownOf(x)
 	given := a.Grant()
 	w.fleet.Leave(node, a.ID, v.need, &given, a.After)
-	x.disown(node)
+	x.disown(a, node)
 }
 
 func (w *world) unleave(x *app, a *rollout.Alloc) {
 	if node := w.fleet.Node(a.Node); node >= 0 {
 		w.fleet.Unleave(node, a.ID)
-		x.own = append(x.own, int32(node))
+		x.reown(a, node)
 	}
 }
 
@@ -207,6 +246,7 @@ func (w *world) request(j *job, count int) *place.Request {
 	r := &place.Request{
 		Match: w.matcher(x, j.version), Count: count, Total: v.Count, Own: w.ownOf(x), Faulty: x.faulty, Seed: w.in.Seed,
 	}
+	r.Going = x.going
 	if v.Kind == spec.KindSystem {
 		r.Total = w.wanted(x)
 	}
@@ -249,7 +289,7 @@ func (w *world) placeOnNodes(j *job, steps []*rollout.Step) []*rollout.Step {
 		done := false
 		for _, wait := range []bool{false, true} {
 			r := w.request(j, 1)
-			r.Own, r.Only, r.Wait = nil, []int32{int32(node)}, wait
+			r.Own, r.Going, r.Only, r.Wait = nil, nil, []int32{int32(node)}, wait
 			if done = len(w.placeBatch(j, r, []*rollout.Step{s}, "")) == 0; done {
 				break
 			}
@@ -267,6 +307,12 @@ func (w *world) stopFirst(j *job, s *rollout.Step, asked bool) bool {
 	x := j.x
 	if s.Old == nil || x.held != "" {
 		return false
+	}
+	if node := w.fleet.Node(s.Old.Node); node >= 0 && !w.fleet.Open(node) {
+		if w.leaveFirst(j, s, asked) {
+			return true
+		}
+		return !asked && len(w.placeSteps(j, []*rollout.Step{s})) == 0
 	}
 	working := s.Old.Healthy && s.Old.Ground == rollout.Firm
 	if asked && working {
@@ -295,6 +341,32 @@ func (w *world) stopFirst(j *job, s *rollout.Step, asked bool) bool {
 		return false
 	}
 	return len(w.placeSteps(j, []*rollout.Step{s})) == 0
+}
+
+// leaveFirst lets an allocation stop on a node that takes none any more, so that its successor can start on another one
+// from which only the app's own limits keep the two together.
+func (w *world) leaveFirst(j *job, s *rollout.Step, asked bool) bool {
+	x := j.x
+	if s.Old.Ground == rollout.Lost || !w.matcher(x, j.version).Limited() {
+		return false
+	}
+	working := asked && s.Old.Healthy
+	if working && (w.spare(x) <= 0 || j.version.app.Count > 1 && !w.otherUp(x, s)) {
+		x.tight = x.tight || w.spare(x) <= 0
+		return false
+	}
+	beside := s.Beside
+	s.Beside = rollout.StopFirst
+	w.leave(x, s.Old)
+	if len(w.placeSteps(j, []*rollout.Step{s})) > 0 {
+		w.unleave(x, s.Old)
+		s.Beside = beside
+		return false
+	}
+	if working {
+		w.spend(x, 1)
+	}
+	return true
 }
 
 // otherUp reports whether another allocation of the app works and will go on working.

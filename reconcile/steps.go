@@ -34,6 +34,7 @@ func (w *world) stepsOf(x *app) {
 		Now: w.in.Now, Spec: v, Allocs: x.allocs, Count: v.Count, Frozen: x.frozen, Stuck: x.stuck, Waiting: x.waiting,
 		Reverted: x.rollout.State == spec.RolloutReverting || x.rollout.State == spec.RolloutFailed && x.version != x.desired,
 		Order:    w.order(x),
+		Even:     w.even(x),
 	}
 	if v.Kind == spec.KindSystem {
 		a.Count = w.wanted(x)
@@ -81,6 +82,21 @@ func (w *world) order(x *app) func(*rollout.Alloc) int {
 			return -1
 		}
 		return m.SpreadGroup(node)
+	}
+}
+
+// even picks what goes when the count is lower, of an app that says how its allocations are spread.
+func (w *world) even(x *app) func([]*rollout.Alloc, int) []int {
+	m := w.matcher(x, x.version)
+	if !m.Spreads() {
+		return nil
+	}
+	return func(list []*rollout.Alloc, n int) []int {
+		nodes := make([]int32, len(list))
+		for i, a := range list {
+			nodes[i] = int32(w.fleet.Node(a.Node))
+		}
+		return m.Surplus(nodes, n)
 	}
 }
 

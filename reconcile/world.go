@@ -57,7 +57,9 @@ type app struct {
 	counted  bool                  // own is filled in
 	allocs   []rollout.Alloc       // of views, with Fit against version
 	out      rollout.Outcome
-	own      []int32 // the node of each allocation that counts for limits
+	own      []int32                 // the node of each allocation that counts for limits
+	going    []int32                 // those of own that are to be followed by others
+	ending   map[*rollout.Alloc]bool // the allocations that going stands for
 	faulty   []int32
 	keptOff  []link // rules of other apps that keep this one away from them
 	wantedBy []link // rules of other apps that want to be near this one

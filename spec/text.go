@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -130,8 +131,10 @@ func Expand(text string, lookup func(name string) (string, bool)) string {
 	return b.String()
 }
 
-// CompareVersions orders two texts as numbers when both are, else as versions (dotted numbers, a pre-release after "-"
-// coming first, anything after "+" ignored) when both begin with a digit or "v" and a digit, else as text.
+// CompareVersions orders two texts as numbers when both are, else as versions when both begin with a digit or "v" and a
+// digit, else as text. Versions are dotted numbers; what follows after "-" makes a pre-release, which comes before, when
+// it begins with a word such as alpha, beta or rc, and otherwise a revision, which comes after. Anything after "+" is
+// ignored.
 func CompareVersions(a, b string) int {
 	if x, err := strconv.ParseFloat(a, 64); err == nil && x == x {
 		if y, err := strconv.ParseFloat(b, 64); err == nil && y == y && strings.Count(a, ".")+strings.Count(b, ".") == 0 {
@@ -155,15 +158,71 @@ func CompareVersions(a, b string) int {
 			return c
 		}
 	}
-	switch {
-	case pa == pb:
+	return compareSuffixes(pa, pb)
+}
+
+// compareSuffixes orders what follows the numbers of two versions after "-": a pre-release comes before the version
+// itself, and a revision (6.1.0-13-amd64) after it.
+func compareSuffixes(a, b string) int {
+	if c := cmp.Compare(rankSuffix(a), rankSuffix(b)); c != 0 {
+		return c
+	}
+	x, y := pieces(a), pieces(b)
+	for i := 0; i < min(len(x), len(y)); i++ {
+		m, err1 := strconv.ParseUint(x[i], 10, 64)
+		n, err2 := strconv.ParseUint(y[i], 10, 64)
+		c := cmp.Compare(x[i], y[i])
+		switch {
+		case err1 == nil && err2 == nil:
+			c = cmp.Compare(m, n)
+		case err1 == nil:
+			c = -1
+		case err2 == nil:
+			c = 1
+		}
+		if c != 0 {
+			return c
+		}
+	}
+	return cmp.Compare(len(x), len(y))
+}
+
+// preReleases are the words that a pre-release begins with.
+var preReleases = []string{"alpha", "beta", "dev", "pre", "preview", "rc", "snapshot"}
+
+// rankSuffix is -1 for a pre-release, 0 for nothing and 1 for a revision.
+func rankSuffix(s string) int {
+	if s == "" {
 		return 0
-	case pa == "":
-		return 1
-	case pb == "":
+	}
+	word := s
+	if i := strings.IndexFunc(s, func(r rune) bool { return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') }); i >= 0 {
+		word = s[:i]
+	}
+	if slices.Contains(preReleases, strings.ToLower(word)) {
 		return -1
 	}
-	return cmp.Compare(pa, pb)
+	return 1
+}
+
+// pieces cuts a suffix at its dots and hyphens, and between letters and digits: rc10 comes after rc9.
+func pieces(s string) []string {
+	var out []string
+	start := 0
+	digit := func(i int) bool { return s[i] >= '0' && s[i] <= '9' }
+	for i := 0; i <= len(s); i++ {
+		switch {
+		case i == len(s), s[i] == '.', s[i] == '-':
+			if i > start {
+				out = append(out, s[start:i])
+			}
+			start = i + 1
+		case i > start && digit(i) != digit(i-1):
+			out = append(out, s[start:i])
+			start = i
+		}
+	}
+	return out
 }
 
 func splitVersion(s string) (numbers []uint64, pre string, ok bool) {

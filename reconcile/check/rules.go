@@ -70,9 +70,9 @@ func holds(r spec.Constraint, v string, set bool) bool {
 	case spec.OpGreaterEqual:
 		return order >= 0
 	case spec.OpIn:
-		return slices.Contains(r.Values, v)
+		return slices.ContainsFunc(r.Values, func(w string) bool { return spec.CompareVersions(v, w) == 0 })
 	case spec.OpNotIn:
-		return !slices.Contains(r.Values, v)
+		return !slices.ContainsFunc(r.Values, func(w string) bool { return spec.CompareVersions(v, w) == 0 })
 	case spec.OpUnset:
 		return false
 	case spec.OpRegexp, spec.OpNotRegexp:
@@ -96,8 +96,8 @@ func (c *checker) limits() {
 				on, fresh[ch.Node], app = append(on, ch.Node), true, c.apps[ch.Version]
 			}
 		}
-		if app == nil || mixed {
-			continue
+		if app == nil || mixed || app.Kind == spec.KindSystem {
+			continue // a system app has one on each node, whatever else it says
 		}
 		starts := len(on)
 		for k := range c.in.Current {
@@ -111,7 +111,7 @@ func (c *checker) limits() {
 				c.same(a, app, rule, on[:starts])
 				continue
 			}
-			c.limit(a, rule, on, fresh)
+			c.limit(a, app, rule, on, fresh)
 		}
 	}
 }
@@ -122,7 +122,7 @@ func (c *checker) lost(x *spec.AllocationView, app *spec.App) bool {
 	return n == nil || n.State == spec.NodeDown || n.State == spec.NodeUnknown && c.in.Now >= n.LastSeen.Add(app.Reschedule.After)
 }
 
-func (c *checker) limit(a *spec.AppPlan, rule spec.Constraint, on []spec.NodeID, fresh map[spec.NodeID]bool) {
+func (c *checker) limit(a *spec.AppPlan, app *spec.App, rule spec.Constraint, on []spec.NodeID, fresh map[spec.NodeID]bool) {
 	count, started := map[string]int{}, map[string]bool{}
 	for _, id := range on {
 		if n := c.nodes[id]; n != nil {
@@ -138,6 +138,11 @@ func (c *checker) limit(a *spec.AppPlan, rule spec.Constraint, on []spec.NodeID,
 		most = 1
 	case spec.OpMaxPer:
 		most = rule.Number
+	case spec.OpGroupBy:
+		if slices.ContainsFunc(app.Tasks, func(t spec.Task) bool { return len(t.Devices) > 0 || t.Cores > 0 }) {
+			return // which nodes have what is asked for by name is another rule's affair
+		}
+		most = c.evenShare(a, app, rule, len(on))
 	default:
 		return
 	}
@@ -150,14 +155,39 @@ func (c *checker) limit(a *spec.AppPlan, rule spec.Constraint, on []spec.NodeID,
 	}
 }
 
+// evenShare returns how many allocations group_by allows in each group: an even share, rounded up, of all that there
+// are and that were looked for.
+func (c *checker) evenShare(a *spec.AppPlan, app *spec.App, rule spec.Constraint, on int) int {
+	values := map[string]bool{}
+	for i := range c.in.Nodes {
+		n := &c.in.Nodes[i]
+		if n.State != spec.NodeReady || c.drained(n.ID) || app.Pool != spec.AllPools && app.Pool.Or() != n.Pool.Or() {
+			continue
+		}
+		takes := true
+		for _, r := range app.Constraints {
+			v, ok := attribute(n, r.Attribute)
+			takes = takes && holds(r, v, ok)
+		}
+		if v, ok := attribute(n, rule.Attribute); ok && takes {
+			values[v] = true
+		}
+	}
+	if a.Blocked != nil {
+		on += len(a.Blocked.Slots)
+	}
+	groups := max(1, len(values), rule.Number)
+	return (max(app.Count, on) + groups - 1) / groups
+}
+
 // same looks for a start that brings another value than the allocations before it have.
 func (c *checker) same(a *spec.AppPlan, app *spec.App, rule spec.Constraint, starts []spec.NodeID) {
 	var before []spec.NodeID
-	remain := false
+	remain := false // what a drain drives out does not
 	for i := range c.in.Current {
 		if x := &c.in.Current[i]; x.App == a.App && !x.State.Terminal() && x.Want == spec.WantRun && !c.lost(x, app) {
 			before = append(before, x.Node)
-			if n := c.nodes[x.Node]; n != nil && !c.stops[x.ID] {
+			if n := c.nodes[x.Node]; n != nil && !c.stops[x.ID] && !c.drained(n.ID) && n.State != spec.NodeDraining && n.State != spec.NodeDrained {
 				_, set := attribute(n, rule.Attribute)
 				remain = remain || set
 			}

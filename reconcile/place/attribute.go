@@ -22,6 +22,7 @@ const none = -1
 
 // column is one attribute of all nodes, interned: rules are evaluated once per value, not once per node.
 type column struct {
+	name   string
 	values []string // in order of the first node that has each
 	of     []int32  // of each node, or none
 }
@@ -30,7 +31,7 @@ func (f *Fleet) column(attribute string) *column {
 	if c, ok := f.columns[attribute]; ok {
 		return c
 	}
-	c := &column{of: make([]int32, len(f.ids))}
+	c := &column{name: attribute, of: make([]int32, len(f.ids))}
 	known := map[string]int32{}
 	for i := range f.ids {
 		v, ok := f.attribute(i, attribute)
@@ -102,15 +103,20 @@ func (r rule) matcher() func(string) bool {
 	case spec.OpGreaterEqual:
 		return func(v string) bool { return spec.CompareVersions(v, r.value) >= 0 }
 	case spec.OpIn:
-		return func(v string) bool { return slices.Contains(r.values, v) }
+		return r.among
 	case spec.OpNotIn:
-		return func(v string) bool { return !slices.Contains(r.values, v) }
+		return func(v string) bool { return !r.among(v) }
 	case spec.OpRegexp, spec.OpNotRegexp:
 		return r.regexpMatcher()
 	case spec.OpSet:
 		return func(string) bool { return true }
 	}
 	return func(string) bool { return false }
+}
+
+// among reports whether the value equals one of the rule's, as the operator = compares.
+func (r rule) among(v string) bool {
+	return slices.ContainsFunc(r.values, func(w string) bool { return v == w || spec.CompareVersions(v, w) == 0 })
 }
 
 // regexpMatcher accepts nothing when the expression is broken: the language has refused it before.

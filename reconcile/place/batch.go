@@ -12,6 +12,7 @@ type Request struct {
 	Count  int
 	Total  int               // the allocations that the app wants altogether
 	Own    []int32           // the node of each allocation of the app that counts for its limits
+	Going  []int32           // those of Own that are about to be followed by others: limits count them, wishes do not
 	Beside []Beside          // rules over where other apps run
 	Peers  []Peer            // wishes over where other apps run
 	Faulty []int32           // nodes where the app failed often lately: the last choice
@@ -32,6 +33,9 @@ func (f *Fleet) Batch(r *Request) *Batch {
 	b.Nodes, b.Capacity, b.Free = b.Nodes[:0], b.Capacity[:0], b.Free[:0]
 	b.Room, b.Own, b.Load = b.Room[:0], b.Own[:0], b.Load[:0]
 	own := f.countOwn(r.Own)
+	for _, n := range r.Going {
+		own[n]--
+	}
 	groups := m.groups(r)
 	rows := f.scratch.rows[:0]
 	for _, node := range r.candidates() {
@@ -75,11 +79,11 @@ func (f *Fleet) At(index int) int { return int(f.scratch.rows[index]) }
 
 // Acceptable returns the nodes that would take an allocation of the request if only they had the resources.
 func (f *Fleet) Acceptable(r *Request) []int32 {
-	groups := r.Match.groups(r)
+	groups, same := r.Match.groups(r), f.sameHave(r.Match, r)
 	var out []int32
 	for _, node := range r.candidates() {
 		i := int(node)
-		if f.states[i] != spec.NodeReady || !groups.accept(i) {
+		if f.states[i] != spec.NodeReady || !groups.accept(i) || !accepts(same, i) {
 			continue
 		}
 		if ports := r.Match.App.Network.Ports; len(ports) > 0 {

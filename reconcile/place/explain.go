@@ -209,24 +209,22 @@ type sameAs struct {
 	value  int32
 }
 
+// accepts reports whether the node has all the values.
+func accepts(same []sameAs, node int) bool {
+	for _, s := range same {
+		if s.column.of[node] != s.value {
+			return false
+		}
+	}
+	return true
+}
+
+// sameHave returns the values of the allocations that no drain drives out.
 func (f *Fleet) sameHave(m *Matcher, r *Request) []sameAs {
 	var all []sameAs
-	k := 0
-	for _, c := range m.App.Constraints {
-		if c.Operator != spec.OpSame {
-			continue
-		}
-		col := m.same[k]
-		k++
-		have := count(col, r.Own)
-		best := int32(none)
-		for v := range col.values {
-			if have[v] > 0 && (best == none || have[v] > have[best]) {
-				best = int32(v)
-			}
-		}
-		if best != none {
-			all = append(all, sameAs{c.Attribute, col, best})
+	for _, col := range m.same {
+		if best := mostOf(f.staying(col, r), len(col.values)); best != none {
+			all = append(all, sameAs{col.name, col, best})
 		}
 	}
 	return all

@@ -1,6 +1,10 @@
 package place
 
-import "github.com/stowage/stowage/spec"
+import (
+	"slices"
+
+	"github.com/stowage/stowage/spec"
+)
 
 // grouping is a Group over all nodes of the fleet; project cuts it down to those of a batch.
 type grouping struct {
@@ -20,22 +24,38 @@ func (m *Matcher) groups(r *Request) groupings {
 		g := grouping{name: l.rule.String(), column: l.column, have: count(l.column, r.Own), most: make([]int32, len(l.column.values)+1)}
 		groups := 0
 		if l.rule.Operator == spec.OpGroupBy {
-			groups = m.present(l.column)
-			g.cost = make([]spec.Milli, len(g.most))
+			groups = number(m.present(l.column))
+			gs = append(gs, grouping{name: g.name, column: g.column, have: remaining(g.column, r), cost: m.evenCosts(g.column)})
 		}
-		most := l.most(groups, r.Total)
+		most := l.most(groups, max(r.Total, len(r.Own)+r.Count))
 		for v := range g.most {
 			g.most[v] = most
-			if g.cost != nil {
-				g.cost[v] = groupByCost
-			}
 		}
 		gs = append(gs, g)
 	}
 	for _, w := range m.wishes {
-		gs = append(gs, grouping{name: w.name, column: w.column, have: count(w.column, r.Own), cost: w.cost})
+		gs = append(gs, grouping{name: w.name, column: w.column, have: remaining(w.column, r), cost: w.cost})
 	}
 	return gs
+}
+
+// evenCosts makes group_by prefer the groups that have least.
+func (m *Matcher) evenCosts(c *column) []spec.Milli {
+	costs := make([]spec.Milli, len(c.values)+1)
+	for v := range costs {
+		costs[v] = groupByCost
+	}
+	return costs
+}
+
+// remaining counts the allocations per value without those that are about to be followed by others: a spread is to be
+// even when all is done.
+func remaining(c *column, r *Request) []int32 {
+	have := count(c, r.Own)
+	for _, n := range r.Going {
+		have[c.group(n)]--
+	}
+	return have
 }
 
 // count returns the allocations per value; the last is for nodes without the attribute.
@@ -85,14 +105,13 @@ func (gs groupings) project(rows []int32) []Group {
 	return out
 }
 
-// keepSame cuts the batch down to one value of each attribute that all allocations of the app must share: the one they
-// have, or the one where most of the batch fits.
+// keepSame cuts the batch down to one value of each attribute that all allocations of the app must share: the one that
+// those have which no drain drives out, or else the one where most of the app fits.
 func (f *Fleet) keepSame(b *Batch, m *Matcher, r *Request) {
 	for _, col := range m.same {
-		value := f.sameValue(b, col, r)
-		rows := f.scratch.rows
+		value := f.sameValue(b, m, col, r)
 		var keep []int
-		for k, node := range rows {
+		for k, node := range f.scratch.rows {
 			if col.of[node] == value {
 				keep = append(keep, k)
 			}
@@ -101,36 +120,92 @@ func (f *Fleet) keepSame(b *Batch, m *Matcher, r *Request) {
 	}
 }
 
-func (f *Fleet) sameValue(b *Batch, col *column, r *Request) int32 {
-	have := count(col, r.Own)
-	best, most := int32(none), int32(0)
-	for v := range col.values {
-		if have[v] > most {
-			best, most = int32(v), have[v]
+// mostOf returns the value that most allocations have, the first among equals, or none.
+func mostOf(have []int32, values int) int32 {
+	best := int32(none)
+	for v := range int32(values) {
+		if have[v] > 0 && (best == none || have[v] > have[best]) {
+			best = v
 		}
 	}
-	if best != none {
+	return best
+}
+
+// staying counts the allocations per value without those that a drain drives out.
+func (f *Fleet) staying(c *column, r *Request) []int32 {
+	have := make([]int32, len(c.values)+1)
+	for _, n := range r.Own {
+		if s := f.states[n]; s != spec.NodeDraining && s != spec.NodeDrained {
+			have[c.group(n)]++
+		}
+	}
+	return have
+}
+
+// sameValue chooses the value for a batch: among equals the one that those have which are driven out.
+func (f *Fleet) sameValue(b *Batch, m *Matcher, col *column, r *Request) int32 {
+	if best := mostOf(f.staying(col, r), len(col.values)); best != none {
 		return best
 	}
-	d := len(b.Resources)
-	fits := make([]int64, len(col.values))
+	leaving, total := count(col, r.Own), int32(max(r.Total, r.Count))
+	byValue := make([][]int, len(col.values))
 	for k, node := range f.scratch.rows {
+		if v := col.of[node]; v != none {
+			byValue[v] = append(byValue[v], k)
+		}
+	}
+	best, most := int32(none), int32(0)
+	for v, rows := range byValue {
+		if len(rows) == 0 {
+			continue
+		}
+		fits := b.takes(rows, total)
+		if best == none || fits > most || fits == most && leaving[v] > leaving[best] {
+			best, most = int32(v), fits
+		}
+	}
+	return best
+}
+
+// takes counts how many allocations of the batch, at most so many, fit on the given rows together.
+func (b *Batch) takes(rows []int, most int32) int32 {
+	d, caps := len(b.Resources), false
+	for _, g := range b.Groups {
+		caps = caps || g.Cap != nil
+	}
+	if caps {
+		return int32(len(Fill(b.part(rows, int(most)), Binpack)))
+	}
+	sum := int64(0)
+	for _, k := range rows {
 		room := int64(b.Room[k])
 		for x, ask := range b.Need {
 			if ask > 0 {
 				room = min(room, b.Free[k*d+x]/ask)
 			}
 		}
-		if v := col.of[node]; v != none {
-			fits[v] = min(int64(r.Count), fits[v]+room)
+		sum += room
+	}
+	return int32(min(sum, int64(most)))
+}
+
+// part copies some rows of a batch.
+func (b *Batch) part(rows []int, n int) *Batch {
+	d, p := len(b.Resources), *b
+	p.Count, p.Terms = n, nil
+	p.Nodes, p.Room, p.Own, p.Load, p.Capacity, p.Free = nil, nil, nil, nil, nil, nil
+	p.Groups = slices.Clone(b.Groups)
+	for g := range p.Groups {
+		p.Groups[g].Of = nil
+	}
+	for _, k := range rows {
+		p.Nodes, p.Room, p.Own, p.Load = append(p.Nodes, b.Nodes[k]), append(p.Room, b.Room[k]), append(p.Own, b.Own[k]), append(p.Load, b.Load[k])
+		p.Capacity, p.Free = append(p.Capacity, b.Capacity[k*d:(k+1)*d]...), append(p.Free, b.Free[k*d:(k+1)*d]...)
+		for g := range p.Groups {
+			p.Groups[g].Of = append(p.Groups[g].Of, b.Groups[g].Of[k])
 		}
 	}
-	for v := range fits {
-		if fits[v] > 0 && (best == none || fits[v] > fits[best]) {
-			best = int32(v)
-		}
-	}
-	return best
+	return &p
 }
 
 // cut keeps the given indexes of a batch, which are in order.

@@ -1,6 +1,11 @@
 package place
 
-import "github.com/stowage/stowage/spec"
+import (
+	"maps"
+	"slices"
+
+	"github.com/stowage/stowage/spec"
+)
 
 // Matcher is what an app asks of nodes, evaluated once for the whole fleet.
 type Matcher struct {
@@ -54,11 +59,13 @@ const (
 	AffinityUnit = 10
 	// PullWeight keeps an app with those that ask to be near it: twice a policy's range.
 	PullWeight spec.Milli = 2_000
-	// spreadUnit makes one allocation too many in a group of a spread of weight 100 cost twice a policy's range, so that
-	// the spread is even and the policy decides inside the groups.
-	spreadUnit = 20
+	// spreadUnit makes one allocation too many in a group of a spread of the default weight, 50, cost more than a policy's
+	// whole range, so that the spread is even and the policy decides inside the groups.
+	spreadUnit = 25
+	// lastResort is how many even shares an allocation costs where a spread wants none.
+	lastResort = 100_000
 	// faultyCost is beyond everything else that can be said for a node.
-	faultyCost = 1_000_000
+	faultyCost = 1_000_000_000_000
 	// groupByCost keeps group_by even while its limit would still allow otherwise.
 	groupByCost = 10_000
 )
@@ -117,33 +124,47 @@ func (m *Matcher) readWishes() {
 	}
 	for k, s := range m.App.Spreads {
 		col := m.fleet.column(s.Attribute)
-		m.wishes = append(m.wishes, wish{"spread over " + s.Attribute, col, spreadCosts(s, col, k)})
+		m.wishes = append(m.wishes, wish{"spread over " + s.Attribute, col, spreadCosts(s, col, m.present(col), len(m.App.Spreads)-1-k)})
 	}
 }
 
-// spreadCosts returns what an allocation costs in each value of the attribute. Even shares cost the same; a value with
-// twice the target costs half. Each spread counts half of the one before it.
-func spreadCosts(s spec.Spread, col *column, k int) []spec.Milli {
-	n := len(col.values)
-	unit := max(1, s.Weight) * spreadUnit >> min(k, 8)
-	costs := make([]spec.Milli, n+1)
-	rest, named := 100, 0
-	for _, v := range col.values {
-		if t, ok := s.Targets[v]; ok {
-			rest, named = rest-t, named+1
+// maxDoublings bounds how much more than the last the first of many spreads counts.
+const maxDoublings = 8
+
+// spreadCosts returns what an allocation costs in each value of the attribute. With even shares all cost the same; a
+// value with twice the target costs half. What the targets leave of 100 is divided among the values that they do not
+// name and that nodes have. Each spread counts twice the one after it.
+func spreadCosts(s spec.Spread, col *column, present []bool, after int) []spec.Milli {
+	n, others, rest := 0, 0, 100
+	for _, v := range slices.Sorted(maps.Keys(s.Targets)) {
+		rest -= s.Targets[v]
+	}
+	for i, v := range col.values {
+		if present[i] {
+			n++
+			if _, named := s.Targets[v]; !named {
+				others++
+			}
 		}
 	}
-	for i := range costs {
-		percent := max(0, rest) * 10 / max(1, n-named) // of those not named, in thousandths
-		if i == n {
-			percent = 1000 / max(1, n) / 10 // nodes without the attribute come last
-		} else if t, ok := s.Targets[col.values[i]]; ok {
-			percent = t * 10
+	n, others = max(n, 1), max(others, 1)
+	unit := max(1, s.Weight) * spreadUnit << min(after, maxDoublings)
+	// An even share of n values costs the unit: cost = unit * (100/n) / percent.
+	cost := func(percent, among int) spec.Milli {
+		if percent <= 0 {
+			return spec.Milli(unit * lastResort)
 		}
-		// An even share of n values costs the unit: cost = unit * (1/n) / share.
-		costs[i] = spec.Milli(unit * 1000 / max(1, n) / max(1, percent))
-		costs[i] = max(costs[i], 1)
+		return max(1, spec.Milli(unit*100*among/(n*percent)))
 	}
+	costs := make([]spec.Milli, len(col.values)+1)
+	for i, v := range col.values {
+		if t, named := s.Targets[v]; named {
+			costs[i] = cost(t, 1)
+		} else {
+			costs[i] = cost(rest, others)
+		}
+	}
+	costs[len(col.values)] = cost(0, 1) // nodes without the attribute come last
 	return costs
 }
 
@@ -170,7 +191,9 @@ func (m *Matcher) Open() []int32 {
 	return open
 }
 
-// most returns the limit for each group of the column, given that the app wants total allocations.
+// most returns the limit for each group of the column, given that the app has total allocations at once: its count, or
+// more while new ones run beside old ones. Groups are those that take allocations: when a whole rack fails, the others
+// share what it had.
 func (l limit) most(groups, total int) int32 {
 	switch l.rule.Operator {
 	case spec.OpDistinct:
@@ -182,13 +205,22 @@ func (l limit) most(groups, total int) int32 {
 	return int32((total + n - 1) / n)
 }
 
-// present counts the values of the column that eligible nodes have.
-func (m *Matcher) present(col *column) int {
+// present tells which values of the column those eligible nodes have that take allocations.
+func (m *Matcher) present(col *column) []bool {
 	seen := make([]bool, len(col.values))
-	n := 0
 	for _, node := range m.eligible {
-		if v := col.of[node]; v != none && !seen[v] {
+		if v := col.of[node]; v != none && m.fleet.Open(int(node)) {
 			seen[v] = true
+		}
+	}
+	return seen
+}
+
+// number counts the values that are present.
+func number(present []bool) int {
+	n := 0
+	for _, p := range present {
+		if p {
 			n++
 		}
 	}

@@ -32,7 +32,7 @@ type Batch struct {
 	Capacity []int64       // a row of len(Resources) for each node
 	Free     []int64       // likewise
 	Room     []int32       // at most so many, whatever the resources: ports, devices and cores allow no more
-	Own      []int32       // allocations of this app there
+	Own      []int32       // allocations of this app there, without those that are about to be followed by others
 	Load     []int32       // allocations of all apps there
 	Terms    []Term        // what affinities and past failures add to each node's score
 	Groups   []Group       // limits and wishes over the allocations of the app

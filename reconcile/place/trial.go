@@ -49,11 +49,11 @@ func (f *Fleet) Fits(r *Request) int {
 // FirstFit returns the first node that takes an allocation of the request, or -1, but not the one given; and how many
 // nodes it looked at.
 func (f *Fleet) FirstFit(r *Request, not int) (node, looked int) {
-	groups := r.Match.groups(r)
+	groups, same := r.Match.groups(r), f.sameHave(r.Match, r)
 	for _, n := range r.candidates() {
 		looked++
 		i := int(n)
-		if i == not || f.states[i] != spec.NodeReady || !f.fits(i, r.Match.Need, false) || !groups.accept(i) {
+		if i == not || f.states[i] != spec.NodeReady || !f.fits(i, r.Match.Need, false) || !groups.accept(i) || !accepts(same, i) {
 			continue
 		}
 		if r.Match.named && f.roomByName(i, r, 1) == 0 {

@@ -54,8 +54,11 @@ type App struct {
 	Reverted    bool      // Spec is the good version, since the rollout of another failed
 	Waiting     string    // why nothing may start yet, or ""
 	Order       func(*Alloc) int
-	Canaries    *Canaries // not nil while canaries are wanted
-	Nodes       []int     // for KindSystem: the nodes that should have an allocation, without those that do
+	// Even picks which n of the allocations, the first to go first, are to go so that what remains is as even as the app
+	// asks; nil: as many of each group of Order.
+	Even     func(list []*Alloc, n int) []int
+	Canaries *Canaries // not nil while canaries are wanted
+	Nodes    []int     // for KindSystem: the nodes that should have an allocation, without those that do
 }
 
 // Total is what is left of the cluster's budget.

@@ -172,6 +172,16 @@ func (a *App) surplus(slots []*slot, n int) map[int]bool {
 
 // evenly picks n slots, each from the group that then has most; within a group in the order given.
 func (a *App) evenly(slots []*slot, n int) []*slot {
+	if a.Even != nil && n > 0 {
+		list, out := make([]*Alloc, len(slots)), make([]*slot, 0, n)
+		for i, s := range slots {
+			list[i] = s.main()
+		}
+		for _, i := range a.Even(list, n) {
+			out = append(out, slots[i])
+		}
+		return out
+	}
 	byGroup := map[int][]*slot{}
 	var groups []int
 	for _, s := range slots {

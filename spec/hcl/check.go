@@ -95,6 +95,12 @@ func checkApp(d *decoder, b *block, a *spec.App) {
 			d.at(b.placeOf("count"), b.env.context, "Argument without effect", "A system app has one allocation on every node that its constraints accept. Remove count, or make it a service.")
 		}
 		a.Count = 0
+		for i := range a.Constraints {
+			if c := &a.Constraints[i]; slices.Contains(ownOperators, c.Operator) {
+				d.add(spec.Diagnostic{Severity: spec.SeverityError, Summary: "Rule without effect", Pos: c.Pos, Context: b.env.context,
+					Detail: fmt.Sprintf("The operator %q chooses among nodes, but a system app has one allocation on every node that its other constraints accept. Remove the constraint, or make it a service.", c.Operator)})
+			}
+		}
 	}
 	for _, r := range []struct {
 		what string

@@ -60,7 +60,8 @@ var appTable = &table[spec.App]{
 
 var (
 	nodeOperators  = []spec.Operator{spec.OpEqual, spec.OpNotEqual, spec.OpLess, spec.OpLessEqual, spec.OpGreater, spec.OpGreaterEqual, spec.OpIn, spec.OpNotIn, spec.OpRegexp, spec.OpNotRegexp, spec.OpSet, spec.OpUnset}
-	groupOperators = []spec.Operator{spec.OpDistinct, spec.OpMaxPer, spec.OpGroupBy, spec.OpSame, spec.OpNear, spec.OpApart}
+	ownOperators   = []spec.Operator{spec.OpDistinct, spec.OpMaxPer, spec.OpGroupBy, spec.OpSame} // over the app's own allocations
+	groupOperators = append(ownOperators[:len(ownOperators):len(ownOperators)], spec.OpNear, spec.OpApart)
 )
 
 var constraintTable = &table[spec.Constraint]{
