@@ -48,11 +48,13 @@ type Core struct {
 	began  spec.Time
 
 	nodes     map[spec.NodeID]*node
-	nodeOrder []spec.NodeID // sorted
-	inOrder   []*node       // those of nodeOrder
-	allSeen   spec.Time     // when every open session but those of mute was last heard of
-	mute      []*node       // not covered by allSeen
-	round     int           // counts NodesSeen
+	nodeOrder []spec.NodeID   // sorted
+	inOrder   []*node         // those of nodeOrder
+	allSeen   spec.Time       // when every open session but those of mute was last heard of
+	mute      []*node         // not covered by allSeen
+	round     int             // counts NodesSeen
+	views     []spec.NodeView // see nodeViews; nil: to be made again
+	draining  bool            // one of views is draining or drained, which depends on what runs there
 	cells     map[spec.AllocationID]*cell
 	orphans   map[spec.NodeID][]*cell // of removed nodes
 	current   []spec.AllocationView   // sorted by slot, then generation; without retired ones
@@ -226,6 +228,9 @@ func (c *Core) take(ev Event) {
 func (c *Core) record(e Entry) {
 	e.FormatVersion, e.Time = EntryVersion, c.now
 	c.state.Apply(e)
+	if e.Joined != nil || e.Removed != nil || e.Drained != nil || e.Undrained != nil {
+		c.views = nil
+	}
 	c.entries = append(c.entries, e)
 	if e.Retired == nil && e.Forgotten == nil { // those mean nothing to a plan
 		c.dirty = true

@@ -27,7 +27,7 @@ type node struct {
 func (c *Core) addNode(id spec.NodeID, now spec.Time) *node {
 	n := &node{id: id, seen: now, state: spec.NodeReady, since: now, cells: c.orphans[id]}
 	delete(c.orphans, id)
-	c.nodes[id] = n
+	c.nodes[id], c.views = n, nil
 	i, _ := slices.BinarySearch(c.nodeOrder, id)
 	c.nodeOrder, c.inOrder = slices.Insert(c.nodeOrder, i, id), slices.Insert(c.inOrder, i, n)
 	return n
@@ -98,6 +98,7 @@ func (c *Core) see(n *node) {
 
 func (c *Core) setNode(n *node, s spec.NodeState, why string) {
 	n.state, n.since = s, c.now
+	c.views = nil
 	c.tell(string(n.id), string(s), why)
 	c.dirty = true
 	c.outdate()
@@ -409,6 +410,7 @@ func (c *Core) forget(ids []spec.AllocationID) {
 // dropNode forgets a node that was removed.
 func (c *Core) dropNode(n *node) {
 	delete(c.nodes, n.id)
+	c.views = nil
 	c.outdate()
 	if len(n.cells) > 0 {
 		c.orphans[n.id] = n.cells

@@ -10,12 +10,25 @@ import (
 // Nodes returns all nodes that have joined, sorted by ID.
 func (c *Core) Nodes() []spec.NodeView {
 	views := make([]spec.NodeView, 0, len(c.nodeOrder))
-	for _, id := range c.nodeOrder {
-		if v, ok := c.Node(id); ok {
-			views = append(views, v)
+	for _, n := range c.inOrder {
+		if r := c.state.Nodes[n.id]; r != nil {
+			views = append(views, c.nodeView(n, r))
 		}
 	}
 	return views
+}
+
+// nodeViews are the nodes as a plan needs them. They are kept from plan to plan while none joins, leaves or changes its
+// state: LastSeen, which goes on for those that are ready, means something to a plan only of the others.
+func (c *Core) nodeViews() []spec.NodeView {
+	if c.views == nil || c.draining {
+		c.views, c.draining = c.Nodes(), false
+		for i := range c.views {
+			s := c.views[i].State
+			c.draining = c.draining || s == spec.NodeDraining || s == spec.NodeDrained
+		}
+	}
+	return c.views
 }
 
 // Node returns one node that has joined.
@@ -24,6 +37,10 @@ func (c *Core) Node(id spec.NodeID) (spec.NodeView, bool) {
 	if n == nil || r == nil {
 		return spec.NodeView{}, false
 	}
+	return c.nodeView(n, r), true
+}
+
+func (c *Core) nodeView(n *node, r *NodeRecord) spec.NodeView {
 	v := spec.NodeView{Node: r.Node, State: n.state, LastSeen: c.lastSeen(n), Since: n.since}
 	if r.Drain != nil && n.state == spec.NodeReady {
 		v.State, v.Since = spec.NodeDrained, r.Drain.Since
@@ -31,7 +48,7 @@ func (c *Core) Node(id spec.NodeID) (spec.NodeView, bool) {
 			v.State = spec.NodeDraining
 		}
 	}
-	return v, true
+	return v
 }
 
 // busy reports whether anything on the node has not ended.

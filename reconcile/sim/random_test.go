@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/stowage/stowage/reconcile/sim"
-	"github.com/stowage/stowage/spec"
 )
 
 var (
@@ -58,17 +57,5 @@ func TestSeedsRepeat(t *testing.T) {
 		if c := sim.Random(sim.SmallShape, sim.Options{Seed: s + 1000}); c.Trace == a.Trace {
 			t.Errorf("seeds %d and %d have the same trace", s, s+1000)
 		}
-	}
-}
-
-// BenchmarkDay simulates one day of 1,000 nodes with 20,000 allocations, with a fault every few minutes.
-func BenchmarkDay(b *testing.B) {
-	shape := sim.Shape{Nodes: 1000, Apps: 200, Count: 100, Steps: 288, Pause: 10 * spec.Minute, Fixed: true}
-	for range b.N {
-		r := sim.Random(shape, sim.Options{Seed: 1})
-		if r.Err != nil {
-			b.Fatal(r.Err)
-		}
-		b.ReportMetric(float64(r.Events), "events")
 	}
 }
