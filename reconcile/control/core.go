@@ -54,7 +54,7 @@ type Core struct {
 	mute      []*node         // not covered by allSeen
 	round     int             // counts NodesSeen
 	views     []spec.NodeView // see nodeViews; nil: to be made again
-	draining  bool            // one of views is draining or drained, which depends on what runs there
+	wishes    []spec.Drain    // those of views
 	cells     map[spec.AllocationID]*cell
 	orphans   map[spec.NodeID][]*cell // of removed nodes
 	current   []spec.AllocationView   // sorted by slot, then generation; without retired ones

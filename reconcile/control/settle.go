@@ -117,11 +117,12 @@ func (c *Core) carryOut(d reconcile.Decision) {
 
 // input is what a plan of a revision depends on now.
 func (c *Core) input(d *desired, r *spec.Revision, signed bool, behind int) reconcile.Input {
+	nodes, drains := c.nodeViews()
 	in := reconcile.Input{
 		Now: c.now, Seed: c.config.Seed, Commit: r.Commit, Subject: r.Subject, Signed: signed,
 		Base:    spec.Base{Behind: behind, Generation: c.state.Generation},
 		Desired: d.cluster, Hashes: d.hashes, Steps: d.steps, Held: c.heldApps(d),
-		Nodes: c.nodeViews(), Drains: c.drains(), Current: c.current, Versions: c.state.Versions,
+		Nodes: nodes, Drains: drains, Current: c.current, Versions: c.state.Versions,
 		Rollouts: c.state.Rollouts, Restarts: c.state.Restarts, Failures: c.failures(),
 		Runs: c.state.Runs, Agendas: c.state.Agendas,
 		Policies: map[string]place.Policy{}, PolicyVersions: map[string]string{},

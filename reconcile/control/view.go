@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/stowage/stowage/reconcile"
@@ -18,17 +19,20 @@ func (c *Core) Nodes() []spec.NodeView {
 	return views
 }
 
-// nodeViews are the nodes as a plan needs them. They are kept from plan to plan while none joins, leaves or changes its
-// state: LastSeen, which goes on for those that are ready, means something to a plan only of the others.
-func (c *Core) nodeViews() []spec.NodeView {
-	if c.views == nil || c.draining {
-		c.views, c.draining = c.Nodes(), false
-		for i := range c.views {
-			s := c.views[i].State
-			c.draining = c.draining || s == spec.NodeDraining || s == spec.NodeDrained
+// nodeViews are the nodes as a plan needs them, and the drains. They are kept from plan to plan while none joins, leaves
+// or changes its state: LastSeen, which goes on for those that are ready, means something to a plan only of the others.
+func (c *Core) nodeViews() ([]spec.NodeView, []spec.Drain) {
+	if c.views == nil {
+		c.views, c.wishes = c.Nodes(), c.drains()
+	}
+	for i := range c.wishes { // whether a node is empty changes without a word
+		id := c.wishes[i].Node
+		k, found := slices.BinarySearchFunc(c.views, id, func(v spec.NodeView, id spec.NodeID) int { return cmp.Compare(v.ID, id) })
+		if v, ok := c.Node(id); ok && found {
+			c.views[k] = v
 		}
 	}
-	return c.views
+	return c.views, slices.Clone(c.wishes)
 }
 
 // Node returns one node that has joined.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/stowage/stowage/spec"
 )
@@ -56,15 +55,6 @@ const (
 
 // Live plays it.
 func Live(l Life, o Options) Result { return l.scenario(o.Seed).play(&o) }
-
-// LifeScript returns the script that Live plays, for people to read. Its commits are not part of it.
-func LifeScript(l Life, seed uint64) string {
-	var b strings.Builder
-	for _, c := range l.scenario(seed).commands {
-		b.WriteString(c.text + "\n")
-	}
-	return b.String()
-}
 
 // liver makes the script.
 type liver struct {

@@ -20,7 +20,8 @@ type player struct {
 	refused   string         // the last request's refusal, until somebody expects it
 	refusedAt int
 
-	made *spec.Cluster // by workload
+	made  *spec.Cluster // by workload
+	asked bool          // the next command looks at what this one does
 
 	committed   *spec.Plan // of the newest commit, when it came
 	committedAt spec.Time
@@ -140,7 +141,7 @@ func (p *player) follow(r *spec.Revision) { p.head(r, 1) }
 
 func (p *player) head(r *spec.Revision, behind int) {
 	p.newest = r
-	if r.Cluster != nil && p.world.master.up {
+	if r.Cluster != nil && p.world.master.up && p.asked {
 		plan, _ := p.world.master.core.Preview(*r, nil, false, 1)
 		p.committed, p.committedAt = &plan, p.world.now
 	}

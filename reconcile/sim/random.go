@@ -3,7 +3,6 @@ package sim
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/stowage/stowage/spec"
 )
@@ -24,21 +23,18 @@ var SmallShape = Shape{Nodes: 6, Apps: 4, Count: 5, Steps: 25, Pause: 40 * spec.
 
 // Random plays a scenario made up from the seed: commits, faults and people's wishes in any order, until at the end
 // everything is repaired, and everything has to settle.
-func Random(shape Shape, o Options) Result {
-	g := &generator{shape: shape, random: random{o.Seed ^ 0x5eed}, scenario: &scenario{revisions: map[string]*spec.Revision{}}}
-	g.generate()
-	return g.scenario.play(&o)
+func Random(shape Shape, o Options) Result { return made(shape, o.Seed).play(&o) }
+
+// RandomScenario returns what Random plays as a file, for people to read and to play by itself.
+func RandomScenario(shape Shape, seed uint64) string {
+	return made(shape, seed).text(fmt.Sprintf("made up from seed %d", seed))
 }
 
-// RandomScript returns the script that Random plays, for people to read.
-func RandomScript(shape Shape, seed uint64) string {
+// made makes up a scenario.
+func made(shape Shape, seed uint64) *scenario {
 	g := &generator{shape: shape, random: random{seed ^ 0x5eed}, scenario: &scenario{revisions: map[string]*spec.Revision{}}}
 	g.generate()
-	var b strings.Builder
-	for _, c := range g.scenario.commands {
-		b.WriteString(c.text + "\n")
-	}
-	return b.String()
+	return g.scenario
 }
 
 type generator struct {

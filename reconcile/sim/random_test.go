@@ -4,7 +4,6 @@ import (
 	"flag"
 	"os"
 	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/stowage/stowage/reconcile/sim"
@@ -12,37 +11,58 @@ import (
 
 var (
 	seeds = flag.Int("seeds", 100, "how many random scenarios are played")
-	seed  = flag.Int64("seed", -1, "play only this random scenario, and show its script and story")
+	first = flag.Uint64("first", 0, "the seed of the first one")
+	seed  = flag.Int64("seed", -1, "play only this random scenario, and show it")
 )
 
 // TestSeeds plays random scenarios: no invariant is violated, and once all faults are over everything comes to rest.
-// More of them: go test ./reconcile/sim -run Seeds -seeds 1000, or STOWAGE_SIM_SEEDS=1000 in the environment.
+// More of them: go test ./reconcile/sim -run Seeds -seeds 1000 -first 5000, or STOWAGE_SIM_SEEDS=1000 and
+// STOWAGE_SIM_FIRST=5000 in the environment.
 func TestSeeds(t *testing.T) {
 	if *seed >= 0 {
-		t.Logf("script:\n%s", sim.RandomScript(sim.SmallShape, uint64(*seed)))
+		t.Logf("%s", sim.RandomScenario(sim.SmallShape, uint64(*seed)))
 		play(t, uint64(*seed))
 		return
 	}
-	n := *seeds
-	if text := os.Getenv("STOWAGE_SIM_SEEDS"); text != "" {
-		var err error
-		if n, err = strconv.Atoi(text); err != nil || n < 1 {
-			t.Fatalf("STOWAGE_SIM_SEEDS is %q: want a number of scenarios", text)
-		}
-	} else if testing.Short() {
+	n, from := uint64(*seeds), *first
+	if testing.Short() {
 		n = min(n, 20)
 	}
-	for s := range uint64(n) {
-		play(t, s)
+	n, from = fromEnvironment(t, "STOWAGE_SIM_SEEDS", n), fromEnvironment(t, "STOWAGE_SIM_FIRST", from)
+	for s := range n {
+		play(t, from+s)
 	}
+}
+
+func fromEnvironment(t *testing.T, name string, fallback uint64) uint64 {
+	text := os.Getenv(name)
+	if text == "" {
+		return fallback
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s is %q: want a number", name, text)
+	}
+	return n
 }
 
 func play(t *testing.T, s uint64) {
 	t.Helper()
-	var out strings.Builder
-	r := sim.Random(sim.SmallShape, sim.Options{Seed: s, Out: func(line string) { out.WriteString(line + "\n") }})
-	if r.Err != nil {
-		t.Errorf("seed %d: %v\nthe script: go test ./reconcile/sim -run Seeds -seed %d -v", s, r.Err, s)
+	o := sim.Options{Seed: s, Load: load}
+	if r := sim.Random(sim.SmallShape, o); r.Err != nil {
+		text, _, err := sim.MinimiseRandom(sim.SmallShape, o)
+		t.Errorf("seed %d: %v\n%sthe shortest scenario that goes wrong so (%v):\n%s", s, r.Err, r.Last, err, text)
+	}
+}
+
+// TestRandomScenarioIsAFile plays random scenarios, and the same written down as files: what happens is the same.
+func TestRandomScenarioIsAFile(t *testing.T) {
+	for s := range uint64(8) {
+		text := sim.RandomScenario(sim.SmallShape, s)
+		made, read := sim.Random(sim.SmallShape, sim.Options{Seed: s}), sim.Run([]byte(text), sim.Options{Seed: s, Load: load})
+		if read.Err != nil || made.Events != read.Events || made.Figures != read.Figures {
+			t.Errorf("seed %d: %d events made up, %d read: %v\n%s", s, made.Events, read.Events, read.Err, text)
+		}
 	}
 }
 

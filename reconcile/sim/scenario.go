@@ -36,6 +36,10 @@ type Result struct {
 	Trace   string // hash of everything that happened
 	Seed    uint64
 	Figures Figures
+	Last    string // the last lines of the story before something went wrong
+	// Broke names what went wrong, without times and names: an invariant, or the command that failed. Two runs that break
+	// the same may be two ways into one mistake.
+	Broke string
 }
 
 // command is one line of a script.
@@ -49,6 +53,7 @@ type command struct {
 type scenario struct {
 	commands  []command
 	revisions map[string]*spec.Revision
+	files     map[string]*txtar.Archive // of the revisions, where they were read from files
 }
 
 // say adds a command to a script.
@@ -89,6 +94,7 @@ func parse(data []byte, o *Options) (*scenario, error) {
 		}
 		folders[name].Files = append(folders[name].Files, txtar.File{Name: path, Data: f.Data})
 	}
+	s.files = folders
 	for _, name := range sortedKeys(folders) {
 		fsys, err := txtar.FS(folders[name])
 		if err != nil {
@@ -171,15 +177,49 @@ func (s *scenario) play(o *Options) Result {
 	w := newWorld(o, s.beginning())
 	p := &player{world: w, scenario: s, out: printer{w: w, json: o.JSON, out: o.Out}}
 	var err error
+	broke := ""
 	for i := range s.commands {
+		p.asked = i+1 < len(s.commands) && looks(&s.commands[i+1])
 		if err = p.play(&s.commands[i]); err != nil {
+			broke = brokeAt(w, &s.commands[i])
 			break
 		}
 	}
 	if err == nil && p.refused != "" {
-		err = fmt.Errorf("line %d: refused: %s", p.refusedAt, p.refused)
+		err, broke = fmt.Errorf("line %d: refused: %s", p.refusedAt, p.refused), "refused"
 	}
-	r := Result{Err: err, Events: w.handled, Trace: w.hash(), Seed: o.Seed, Figures: w.meter.figures()}
+	r := Result{Err: err, Events: w.handled, Trace: w.hash(), Seed: o.Seed, Figures: w.meter.figures(), Broke: broke}
+	if err != nil {
+		r.Last = lastLines(w)
+	}
 	p.out.result(&r)
 	return r
+}
+
+// looks reports whether a command only looks.
+func looks(c *command) bool { return c.args[0] == "expect" || c.args[0] == "show" }
+
+// brokeAt names what went wrong at a command.
+func brokeAt(w *world, c *command) string {
+	if _, what, violated := strings.Cut(w.violates, ": "); violated {
+		name, _, _ := strings.Cut(what, ":")
+		return name
+	}
+	return strings.Join(c.args[:min(len(c.args), 2)], " ")
+}
+
+// lastOf is how many lines of the story a failure is told with.
+const lastOf = 20
+
+func lastLines(w *world) string {
+	var b strings.Builder
+	events := w.master.events
+	for _, e := range events[max(0, len(events)-lastOf):] {
+		fmt.Fprintf(&b, "%s %s: %s", e.Time.Sub(epoch), e.Subject, e.What)
+		if e.Why != "" {
+			b.WriteString(" (" + e.Why + ")")
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
 }

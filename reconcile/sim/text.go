@@ -1,0 +1,160 @@
+package sim
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/stowage/stowage/spec"
+)
+
+// The cluster that a random scenario made up, as people would write it: so that its scenario can be kept as a file.
+
+// writer writes HCL. What has its default is left out.
+type writer struct {
+	strings.Builder
+	depth int
+}
+
+func (w *writer) line(format string, args ...any) {
+	w.WriteString(strings.Repeat("  ", w.depth) + fmt.Sprintf(format, args...) + "\n")
+}
+
+func (w *writer) block(head string, body func()) {
+	w.line("%s {", head)
+	w.depth++
+	body()
+	w.depth--
+	w.line("}")
+}
+
+// when writes an argument unless it has its default.
+func when[T comparable](w *writer, name string, value, fallback T) {
+	if value == fallback {
+		return
+	}
+	switch v := any(value).(type) {
+	case string, spec.Kind, spec.RoleName, spec.PoolName, spec.Strategy, spec.Lifecycle, spec.Duration, spec.Protocol, spec.Operator:
+		w.line("%s = %q", name, fmt.Sprint(v))
+	default:
+		w.line("%s = %v", name, v)
+	}
+}
+
+// clusterText writes a cluster. Fields that no made-up app has are not known here.
+func clusterText(c *spec.Cluster) string {
+	w := &writer{}
+	w.block(fmt.Sprintf("cluster %q", c.Name), func() {
+		when(w, "preemption", c.Preemption, false)
+		if c.Policy.Name != spec.DefaultPolicy {
+			w.line("policy %q {}", c.Policy.Name)
+		}
+		if c.Sync.MaxPrune != (spec.Percent{Value: spec.DefaultMaxPrune}) {
+			w.block("sync", func() { w.line("max_prune = %q", c.Sync.MaxPrune.String()) })
+		}
+	})
+	for i := range c.Roles {
+		r := &c.Roles[i]
+		w.block(fmt.Sprintf("role %q", r.Name), func() { when(w, "weight", r.Weight, spec.DefaultWeight) })
+	}
+	for _, a := range c.Apps {
+		w.app(a)
+	}
+	return w.String()
+}
+
+func (w *writer) app(a *spec.App) {
+	fresh := newApp(a.Name, a.Kind, a.Count)
+	w.block(fmt.Sprintf("app %q", a.Name), func() {
+		when(w, "kind", a.Kind, spec.KindService)
+		if a.Kind != spec.KindSystem {
+			when(w, "count", a.Count, 1)
+		}
+		when(w, "role", a.Role, fresh.Role)
+		when(w, "pool", a.Pool, fresh.Pool)
+		when(w, "priority", a.Priority, fresh.Priority)
+		for _, c := range a.Constraints {
+			w.block("constraint", func() {
+				when(w, "attribute", c.Attribute, "")
+				when(w, "operator", c.Operator, spec.OpEqual)
+				when(w, "value", c.Value, "")
+				when(w, "value", c.Number, 0)
+			})
+		}
+		for _, f := range a.Affinities {
+			w.block("affinity", func() {
+				when(w, "attribute", f.Attribute, "")
+				when(w, "value", f.Value, "")
+				when(w, "app", string(f.App), "")
+				when(w, "weight", f.Weight, 50)
+			})
+		}
+		for _, s := range a.Spreads {
+			w.block("spread", func() {
+				when(w, "attribute", s.Attribute, "")
+				when(w, "weight", s.Weight, 50)
+			})
+		}
+		w.update(&a.Update, &fresh.Update)
+		if len(a.Network.Ports) > 0 {
+			w.block("network", func() {
+				for _, p := range a.Network.Ports {
+					w.block(fmt.Sprintf("port %q", p.Name), func() {
+						when(w, "static", p.Static, 0)
+						when(w, "protocol", p.Protocol, spec.TCP)
+					})
+				}
+			})
+		}
+		for i := range a.Tasks {
+			w.task(&a.Tasks[i], &fresh.Tasks[0])
+		}
+	})
+}
+
+func (w *writer) update(u, fresh *spec.Update) {
+	if *u == *fresh {
+		return
+	}
+	w.block("update", func() {
+		when(w, "strategy", u.Strategy, fresh.Strategy)
+		when(w, "max_parallel", u.MaxParallel, fresh.MaxParallel)
+		when(w, "canary", u.Canary, fresh.Canary)
+		when(w, "healthy_for", u.HealthyFor, fresh.HealthyFor)
+		when(w, "deadline", u.Deadline, fresh.Deadline)
+		when(w, "auto_promote", u.AutoPromote, fresh.AutoPromote)
+		when(w, "auto_revert", u.AutoRevert, fresh.AutoRevert)
+		for _, part := range []struct {
+			name  string
+			value spec.Milli
+		}{{"min_healthy", u.MinHealthy}, {"surge", u.Surge}} {
+			if part.value != 0 {
+				w.line("%s = \"%d%%\"", part.name, part.value/10)
+			}
+		}
+	})
+}
+
+func (w *writer) task(t, fresh *spec.Task) {
+	w.block(fmt.Sprintf("task %q", t.Name), func() {
+		when(w, "lifecycle", t.Lifecycle, fresh.Lifecycle)
+		when(w, "rootfs", string(t.Rootfs), "")
+		words := make([]string, len(t.Command))
+		for i, word := range t.Command {
+			words[i] = strconv.Quote(word)
+		}
+		w.line("command = [%s]", strings.Join(words, ", "))
+		if t.Cores > 0 {
+			w.line("cores = %d", t.Cores)
+		} else {
+			w.line("cpu = %s", strconv.FormatFloat(float64(t.CPU)/1000, 'f', -1, 64))
+		}
+		w.line("memory = %q", fmt.Sprintf("%dMiB", t.Memory/spec.MiB))
+		for _, d := range t.Devices {
+			w.block(fmt.Sprintf("device %q", d.Kind), func() { when(w, "count", d.Count, 1) })
+		}
+		if t.Stop != fresh.Stop {
+			w.block("stop", func() { when(w, "timeout", t.Stop.Timeout, fresh.Stop.Timeout) })
+		}
+	})
+}
