@@ -32,7 +32,7 @@ func (f *Figures) String() string {
 	if f.Worst != "" {
 		s += fmt.Sprintf(", worst %s of %s", share(f.WorstShare), f.Worst)
 	}
-	return s + fmt.Sprintf("\nchurn %d.%03d allocations started for each of %d.%d slots\n%d outages, healed in %s (median), %s (99 of 100), %s (longest)\n%d plans",
+	return s + fmt.Sprintf("\nchurn %d.%03d allocations started for each of %d.%d slots\noutages: %d, healed in %s (median), %s (99 of 100), %s (longest)\n%d plans",
 		f.Churn/1000, f.Churn%1000, f.Wanted/1000, f.Wanted%1000/100, f.Outages, f.HealMedian, f.Heal99, f.HealMax, f.Plans)
 }
 

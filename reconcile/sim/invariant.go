@@ -178,10 +178,15 @@ func (w *world) checkSlot(a *activity) {
 // reunion is how long after a node came back two of one slot are no mistake.
 const reunion = spec.Minute
 
+// well reports whether nothing keeps a machine from doing at once what it is told.
+func (m *machine) well() bool {
+	return !m.mute && !m.deaf && m.lag == 0 && !m.full && len(m.stuck) == 0
+}
+
 // settledOn reports whether the master has been in touch with a machine for so long that it should have put it in order.
 func (w *world) settledOn(m *machine) bool {
 	n, ok := w.master.core.Node(m.desc.ID)
-	return ok && w.master.core.Reachable(n.ID) && n.Since.Add(reunion) < w.now && m.session != 0 && !m.frozen && m.since.Add(reunion) < w.now
+	return ok && w.master.core.Reachable(n.ID) && n.Since.Add(reunion) < w.now && m.session != 0 && !m.frozen && m.well() && m.since.Add(reunion) < w.now
 }
 
 // checkForward looks at every status that a master hears of.

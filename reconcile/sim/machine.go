@@ -101,8 +101,12 @@ func (m *machine) powerOff() {
 	m.usage = usage{}
 }
 
-// wipe empties the disk of a machine that is off.
+// wipe empties the disk of a machine that is off. What it is told to run again, because no master has heard how far it
+// was, begins anew.
 func (m *machine) wipe() {
+	for id := range m.disk { // any order: each by itself
+		delete(m.w.ranks, id)
+	}
 	clear(m.disk)
 	m.header = node.Header{}
 }
@@ -186,7 +190,7 @@ func (m *machine) carryOut(effects []node.Effect) {
 
 // unstick goes on after there is room again.
 func (m *machine) unstick() {
-	m.full = false
+	m.full, m.since = false, m.w.now
 	if m.frozen {
 		return
 	}
@@ -432,6 +436,9 @@ func (m *machine) unless(blocked bool, deliver func()) {
 // clearLink takes every fault from the link, and lets what waited arrive.
 func (m *machine) clearLink() {
 	late := m.late
+	if !m.well() {
+		m.since = m.w.now
+	}
 	m.cut, m.mute, m.deaf, m.lag, m.twice, m.late = false, false, false, 0, false, nil
 	m.w.hear(m)
 	for _, deliver := range late {

@@ -12,7 +12,7 @@ import (
 )
 
 // minimiseTries bounds the runs of one search.
-const minimiseTries = 2000
+const minimiseTries = 400
 
 // Minimise looks for the shortest scenario that goes wrong like the given one does, with the same seed, by leaving out
 // commands: delta debugging, after Zeller and Hildebrandt, Simplifying and Isolating Failure-Inducing Input, IEEE

@@ -19,6 +19,8 @@ import (
 type Options struct {
 	Seed uint64
 	JSON bool
+	// Story tells what happened, folded so that a person can follow a day, and ends with the figures.
+	Story bool
 	// Out gets each line of output, without its newline.
 	Out func(line string)
 	// Load reads the repository of a commit. The language lives above this package's layer, so it is passed in.
@@ -180,7 +182,12 @@ func (s *scenario) play(o *Options) Result {
 	broke := ""
 	for i := range s.commands {
 		p.asked = i+1 < len(s.commands) && looks(&s.commands[i+1])
-		if err = p.play(&s.commands[i]); err != nil {
+		since, began := len(w.master.events), w.now
+		err = p.play(&s.commands[i])
+		if o.Story && (err != nil || s.commands[i].args[0] != "expect") {
+			p.tell(&s.commands[i], since, began)
+		}
+		if err != nil {
 			broke = brokeAt(w, &s.commands[i])
 			break
 		}
@@ -192,7 +199,7 @@ func (s *scenario) play(o *Options) Result {
 	if err != nil {
 		r.Last = lastLines(w)
 	}
-	p.out.result(&r)
+	p.out.result(&r, o.Story)
 	return r
 }
 

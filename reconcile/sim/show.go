@@ -95,20 +95,27 @@ func (p *printer) print(what string, t table) {
 	}
 }
 
-func (p *printer) result(r *Result) {
+func (p *printer) result(r *Result, story bool) {
 	word, message := "ok", ""
 	if r.Err != nil {
 		word, message = "failed", r.Err.Error()
 	}
 	if p.json {
 		p.line(struct {
-			Result string `json:"result"`
-			Error  string `json:"error,omitempty"`
-			Events int    `json:"events"`
-			Trace  string `json:"trace"`
-			Seed   uint64 `json:"seed"`
-		}{word, message, r.Events, r.Trace, r.Seed})
+			Result  string  `json:"result"`
+			Error   string  `json:"error,omitempty"`
+			Events  int     `json:"events"`
+			Trace   string  `json:"trace"`
+			Seed    uint64  `json:"seed"`
+			Figures Figures `json:"figures"`
+		}{word, message, r.Events, r.Trace, r.Seed, r.Figures})
 		return
+	}
+	if story {
+		p.out("")
+		for _, line := range strings.Split(r.Figures.String(), "\n") {
+			p.out(line)
+		}
 	}
 	if r.Err != nil {
 		p.out("failed: " + message)

@@ -73,6 +73,9 @@ func (w *writer) app(a *spec.App) {
 		when(w, "role", a.Role, fresh.Role)
 		when(w, "pool", a.Pool, fresh.Pool)
 		when(w, "priority", a.Priority, fresh.Priority)
+		for _, d := range a.DependsOn {
+			w.line("depends_on = [{ app = %q, deadline = %q }]", d.App, d.Deadline.String())
+		}
 		for _, c := range a.Constraints {
 			w.block("constraint", func() {
 				when(w, "attribute", c.Attribute, "")

@@ -13,6 +13,7 @@ import (
 
 func (s *shell) simCommand() *cobra.Command {
 	var seed uint64
+	var minimise, story bool
 	c := &cobra.Command{Use: "sim SCENARIO…", Short: "Rehearse commits and faults in virtual time, with the real decision code", Args: cobra.MinimumNArgs(1),
 		Long: "Runs the real cores of master and agents in one process and in virtual time. A scenario is a txtar archive: its comment is the\nscript, one command a line; the files under NAME/ are what the repository holds at \"commit NAME\". See docs/simulator.md.",
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -22,9 +23,18 @@ func (s *shell) simCommand() *cobra.Command {
 				if err != nil {
 					return fmt.Errorf("read scenario: %w", err)
 				}
-				result := sim.Run(data, sim.Options{Seed: seed, JSON: s.json,
+				o := sim.Options{Seed: seed, JSON: s.json, Story: story,
 					Out:  func(line string) { fmt.Fprintln(s.Stdout, line) },
-					Load: func(fsys fs.FS) (*spec.Cluster, []spec.Diagnostic) { return hcl.Load(fsys, hcl.Options{}) }})
+					Load: func(fsys fs.FS) (*spec.Cluster, []spec.Diagnostic) { return hcl.Load(fsys, hcl.Options{}) }}
+				if minimise {
+					text, _, err := sim.Minimise(data, o)
+					if err != nil {
+						return fmt.Errorf("%s: %w", path, err)
+					}
+					fmt.Fprint(s.Stdout, text)
+					continue
+				}
+				result := sim.Run(data, o)
 				if result.Err != nil {
 					failed = true
 					fmt.Fprintf(s.Stderr, "%s: %v\n", path, result.Err)
@@ -40,5 +50,7 @@ func (s *shell) simCommand() *cobra.Command {
 			return nil
 		}}
 	c.Flags().Uint64Var(&seed, "seed", 1, "seed of everything that is left to chance")
+	c.Flags().BoolVar(&story, "story", false, "tell what happened, in order and with the reasons, and end with figures")
+	c.Flags().BoolVar(&minimise, "minimise", false, "print the shortest scenario that goes wrong like this one does")
 	return c
 }

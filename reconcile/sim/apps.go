@@ -1,0 +1,163 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/stowage/stowage/spec"
+)
+
+// commit makes a revision of the present cluster.
+func (g *generator) commit() {
+	c := *g.cluster
+	c.Apps = slices.Clone(c.Apps)
+	name := g.name()
+	g.good = append(g.good, name)
+	g.scenario.revisions[name] = revision(name, &c, nil)
+	g.say("commit %s", name)
+}
+
+func (g *generator) name() string {
+	g.commits++
+	return fmt.Sprintf("v%d", g.commits)
+}
+
+// bad commits what cannot be read.
+func (g *generator) bad() {
+	name := g.name()
+	g.scenario.revisions[name] = revision(name, nil, []spec.Diagnostic{{Severity: spec.SeverityError, Summary: "Unclosed block",
+		Pos: spec.Pos{File: "cluster.hcl", Line: 1, Column: 1}}})
+	g.say("commit %s", name)
+}
+
+// change commits something else.
+func (g *generator) change() {
+	i := g.random.below(len(g.cluster.Apps))
+	c := *g.cluster
+	c.Apps = slices.Clone(c.Apps)
+	app := *c.Apps[i]
+	app.Tasks = slices.Clone(app.Tasks)
+	switch g.random.below(5) {
+	case 0:
+		app.Count = g.random.below(g.shape.Count + 1)
+	case 1:
+		app.Tasks[0].Stop.Timeout = spec.Duration(1+g.random.below(20)) * spec.Second
+	case 2:
+		if app.Tasks[0].Cores == 0 {
+			app.Tasks[0].CPU = spec.MilliCPU(100 * (1 + g.random.below(15)))
+		}
+	default:
+		app.Tasks[0].Command = []string{"true", fmt.Sprint(g.commits)}
+	}
+	if app.Kind == spec.KindSystem {
+		app.Count = 0
+	}
+	c.Apps[i] = &app
+	g.cluster = &c
+	g.commit()
+}
+
+// first makes the apps of the first commit.
+func (g *generator) first() *spec.Cluster {
+	c := &spec.Cluster{Name: "random", Policy: spec.PolicyRef{Name: []string{"binpack", "spread"}[g.random.below(2)]}}
+	c.Sync = spec.Sync{Approval: spec.ApprovalAuto, Prune: true, MaxPrune: spec.Percent{Value: spec.DefaultMaxPrune}}
+	c.Disruption = spec.Disruption{MaxUnavailable: spec.Percent{Value: spec.DefaultMaxUnavailable}}
+	for i := range g.shape.Apps {
+		app := newApp(spec.AppName(fmt.Sprintf("app-%03d", i)), spec.KindService, 1+g.random.below(g.shape.Count))
+		app.Tasks[0].CPU = spec.MilliCPU(100 * (1 + g.random.below(8)))
+		app.Update.MaxParallel = 1 + g.random.below(3)
+		if g.random.below(4) == 0 {
+			app.Network.Ports = []spec.PortSpec{{Name: "http", Protocol: spec.TCP}}
+		}
+		if g.random.below(6) == 0 {
+			app.Network.Ports = []spec.PortSpec{{Name: "http", Static: 8000 + i, Protocol: spec.TCP}}
+		}
+		if g.random.below(3) == 0 {
+			app.Spreads = []spec.Spread{{Attribute: "rack", Weight: 50}}
+		}
+		switch g.random.below(8) {
+		case 0:
+			app.Tasks[0].Devices = []spec.DeviceAsk{{Kind: "gpu", Count: 1 + g.random.below(2)}}
+		case 1:
+			app.Tasks[0].Cores, app.Tasks[0].CPU = 1, 1000
+		}
+		if g.random.below(4) == 0 {
+			sidecar := app.Tasks[0]
+			sidecar.Name, sidecar.Lifecycle, sidecar.CPU, sidecar.Memory = "side", spec.LifecycleSidecar, 10, 16*spec.MiB
+			sidecar.Cores, sidecar.Devices = 0, nil
+			app.Tasks = append(app.Tasks, sidecar)
+		}
+		g.strategy(app)
+		g.relate(app, c.Apps)
+		c.Apps = append(c.Apps, app)
+	}
+	batch := newApp("batch", spec.KindBatch, 1+g.random.below(g.shape.Count))
+	system := newApp("system", spec.KindSystem, 0)
+	c.Apps = append(c.Apps, batch, system)
+	if g.random.below(3) == 0 {
+		g.parties(c)
+	}
+	return c
+}
+
+// strategy gives an app one of the ways to be replaced.
+func (g *generator) strategy(app *spec.App) {
+	u := &app.Update
+	switch g.random.below(10) {
+	case 0:
+		u.Strategy, u.Canary = spec.StrategyCanary, 1
+	case 1:
+		u.Strategy = spec.StrategyBlueGreen
+	case 2:
+		u.Strategy = spec.StrategyRecreate
+	case 3:
+		u.MinHealthy, u.Surge = 500, 500
+	}
+}
+
+// relate binds an app to one before it.
+func (g *generator) relate(app *spec.App, before []*spec.App) {
+	if len(before) == 0 {
+		return
+	}
+	other := before[g.random.below(len(before))].Name
+	switch g.random.below(8) {
+	case 0:
+		app.DependsOn = []spec.Dependency{{App: other, Deadline: spec.DefaultDependencyDeadline}}
+	case 1:
+		app.Affinities = []spec.Affinity{{App: other, Weight: 80}}
+	case 2:
+		app.Affinities = []spec.Affinity{{App: other, Weight: -80}}
+	case 3:
+		app.Constraints = []spec.Constraint{{Attribute: "rack", Operator: spec.OpMaxPer, Number: 2}}
+	case 4:
+		app.Constraints = []spec.Constraint{{Attribute: "rack", Operator: spec.OpEqual, Value: "a"}}
+	}
+}
+
+// parties gives the apps roles and priorities.
+func (g *generator) parties(c *spec.Cluster) {
+	c.Roles = []spec.Role{{Name: "one", Weight: 1}, {Name: "two", Weight: 2}}
+	c.Preemption = g.random.below(2) == 0
+	for _, app := range c.Apps {
+		app.Role = c.Roles[g.random.below(2)].Name
+		app.Priority = []int{20, 50, 50, 80}[g.random.below(4)]
+	}
+}
+
+// newApp is an app with the defaults that the language fills in.
+func newApp(name spec.AppName, kind spec.Kind, count int) *spec.App {
+	return &spec.App{
+		Name: name, Kind: kind, Count: count, Role: spec.DefaultRole, Priority: spec.DefaultPriority,
+		Update: spec.Update{Strategy: spec.StrategyRolling, MaxParallel: spec.DefaultMaxParallel, HealthyFor: spec.DefaultHealthyFor,
+			Deadline: spec.DefaultUpdateDeadline, AutoPromote: true, AutoRevert: true},
+		Restart: spec.Restart{Attempts: spec.DefaultRestartAttempts, Interval: spec.DefaultRestartInterval,
+			Delay: spec.DefaultRestartDelay, MaxDelay: spec.DefaultRestartMaxDelay},
+		Reschedule: spec.Reschedule{After: spec.DefaultRescheduleAfter, Delay: spec.DefaultRescheduleDelay, MaxDelay: spec.DefaultRescheduleMaxDelay},
+		Network:    spec.Network{Mode: spec.NetworkHost},
+		Tasks: []spec.Task{{Name: "main", Lifecycle: spec.LifecycleMain, Rootfs: spec.RootfsHost, Command: []string{"true"},
+			CPU: spec.DefaultCPU, Memory: spec.DefaultMemory, Pids: spec.DefaultPids,
+			Stop: spec.Stop{Signal: spec.DefaultStopSignal, Timeout: spec.DefaultStopTimeout},
+			Logs: spec.Logs{MaxSize: spec.DefaultLogSize, MaxFiles: spec.DefaultLogFiles}}},
+	}
+}
