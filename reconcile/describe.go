@@ -44,11 +44,13 @@ func (w *world) explainMissed(x *app) {
 		if want.app.Kind == spec.KindSystem {
 			r.Own = nil
 		}
+		kept := append(w.roles.reasons(x, want.need), w.reserved.reasons(x, r)...)
+		defer w.reserved.hide(x)()
 		b.Reasons, b.Places = w.fleet.Explain(r)
 		if want.app.Gang {
 			w.explainGang(x, want, b)
 		}
-		b.Reasons = append(w.roles.reasons(x, want.need), b.Reasons...)
+		b.Reasons = append(kept, b.Reasons...)
 		if len(b.Reasons) == 0 {
 			b.Reasons = []spec.Reason{{Rule: rulePolicy, Nodes: w.fleet.Len()}}
 			if w.fleet.Len() == 0 {

@@ -111,6 +111,7 @@ type saved struct {
 	apps  []savedApp
 	used  []int64 // of all parties, one after another, and how many were placed
 	total rollout.Total
+	kept  [][]int64 // what each owner of reservations uses
 }
 
 type savedApp struct {
@@ -128,6 +129,7 @@ func (w *world) save(jobs []*job) *saved {
 	if w.total != nil {
 		s.total = *w.total
 	}
+	s.kept = w.reserved.save()
 	w.roles.root.each(func(p *party) { s.used = append(append(s.used, p.used...), int64(p.placed)) })
 	for i, j := range jobs {
 		if i > 0 && jobs[i-1].x == j.x {
@@ -144,6 +146,7 @@ func (w *world) save(jobs []*job) *saved {
 
 func (w *world) restore(s *saved) {
 	w.fleet.Restore(s.fleet)
+	w.reserved.restore(s.kept)
 	if w.total != nil {
 		*w.total = s.total
 	}

@@ -157,7 +157,7 @@ func withResource(a *spec.App, task int, name string, amount int64) *spec.App {
 // fixNode finds a node of which a few more would do.
 func (w *world) fixNode(x *app, want *version, missing int) string {
 	m := w.matcher(x, want)
-	if m.Limited() {
+	if m.Limited() || w.reserved != nil {
 		return "" // what a new node's attributes would be decides, and nobody knows
 	}
 	best, per := -1, 0

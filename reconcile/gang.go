@@ -81,7 +81,7 @@ func (w *world) preemptGang(j *job, steps []*rollout.Step) (left []*rollout.Step
 		delete(w.preempted, v.a.ID)
 		v.x.out.Spare++ // what restore has put back is the total
 		if node := w.fleet.Node(v.a.Node); node >= 0 {
-			v.x.own = append(v.x.own, int32(node))
+			v.x.reown(v.a, node)
 		}
 	}
 	return steps, nil
@@ -89,13 +89,18 @@ func (w *world) preemptGang(j *job, steps []*rollout.Step) (left []*rollout.Step
 
 // explainGang tells how much of a gang that is blocked would fit, and then why no more does.
 func (w *world) explainGang(x *app, want *version, b *spec.Blocked) {
-	saved, own := w.fleet.Save(), slices.Clone(x.own)
+	saved, own, going := w.fleet.Save(), slices.Clone(x.own), slices.Clone(x.going)
 	j := &job{x: x, version: want}
 	for i := range x.missed {
 		s := &x.missed[i]
 		j.steps = append(j.steps, s)
-		if s.Old != nil && s.Beside == rollout.StopFirst {
-			w.leave(x, s.Old)
+		if s.Old == nil || s.Beside != rollout.StopFirst {
+			continue
+		}
+		if node, v := w.fleet.Node(s.Old.Node), w.known(s.Old.Version); node >= 0 && v != nil {
+			given := s.Old.Grant()
+			w.fleet.Leave(node, s.Old.ID, v.need, &given, s.Old.After)
+			x.disown(s.Old, node)
 		}
 	}
 	r := w.request(j, w.roles.room(j, j.steps))
@@ -114,7 +119,7 @@ func (w *world) explainGang(x *app, want *version, b *spec.Blocked) {
 		b.Reasons, b.Places = w.fleet.Explain(r)
 	}
 	w.fleet.Restore(saved)
-	x.own = own
+	x.own, x.going = own, going
 	rule := spec.Reason{Rule: fmt.Sprintf(ruleGang, b.Fits, len(j.steps))}
 	if b.Fits > 0 && b.Fits < len(b.Slots) {
 		rule.Detail = fmt.Sprintf(detailGang, slots(x.name, b.Slots[:b.Fits]), slots(x.name, b.Slots[b.Fits:]))

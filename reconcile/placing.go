@@ -131,12 +131,16 @@ func (w *world) leave(x *app, a *rollout.Alloc) {
 	w.ownOf(x)
 	given := a.Grant()
 	w.fleet.Leave(node, a.ID, v.need, &given, a.After)
+	w.reserved.count(x, node, v.need, -1)
 	x.disown(a, node)
 }
 
 func (w *world) unleave(x *app, a *rollout.Alloc) {
 	if node := w.fleet.Node(a.Node); node >= 0 {
 		w.fleet.Unleave(node, a.ID)
+		if v := w.known(a.Version); v != nil {
+			w.reserved.count(x, node, v.need, 1)
+		}
 		x.reown(a, node)
 	}
 }
@@ -397,7 +401,9 @@ func (w *world) placeBatch(j *job, r *place.Request, steps []*rollout.Step, pref
 	if r.Count == 0 || j.version.app.Gang && r.Count < len(steps) {
 		return steps
 	}
+	show := w.reserved.hide(j.x)
 	b := w.fleet.Batch(r)
+	show()
 	if len(b.Nodes) == 0 {
 		return steps
 	}
@@ -468,6 +474,7 @@ func (w *world) take(j *job, r *place.Request, s *rollout.Step, node int, score 
 	}
 	x.own = append(w.ownOf(x), int32(node))
 	w.roles.take(j, s)
+	w.reserved.count(x, node, j.version.need, 1)
 	x.changes = append(x.changes, c)
 }
 
@@ -479,6 +486,7 @@ func (w *world) hold(x *app, why string) {
 		if c.Node != "" && c.Kind != spec.ChangeUpdate && len(c.Takeover) == 0 { // what shares room stays counted: too much is safe
 			given := c.Grant()
 			w.fleet.Release(w.fleet.Node(c.Node), c.version.need, &given)
+			w.reserved.count(x, w.fleet.Node(c.Node), c.version.need, -1)
 		}
 		if c.stopsOld && c.Now && c.From != "" {
 			if n := w.fleet.Node(c.From); n >= 0 {

@@ -44,6 +44,8 @@ func (w *world) plan() spec.Plan {
 	if w.roles != nil {
 		p.Warnings = append(p.Warnings, w.roles.promised()...)
 	}
+	reservations, warnings := w.reserved.states()
+	p.Reservations, p.Warnings = reservations, append(p.Warnings, warnings...)
 	w.describe(&p)
 	return p
 }

@@ -94,7 +94,8 @@ func (w *world) displaced(j *job, s *rollout.Step, chosen []victim) []*job {
 }
 
 // victims lists by node what may be preempted for the job, least important first, largest first. A gang is not: the
-// rest of it would be of no use. Nor is what its role's guarantee covers: the room would be kept for it.
+// rest of it would be of no use. Nor is what a guarantee or reservation of its role covers:
+// the room would be kept for it.
 func (w *world) victims(j *job) [][]victim {
 	priority := j.version.app.Priority
 	byNode := make([][]victim, w.fleet.Len())
@@ -117,7 +118,11 @@ func (w *world) victims(j *job) [][]victim {
 			if !a.Live() || a.Canary || w.preempted[a.ID] || busy[a.Index] || node < 0 || !w.fleet.Open(node) {
 				continue
 			}
-			byNode[node] = append(byNode[node], victim{x, a, w.known(a.Version).need, x.version.app.Priority})
+			need := w.known(a.Version).need
+			if w.reserved.covers(x, node, need, j.x) {
+				continue
+			}
+			byNode[node] = append(byNode[node], victim{x, a, need, x.version.app.Priority})
 		}
 	}
 	for _, list := range byNode {
@@ -135,6 +140,7 @@ func (w *world) chooseVictims(j *job, s *rollout.Step, byNode [][]victim) (int, 
 	if s.OnNode {
 		r.Own, r.Only = nil, []int32{int32(s.Node)}
 	}
+	defer w.reserved.hide(j.x)()
 	for _, n := range w.fleet.Acceptable(r) {
 		node := int(n)
 		chosen := w.enough(node, j.version.need, byNode[node])

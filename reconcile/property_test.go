@@ -124,6 +124,12 @@ func drawLab(t *rapid.T, tb testing.TB) (*lab, []*spec.App) {
 	l.in.Desired.Preemption = rapid.Bool().Draw(t, "preemption")
 	l.in.Desired.Disruption.MaxUnavailable = spec.Percent{Value: rapid.SampledFrom([]int{0, 10, 50}).Draw(t, "unavailable")}
 	l.in.Desired.Roles = drawRoles(t)
+	if rapid.IntRange(0, 3).Draw(t, "reservations") == 0 {
+		l.in.Desired.Reservations = []spec.Reservation{
+			{Name: "all", Role: "eng", Resources: spec.Resources{CPU: 500, Memory: 256 * spec.MiB}},
+			{Name: "some", Role: "eng/data", Resources: spec.Resources{CPU: 1000}, Constraints: []spec.Constraint{{Attribute: "zone", Operator: spec.OpEqual, Value: "z1"}}},
+		}
+	}
 	var apps []*spec.App
 	for i := range rapid.IntRange(1, 4).Draw(t, "apps") {
 		apps = append(apps, drawApp(t, fmt.Sprint("app", i), 6))

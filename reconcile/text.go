@@ -18,5 +18,6 @@ const (
 	ruleGang          = "gang: %d of %d would fit, and none starts without the others"
 	detailGang        = "%s would fit, %s would not"
 	ruleGangWaits     = "gang: it waits for one of its slots, whose last attempt failed"
+	ruleReserved      = "reservation %s for role %s"
 	ruleKept          = "kept for role %s: %s %s"
 )

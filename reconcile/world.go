@@ -24,6 +24,7 @@ type world struct {
 	drains    map[spec.NodeID]*spec.Drain
 	overdue   map[spec.NodeID]bool
 	roles     *roles
+	reserved  *reserved      // nil without reservations
 	total     *rollout.Total // what is left of the cluster's budget; nil: it has none
 	next      spec.Time
 	events    []spec.Event
@@ -99,6 +100,7 @@ func newWorld(in *Input) *world {
 	w.readRuns()
 	w.fillFleet()
 	w.readFailures()
+	w.reserved = w.readReserved()
 	return w
 }
 

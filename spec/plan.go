@@ -25,7 +25,9 @@ type Plan struct {
 	Failure   *FailureImpact `json:"failure,omitempty"`   // nil without nodes
 	Guards    []Guard        `json:"guards,omitempty"`    // what has to be approved by hand even under approval = auto
 	Warnings  []Warning      `json:"warnings,omitempty"`  // what the commit asks for and this cluster cannot keep
-	Summary   Summary        `json:"summary"`
+	// Reservations are those of the commit, by name, as they are once the plan is done.
+	Reservations []ReservationState `json:"reservations,omitempty"`
+	Summary      Summary            `json:"summary"`
 }
 
 // Base names the state that a plan rests on.
@@ -204,6 +206,15 @@ type FailureImpact struct {
 type Guard struct {
 	Rule   string `json:"rule"`
 	Detail string `json:"detail"`
+}
+
+// ReservationState is a reservation on the nodes that take allocations.
+type ReservationState struct {
+	Name   string    `json:"name"`
+	Role   RoleName  `json:"role"`
+	Nodes  int       `json:"nodes"`  // that its constraints accept
+	Each   Resources `json:"each"`   // kept on each of them
+	Unused Resources `json:"unused"` // of that, over all of them, what the role does not use
 }
 
 // Warning tells of something that the commit promises and the cluster as it is cannot keep.

@@ -205,6 +205,9 @@ func (f *Fleet) Release(node int, need []int64, given *spec.Grant) {
 	f.free(node, given)
 }
 
+// Withhold takes so much of every node out of sight, a row of all resources for each; with a sign of -1 it gives it back.
+func (f *Fleet) Withhold(rows []int64, sign int64) { add(f.used, rows, sign) }
+
 // Leave marks an allocation that is on the node as on its way out: others may wait for its room. One that waits itself
 // for others shares theirs: who takes its room waits for them too.
 func (f *Fleet) Leave(node int, id spec.AllocationID, need []int64, given *spec.Grant, after []spec.AllocationID) {

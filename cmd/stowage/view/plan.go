@@ -338,6 +338,10 @@ func (p *Page) planFoot(plan *spec.Plan) {
 			percent(int64(c.Before.Memory), int64(c.Total.Memory)), percent(int64(c.After.Memory), int64(c.Total.Memory)),
 			c.Largest.CPU, c.Largest.Memory)
 	}
+	for i := range plan.Reservations {
+		r := &plan.Reservations[i]
+		p.Line("  reserved   %s for role %s: %s on each of %s, %s of it not used", r.Name, r.Role, amounts(r.Each), plural(r.Nodes, "node"), amounts(r.Unused))
+	}
 	if f := plan.Failure; f != nil && f.Displaced > 0 {
 		rest := "all fit elsewhere"
 		if f.Homeless > 0 {
@@ -345,6 +349,27 @@ func (p *Page) planFoot(plan *spec.Plan) {
 		}
 		p.Line("  if a node fails   worst %s: %s displaced, %s", f.Node, plural(f.Displaced, "allocation"), rest)
 	}
+}
+
+// amounts prints what is not zero of some resources.
+func amounts(r spec.Resources) string {
+	var parts []string
+	if r.CPU != 0 {
+		parts = append(parts, r.CPU.String()+" cpu")
+	}
+	if r.Memory != 0 {
+		parts = append(parts, r.Memory.String())
+	}
+	if r.Disk != 0 {
+		parts = append(parts, r.Disk.String()+" disk")
+	}
+	for _, n := range r.Names() {
+		parts = append(parts, r.Named[n].String()+" "+n)
+	}
+	if len(parts) == 0 {
+		return "nothing"
+	}
+	return strings.Join(parts, ", ")
 }
 
 func percent(part, whole int64) string { return fmt.Sprintf("%d %%", (part*100+whole/2)/whole) }
