@@ -172,3 +172,26 @@ func squeeze(text string) string {
 	}
 	return strings.Join(lines, "\n")
 }
+
+// Nodes are listed with their pools; one that names none is in the default one.
+func TestNodesShowTheirPool(t *testing.T) {
+	var out bytes.Buffer
+	p := &Page{Out: &out, Width: 120, Now: spec.Time(100 * spec.Second)}
+	node := func(id spec.NodeID, pool spec.PoolName) api.Node {
+		n := api.Node{}
+		n.ID, n.Pool, n.State = id, pool, spec.NodeReady
+		return n
+	}
+	g := node("g1", "gpu")
+	p.Nodes([]api.Node{g, node("n1", "")})
+	p.Node(&g, nil)
+	for _, line := range strings.Split(out.String(), "\n") {
+		f := strings.Fields(line)
+		if len(f) > 2 && (f[0] == "g1" && f[2] != "gpu" || f[0] == "n1" && f[2] != "default" || f[0] == "NODE" && f[2] != "POOL") {
+			t.Errorf("%q", line)
+		}
+	}
+	if !strings.Contains(out.String(), "  pool         gpu\n") {
+		t.Errorf("the page of the node does not name its pool:\n%s", out.String())
+	}
+}
