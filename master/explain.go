@@ -2,11 +2,13 @@ package master
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"strings"
 
 	"github.com/stowage/stowage/master/api"
 	"github.com/stowage/stowage/master/api/server"
+	"github.com/stowage/stowage/reconcile"
 	"github.com/stowage/stowage/reconcile/control"
 	"github.com/stowage/stowage/spec"
 )
@@ -24,6 +26,7 @@ func (m *Master) getExplain(c *server.Call) (any, error) {
 	if a := s.find(of); a != nil {
 		e := s.explain(a)
 		err := m.look(c.Context(), func(core *control.Core) { e.Spec, e.Run = core.Version(a.Version), core.Run(a.App) })
+		e.Again = m.again(c.Context(), s, a)
 		e.Story = m.story.about(subjects(string(a.ID), a.Slot.String()), maxStory)
 		return e, err
 	}
@@ -31,14 +34,14 @@ func (m *Master) getExplain(c *server.Call) (any, error) {
 		return e, nil
 	}
 	if slot, err := spec.ParseSlot(of); err == nil && s.indexOf(slot.App) >= 0 {
-		e := s.explainApp(slot.App)
+		e := m.explainApp(c, s, slot.App)
 		e.Subject = of
 		e.Next = s.next(slot, nil)
 		e.Story = m.story.about(subjects(of), maxStory)
 		return e, nil
 	}
 	if s.indexOf(spec.AppName(of)) >= 0 {
-		e := s.explainApp(spec.AppName(of))
+		e := m.explainApp(c, s, spec.AppName(of))
 		e.Story = m.story.about(func(subject string) bool { return subject == of || strings.HasPrefix(subject, of+"[") }, maxStory)
 		return e, nil
 	}
@@ -46,6 +49,42 @@ func (m *Master) getExplain(c *server.Call) (any, error) {
 		return api.Explanation{Subject: of, Story: m.story.about(subjects(of, "node "+of), maxStory)}, nil
 	}
 	return nil, notFound("allocation, slot, app, run or node", of, "see stowage ps, stowage status, stowage runs and stowage node ls")
+}
+
+// whole is the last plan of what is followed with all that people read of it: the loop's own leaves that out. It is made
+// beside the loop, and only when something is blocked; nil when it cannot be.
+func (m *Master) whole(ctx context.Context, s *snapshot) *spec.Plan {
+	if s.following == nil || s.plan.Summary.Blocked == 0 {
+		return nil
+	}
+	plan, err := m.preview(ctx, s.following.Revision)
+	if err != nil {
+		return nil // what the loop found is told without it
+	}
+	return plan
+}
+
+// again tells where the slot of a running allocation would be placed if it had to be now; nil when it would not be.
+func (m *Master) again(ctx context.Context, s *snapshot, a *spec.AllocationView) *spec.Change {
+	if s.following == nil || a.State.Terminal() || a.Want == spec.WantStop {
+		return nil
+	}
+	var in reconcile.Input
+	if err := m.look(ctx, func(c *control.Core) { in = c.Input() }); err != nil {
+		return nil
+	}
+	return reconcile.Again(in, a.ID)
+}
+
+// explainApp explains an app with the fixes of what is blocked.
+func (m *Master) explainApp(c *server.Call, s *snapshot, app spec.AppName) api.Explanation {
+	e := s.explainApp(app)
+	if e.Blocked != nil {
+		if p := planOf(m.whole(c.Context(), s), app); p != nil && p.Blocked != nil {
+			e.Blocked = p.Blocked
+		}
+	}
+	return e
 }
 
 func subjects(names ...string) func(string) bool {

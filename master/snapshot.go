@@ -94,6 +94,9 @@ func (m *Master) unavailable(err error) error {
 
 // planOf returns what the plan says of an app; nil when it says nothing.
 func planOf(p *spec.Plan, app spec.AppName) *spec.AppPlan {
+	if p == nil {
+		return nil
+	}
 	for i := range p.Apps {
 		if p.Apps[i].App == app {
 			return &p.Apps[i]

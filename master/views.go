@@ -461,8 +461,12 @@ func (m *Master) getBlocked(c *server.Call) (any, error) {
 		return nil, err
 	}
 	list := []api.BlockedApp{}
+	whole := m.whole(c.Context(), s)
 	for i := range s.apps {
 		a := s.appView(i, false)
+		if p := planOf(whole, a.Name); p != nil && p.Blocked != nil && a.Blocked != nil {
+			a.Blocked = p.Blocked
+		}
 		if a.Blocked != nil || a.Held != "" {
 			list = append(list, api.BlockedApp{App: a.Name, Blocked: a.Blocked, Held: a.Held, Pos: a.Pos})
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/stowage/stowage/reconcile/place"
 	"github.com/stowage/stowage/reconcile/rollout"
 	"github.com/stowage/stowage/spec"
 )
@@ -13,12 +14,12 @@ func (w *world) explainMissed(x *app) {
 	if len(x.missed) == 0 || x.held != "" {
 		return
 	}
-	b := &spec.Blocked{Of: x.desired.app.Count}
-	if x.desired.app.Kind == spec.KindSystem {
-		b.Of = w.wanted(x)
+	if x.why == nil {
+		w.explain(x)
 	}
+	b := x.why
+	b.Slots = nil
 	backOff := 0
-	var want *version
 	for i := range x.missed {
 		s := &x.missed[i]
 		b.Slots = append(b.Slots, s.Slot)
@@ -27,40 +28,22 @@ func (w *world) explainMissed(x *app) {
 			if b.After == 0 || s.Until < b.After {
 				b.After = s.Until
 			}
-		} else if want = x.version; s.Canary {
-			want = x.canary
 		}
 	}
 	slices.Sort(b.Slots)
 	b.Slots = slices.Compact(b.Slots)
-	waits := x.waitsForItself()
-	if want != nil && waits {
+	want := x.lacking()
+	if want != nil && x.waitsForItself() {
 		b.Reasons = []spec.Reason{{Rule: ruleGangWaits}}
 		want = nil
 	}
-	if want != nil {
-		b.After = 0
-		r := w.request(&job{x: x, version: want}, 1)
-		if want.app.Kind == spec.KindSystem {
-			r.Own = nil
-		}
-		kept := append(w.roles.reasons(x, want.need), w.reserved.reasons(x, r)...)
-		defer w.reserved.hide(x)()
-		b.Reasons, b.Places = w.fleet.Explain(r)
-		if want.app.Gang {
-			w.explainGang(x, want, b)
-		}
-		b.Reasons = append(kept, b.Reasons...)
-		if len(b.Reasons) == 0 {
-			b.Reasons = []spec.Reason{{Rule: rulePolicy, Nodes: w.fleet.Len()}}
-			if w.fleet.Len() == 0 {
-				b.Reasons[0].Rule = ruleNoNodes
-			}
-		}
+	if want == nil {
+		b.Of = x.desired.app.Count
+	} else if b.After = 0; want.app.Kind != spec.KindSystem {
+		b.Of = max(want.app.Count, len(b.Slots))
 	}
-	if missing := len(x.missed) - backOff; want != nil && missing > 0 && w.fixed < maxFixed {
-		w.fixed++
-		b.Fix = w.fixes(x, want, missing)
+	if x.desired.app.Kind == spec.KindSystem {
+		b.Of = w.wanted(x)
 	}
 	if want != nil && x.tight {
 		b.Reasons = append(b.Reasons, spec.Reason{Rule: ruleBudget, Detail: w.shortOf(x)})
@@ -69,6 +52,76 @@ func (w *world) explainMissed(x *app) {
 		b.Reasons = append(b.Reasons, spec.Reason{Rule: ruleBackOff, Detail: fmt.Sprintf("%d slots wait", backOff)})
 	}
 	x.blocked = b
+}
+
+// lacking returns the version of which a slot found no place; nil when all wait for a back-off.
+func (x *app) lacking() *version {
+	for i := range x.missed {
+		if s := &x.missed[i]; s.Kind != spec.ChangeBlocked {
+			if s.Canary {
+				return x.canary
+			}
+			return x.version
+		}
+	}
+	return nil
+}
+
+// explain tells everything that keeps another allocation of an app that lacks one off the nodes.
+func (w *world) explain(x *app) {
+	b := &spec.Blocked{}
+	x.why = b
+	want := x.lacking()
+	if want == nil || x.waitsForItself() {
+		return
+	}
+	for i := range x.missed {
+		b.Slots = append(b.Slots, x.missed[i].Slot)
+	}
+	slices.Sort(b.Slots)
+	j := &job{x: x, version: want}
+	r := w.request(j, 1)
+	r.Wait = true // as the planner tries last
+	b.Nodes = w.fleet.Len()
+	if want.app.Kind == spec.KindSystem {
+		r.Own, r.Only = nil, w.missedNodes(x)
+		b.Nodes = len(r.Only)
+	}
+	kept := append(w.roles.reasons(x, want.need), w.reserved.reasons(x, r)...)
+	defer w.reserved.hide(x)()
+	e := w.fleet.Explain(r)
+	b.Reasons, b.Groups, b.Places, b.Feasible = e.Reasons, e.Groups, e.Places, e.Feasible
+	if want.app.Gang {
+		w.explainGang(x, want, b)
+	}
+	b.Reasons = append(kept, b.Reasons...)
+	switch {
+	case w.fleet.Len() == 0:
+		b.Reasons = append(b.Reasons, spec.Reason{Rule: ruleNoNodes})
+	case e.Feasible > 0 && len(kept) == 0 && !want.app.Gang:
+		rule := rulePolicy
+		if _, builtIn := place.BuiltIn(w.policyOf(want.app).Name); builtIn {
+			rule = ruleTurn
+		}
+		b.Reasons = append(b.Reasons, spec.Reason{Rule: rule, Nodes: e.Feasible})
+	}
+}
+
+// missedNodes are the nodes on which a system app has no place.
+func (w *world) missedNodes(x *app) []int32 {
+	nodes := []int32{}
+	for i := range x.missed {
+		s := &x.missed[i]
+		node := s.Node
+		if !s.OnNode && s.Old != nil {
+			node = w.fleet.Node(s.Old.Node)
+		}
+		if s.Kind != spec.ChangeBlocked && node >= 0 {
+			nodes = append(nodes, int32(node))
+		}
+	}
+	slices.Sort(nodes)
+	return nodes
 }
 
 // describe fills in what follows from the changes: counts, capacity, what a node's failure would do, guards.

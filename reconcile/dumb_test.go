@@ -173,7 +173,7 @@ func (w tiny) app(name spec.AppName) *spec.App {
 	return nil
 }
 
-// TestExplanationIsTrue: every rule named fails on as many nodes as it says, and doing what a fix says helps.
+// TestExplanationIsTrue: the groups name exactly the rules that their nodes fail, and doing what a fix says helps.
 func TestExplanationIsTrue(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := drawTiny(rt)
@@ -186,64 +186,59 @@ func TestExplanationIsTrue(t *testing.T) {
 		if b == nil {
 			return
 		}
-		covered := map[spec.NodeID]bool{}
-		for _, r := range b.Reasons {
-			for _, n := range r.Names {
-				covered[n] = true
-			}
-		}
-		if len(covered) != len(w.nodes) {
-			rt.Fatalf("%d nodes refuse, %d are explained: %+v", len(w.nodes), len(covered), b)
-		}
-		for _, fix := range b.Fix {
-			l.in.Desired.Apps[0], l.in.Nodes = w.apps[0], w.nodes
-			w.follow(rt, l, fix)
-			if p, _ := strict(rt, l.in); p.Summary.Blocked > 0 {
-				rt.Fatalf("%q does not help:\n%s", fix, show(p))
-			}
-		}
+		w.groupsAreTrue(rt, p, b)
+		l.fixesAreTrue(rt, p)
 	})
 }
 
-// follow does what a fix says.
-func (w tiny) follow(t *rapid.T, l *lab, fix string) {
-	var n int
-	var text, like string
-	switch a := w.apps[0]; {
-	case scan(fix, "count = %d", &n):
-		l.in.Desired.Apps[0] = edit(a, count(n))
-	case scan(fix, "memory = %q", &text):
-		b, err := spec.ParseBytes(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.in.Desired.Apps[0] = edit(a, func(a *spec.App) { a.Tasks[0].Memory = b })
-	case scan(fix, "cpu = %s", &text):
-		var f float64
-		if !scan(text, "%g", &f) {
-			t.Fatal(text)
-		}
-		l.in.Desired.Apps[0] = edit(a, func(a *spec.App) { a.Tasks[0].CPU = spec.MilliCPU(f*1000 + 0.5) })
-	case len(fix) > 13 && fix[:13] == "no constraint":
-		l.in.Desired.Apps[0] = edit(a, func(a *spec.App) { a.Constraints = nil })
-	case scan(fix, "one more node like %s", &like):
-		w.more(l, 1, like)
-	case scan(fix, "%d more nodes like %s", &n, &like):
-		w.more(l, n, like)
-	default:
-		t.Fatalf("what is %q?", fix)
+// groupsAreTrue evaluates every rule again, for every node that is named.
+func (w tiny) groupsAreTrue(t *rapid.T, p spec.Plan, b *spec.Blocked) {
+	a, cpu, memory, own := w.apps[0], map[spec.NodeID]int64{}, map[spec.NodeID]int64{}, map[string]int{}
+	zone := map[spec.NodeID]string{}
+	for _, n := range w.nodes {
+		cpu[n.ID], memory[n.ID], zone[n.ID] = int64(n.Capacity.CPU), int64(n.Capacity.Memory), n.Attributes["zone"]
 	}
-}
-
-func (w tiny) more(l *lab, n int, like string) {
-	for i := range n {
-		c := *l.node(spec.NodeID(like))
-		c.ID = spec.NodeID(fmt.Sprint("new", i))
-		l.in.Nodes = append(l.in.Nodes[:len(l.in.Nodes):len(l.in.Nodes)], c)
+	for _, c := range p.Apps[0].Changes {
+		cpu[c.Node] -= int64(a.Tasks[0].CPU)
+		memory[c.Node] -= int64(a.Tasks[0].Memory)
+		own["zone "+zone[c.Node]]++
+		own["node "+string(c.Node)]++
 	}
-}
-
-func scan(text, format string, to ...any) bool {
-	n, err := fmt.Sscanf(text, format, to...)
-	return err == nil && n == len(to)
+	sum := b.Feasible
+	for _, g := range b.Groups {
+		sum += g.Nodes
+		for _, n := range g.Names {
+			var rules []string
+			for _, c := range a.Constraints {
+				switch {
+				case c.Operator == spec.OpEqual && zone[n] != "z1", c.Operator == spec.OpDistinct && own["node "+string(n)] > 0,
+					c.Operator == spec.OpMaxPer && zone[n] != "" && own["zone "+zone[n]] >= c.Number:
+					rules = append(rules, "constraint "+c.String())
+				case c.Operator == spec.OpMaxPer && zone[n] == "":
+					rules = append(rules, "constraint zone is set")
+				}
+			}
+			if int64(a.Tasks[0].CPU) > cpu[n] {
+				rules = append(rules, "cpu")
+			}
+			if int64(a.Tasks[0].Memory) > memory[n] {
+				rules = append(rules, "memory")
+			}
+			if fmt.Sprint(rules) != fmt.Sprint(g.Rules) {
+				t.Fatalf("%s fails %v, told is %v", n, rules, g.Rules)
+			}
+		}
+		for _, m := range g.Short {
+			lacks := int64(a.Tasks[0].CPU) - cpu[m.Node]
+			if m.Resource == "memory" {
+				lacks = int64(a.Tasks[0].Memory) - memory[m.Node]
+			}
+			if m.Amount != lacks {
+				t.Fatalf("%s lacks %d of %s, told is %+v", m.Node, lacks, m.Resource, m)
+			}
+		}
+	}
+	if sum != len(w.nodes) || b.Nodes != sum {
+		t.Fatalf("%d nodes, the groups have %d, %d are said to be looked at", len(w.nodes), sum, b.Nodes)
+	}
 }

@@ -116,7 +116,8 @@ func (w *world) explainGang(x *app, want *version, b *spec.Blocked) {
 	}
 	if b.Fits < len(j.steps) {
 		r.Count = 1
-		b.Reasons, b.Places = w.fleet.Explain(r)
+		e := w.fleet.Explain(r)
+		b.Reasons, b.Groups, b.Places, b.Feasible = e.Reasons, e.Groups, e.Places, e.Feasible
 	}
 	w.fleet.Restore(saved)
 	x.own, x.going = own, going

@@ -35,7 +35,8 @@ type Input struct {
 	PolicyVersions map[string]string `json:"policy_versions,omitempty"`
 	// Hashes are HashApps(Desired.Apps), for a caller that plans the same commit many times. What is missing is computed.
 	Hashes map[spec.AppName]AppHashes `json:"-"`
-	// Brief leaves out of the plan what only people read of it: Capacity and Failure, which look at the whole cluster.
+	// Brief leaves out of the plan what only people read of it: Capacity and Failure, which look at the whole
+	// cluster, and the fixes of what is blocked, which are planned to see whether they do.
 	Brief bool `json:"brief,omitempty"`
 }
 

@@ -317,17 +317,17 @@ func TestReasonsNameEveryRule(t *testing.T) {
 	a := asks("a", 2, 2000, 2*spec.GiB)
 	a.Constraints = []spec.Constraint{{Attribute: "kernel.version", Operator: spec.OpGreaterEqual, Value: "6.0"}}
 	l.commit(a)
-	p := l.step()
+	p, _ := l.plan()
 	b := blocked(p, "a")
 	want := "3 memory; 2 constraint kernel.version >= 6.0; 2 cpu; 1 the node is drained"
 	if b == nil || rules(b) != want || b.Reasons[0].Detail != "n3 is short by 1GiB" {
 		t.Fatalf("%+v\nwant %s", b, want)
 	}
 	fixes := strings.Join(b.Fix, "; ")
-	if fixes != `count = 1; memory = "1GiB"; one more node like n3` {
+	if fixes != `memory = "1.5GiB"; count = 1; one more node like n3` {
 		t.Errorf("fix %q", fixes)
 	}
-	l.in.Desired.Apps[0] = edit(a, func(a *spec.App) { a.Tasks[0].Memory = spec.GiB })
+	l.in.Desired.Apps[0] = edit(a, func(a *spec.App) { a.Tasks[0].Memory = 1536 * spec.MiB })
 	if p, _ := l.plan(); p.Summary.Blocked != 0 {
 		t.Errorf("doing what the fix says does not help: %s", show(p))
 	}

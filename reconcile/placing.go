@@ -170,6 +170,11 @@ func (w *world) place() {
 	now, later = w.peersFirst(now), w.peersFirst(later)
 	w.placeFairly(now)
 	w.placeNear(now)
+	for _, x := range w.apps {
+		if x.held == "" && x.lacking() != nil {
+			w.explain(x) // as it is now: what leaves later helps none of these
+		}
+	}
 	slices.SortStableFunc(later, byImportance)
 	for _, j := range later {
 		w.foresee(j)
@@ -494,7 +499,7 @@ func (w *world) hold(x *app, why string) {
 			}
 		}
 	}
-	x.changes, x.missed, x.blocked, x.counted = nil, nil, nil, false
+	x.changes, x.missed, x.blocked, x.why, x.counted = nil, nil, nil, nil, false
 	if x.record != nil {
 		x.rollout = *x.record
 	}

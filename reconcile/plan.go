@@ -37,6 +37,11 @@ func (w *world) plan() spec.Plan {
 	}
 	for _, x := range w.apps {
 		w.explainMissed(x)
+	}
+	if !in.Brief {
+		w.fixes()
+	}
+	for _, x := range w.apps {
 		if a, any := w.appPlan(x); any {
 			p.Apps = append(p.Apps, a)
 		}

@@ -149,7 +149,9 @@ func strict(t *rapid.T, in reconcile.Input) (spec.Plan, reconcile.Report) {
 
 // turn plans, records and lets the nodes follow; it reports whether anything happened.
 func (l *lab) turn(t *rapid.T, healthy func(*spec.AllocationView) bool) bool {
+	l.in.Brief = true // as the master does
 	p, r := strict(t, l.in)
+	l.in.Brief = false
 	d := reconcile.Decide(l.in, p, r, l.gen+1)
 	if !d.Empty() {
 		l.gen++

@@ -9,6 +9,7 @@ const (
 	ruleBackOff       = "back-off: the last attempt failed"
 	rulePolicy        = "the scheduling policy chose none of the feasible nodes"
 	ruleBudget        = "its own room, as the disruption budget lets no other slot stop first"
+	ruleTurn          = "there was no room when its turn came"
 	ruleNoNodes       = "the cluster has no nodes"
 	reasonRunPatience = "waited %s: %s"
 	reasonRunDone     = "the run is complete"

@@ -31,7 +31,6 @@ type world struct {
 	before    []int64 // used on ready nodes before the plan
 	preempted map[spec.AllocationID]bool
 	related   bool            // apps have rules or wishes over one another
-	fixed     int             // apps for which a fix was looked for
 	nodeOf    []int32         // of each of current that has not ended, or -1
 	templates []runs.Template // apps with runs, by name; nil when there are none
 	runs      runs.Outcome
@@ -66,6 +65,7 @@ type app struct {
 	wantedBy []link // rules of other apps that want to be near this one
 	changes  []change
 	blocked  *spec.Blocked
+	why      *spec.Blocked  // what was in the way of the first slot that found no place, when its turn came
 	missed   []rollout.Step // steps for which there is no place
 	settled  bool           // every slot has a settled allocation of the desired version
 	matchers map[*version]*place.Matcher

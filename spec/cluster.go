@@ -15,7 +15,11 @@ type Cluster struct {
 	Apps         []*App        `json:"apps,omitempty"`         // sorted by name; shared and never changed
 	Frameworks   []Framework   `json:"frameworks,omitempty"`   // sorted by driver and name
 	Moved        []Moved       `json:"moved,omitempty"`        // in the order written
-	Pos          Pos           `json:"pos"`
+	// NodeClasses are kinds of machine that plans may count with; sorted by name.
+	NodeClasses []NodeClass `json:"node_classes,omitempty"`
+	// FailureDomains are attributes of nodes: all nodes with one value may fail together.
+	FailureDomains []string `json:"failure_domains,omitempty"`
+	Pos            Pos      `json:"pos"`
 }
 
 // Sync says how the master follows the repository.
@@ -104,6 +108,17 @@ type Framework struct {
 	// Places tells where each argument stands, so that a driver's complaint points at it; keys as in Config, nested ones joined by ".".
 	Places map[string]Pos `json:"places,omitempty"`
 	Pos    Pos            `json:"pos"`
+}
+
+// NodeClass is a kind of machine: what a node of it would bring, and what it costs. A node says of which class it is by
+// the attribute node.class.
+type NodeClass struct {
+	Name       string            `json:"name"`
+	Pool       PoolName          `json:"pool,omitempty"` // "" is DefaultPool
+	Capacity   Resources         `json:"capacity"`
+	Attributes map[string]string `json:"attributes,omitempty"`
+	Price      Price             `json:"price,omitempty"`
+	Pos        Pos               `json:"pos"`
 }
 
 // Moved renames an app without restarting anything.

@@ -5,7 +5,7 @@ package spec
 type PlanID string
 
 // PlanFormatVersion is the version of the plan's JSON. Minor versions only add.
-const PlanFormatVersion = "1.0"
+const PlanFormatVersion = "1.1"
 
 // Plan is what would be (or was) done to get from what runs to what a commit says: an artefact, complete, immutable,
 // with a reason for each line.
@@ -159,10 +159,18 @@ type Blocked struct {
 	Slots   []int     `json:"slots"`
 	Of      int       `json:"of"` // the app's count
 	Reasons []Reason  `json:"reasons"`
-	Fix     []string  `json:"fix,omitempty"`  // each alone would place all; verified by planning it
+	Fix     []string  `json:"fix,omitempty"`  // the text of each of Fixes
 	Fits    int       `json:"fits,omitempty"` // of a gang: how many of the slots would have a place without the others
 	After   Time      `json:"after,omitzero"` // waits for this moment (back-off); zero: for a change of the world
 	Places  []Missing `json:"places,omitempty"`
+	// Groups are the nodes by the set of rules that they fail, largest first: each node once. With Feasible they add up
+	// to Nodes.
+	Groups   []NodeGroup `json:"groups,omitempty"`
+	Nodes    int         `json:"nodes,omitempty"`    // that were looked at: all, or of a system app those without a place
+	Feasible int         `json:"feasible,omitempty"` // of them fail nothing by themselves: what keeps slots off is none of theirs
+	// Fixes are changes of which each alone gives all of the slots a place, smallest first: every one was planned and
+	// did. None of them may be found though one exists: planning is bounded.
+	Fixes []Fix `json:"fixes,omitempty"`
 }
 
 // Reason is one rule and the nodes that fail it. A node counts for every rule it fails.
@@ -177,7 +185,8 @@ type Reason struct {
 type Missing struct {
 	Node     NodeID `json:"node"`
 	Resource string `json:"resource"`
-	Short    string `json:"short"`
+	Short    string `json:"short"`            // as people write it, rounded up
+	Amount   int64  `json:"amount,omitempty"` // exactly: bytes, or thousandths
 }
 
 // SlotRange is a run of slots of one app on their nodes.

@@ -202,6 +202,7 @@ type Explanation struct {
 	Change     *spec.Change         `json:"change,omitempty"`  // the step of a plan that placed it, while that is kept
 	Plan       spec.PlanID          `json:"plan,omitempty"`    // of Change
 	Next       *spec.Change         `json:"next,omitempty"`    // what will be done to it
+	Again      *spec.Change         `json:"again,omitempty"`   // where it would be placed if it had to be now, with the score
 	Blocked    *spec.Blocked        `json:"blocked,omitempty"` // of its app, when its slot has no place
 	Held       string               `json:"held,omitempty"`
 	Rollout    *spec.Rollout        `json:"rollout,omitempty"`

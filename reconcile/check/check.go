@@ -254,6 +254,9 @@ func (c *checker) texts() {
 				}
 			}
 		}
+		if b := a.Blocked; b != nil {
+			c.groups(a.App, b)
+		}
 		if a.Held != "" && len(a.Changes) > 0 {
 			c.report("state", string(a.App), "held, and yet something changes")
 		}
@@ -262,6 +265,41 @@ func (c *checker) texts() {
 		}
 	}
 }
+
+// groups adds up the nodes by what they fail: every node that was looked at is in one group, or fails nothing, and a
+// rule is failed by as many nodes as the groups that name it have.
+func (c *checker) groups(app spec.AppName, b *spec.Blocked) {
+	sum := b.Feasible
+	for i, g := range b.Groups {
+		sum += g.Nodes
+		if len(g.Rules) == 0 || g.Nodes == 0 {
+			c.report("reason", string(app), "a group without rules or nodes")
+		}
+		if i > 0 && i < groupsTold && g.Nodes > b.Groups[i-1].Nodes {
+			c.report("reason", string(app), "the groups are not in order")
+		}
+	}
+	if sum != b.Nodes {
+		c.report("reason", string(app), "%d nodes were looked at, the groups have %d", b.Nodes, sum)
+	}
+	for _, r := range b.Reasons {
+		named := 0
+		for _, g := range b.Groups {
+			if slices.Contains(g.Rules, r.Rule) {
+				named += g.Nodes
+			}
+		}
+		if named > 0 && named != r.Nodes && len(b.Groups) <= groupsTold {
+			c.report("reason", string(app), "%d nodes fail %s, the groups that name it have %d", r.Nodes, r.Rule, named)
+		}
+	}
+	if len(b.Fix) != len(b.Fixes) {
+		c.report("reason", string(app), "%d fixes are told, %d are written down", len(b.Fix), len(b.Fixes))
+	}
+}
+
+// groupsTold is how many groups a plan tells one by one; what more there are stand together behind them.
+const groupsTold = 32
 
 // counts compares the summary with the changes.
 func (c *checker) counts() {

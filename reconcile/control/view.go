@@ -235,12 +235,23 @@ type BlockedView struct {
 	spec.Blocked
 }
 
-// Blocked returns what has no place, as of the last plan.
-func (c *Core) Blocked() []BlockedView {
+// Blocked returns what has no place, as of the last plan. That was brief: it has no fixes, which Explained looks for.
+func (c *Core) Blocked() []BlockedView { return blockedIn(&c.plan) }
+
+// Explained returns what has no place, with fixes, from a plan of its own.
+func (c *Core) Explained() []BlockedView {
+	if len(c.Blocked()) == 0 {
+		return nil
+	}
+	plan, _ := reconcile.Plan(c.Input())
+	return blockedIn(&plan)
+}
+
+func blockedIn(p *spec.Plan) []BlockedView {
 	var out []BlockedView
-	for i := range c.plan.Apps {
-		if b := c.plan.Apps[i].Blocked; b != nil && len(b.Slots) > 0 {
-			out = append(out, BlockedView{c.plan.Apps[i].App, *b})
+	for i := range p.Apps {
+		if b := p.Apps[i].Blocked; b != nil && len(b.Slots) > 0 {
+			out = append(out, BlockedView{p.Apps[i].App, *b})
 		}
 	}
 	return out

@@ -80,12 +80,15 @@ func (f *Fleet) peerTerms(peers []Peer, rows []int32) []Term {
 	return terms
 }
 
-// besides explains the rules over other apps. A node without the attribute fails the rule that it be set, not this one.
-func (e *explanation) besides(i int) {
-	for k := range e.request.Beside {
-		b, n := &e.request.Beside[k], &e.near[k]
-		if n.column.of[i] != none && n.share(int32(i)) == b.Apart {
-			e.fail(i, ruleConstraint+b.Name)
-		}
+// besideRules are those over other apps. A node without the attribute fails the rule that it be set, not these.
+func (f *Fleet) besideRules(r *Request) []Rule {
+	var all []Rule
+	for k := range r.Beside {
+		b := &r.Beside[k]
+		n := f.neighbours(b.Attribute, b.Nodes)
+		all = append(all, Rule{Name: ruleConstraint + b.Name, Fails: func(i int) bool {
+			return n.column.of[i] != none && n.share(int32(i)) == b.Apart
+		}})
 	}
+	return all
 }

@@ -1,231 +1,222 @@
 package place
 
 import (
+	"cmp"
+	"encoding/binary"
 	"slices"
+	"strings"
 
 	"github.com/stowage/stowage/spec"
 )
 
-// maxNames bounds how many nodes a reason names.
-const maxNames = 3
+const (
+	// maxNames bounds how many nodes a reason or a group names.
+	maxNames = 3
+	// maxGroups bounds how many groups of nodes are told; the rest is counted in the last.
+	maxGroups = 32
+)
 
-// Explain returns every rule that keeps one more allocation of the request off each node, most nodes first, and for
-// resources how far the nearest node is from having room. A node counts for each rule it fails; nodes that fail nothing
-// do not count. It returns nothing when some node is feasible and all is well.
-func (f *Fleet) Explain(r *Request) ([]spec.Reason, []spec.Missing) {
-	e := &explanation{fleet: f, request: r, byRule: map[string]int{}, short: make([]shortage, len(f.dims))}
-	m := r.Match
-	groups := m.groups(r)
-	own := slices.Clone(f.countOwn(r.Own))
-	f.clearOwn(r.Own)
-	same := f.sameHave(m, r)
-	e.lacks = make([]int64, len(f.dims))
-	for i := range r.Beside {
-		e.near = append(e.near, f.neighbours(r.Beside[i].Attribute, r.Beside[i].Nodes))
-	}
-	for _, c := range m.App.Constraints {
-		name := ruleConstraint + c.String()
-		if overAllocations(c.Operator) {
-			name = ruleConstraint + c.Attribute + " is set"
+// Explanation says why nodes take no more of a request.
+type Explanation struct {
+	Reasons  []spec.Reason    // each rule that some node fails, most nodes first; a node counts for every rule it fails
+	Groups   []spec.NodeGroup // the nodes by the set of rules that they fail, largest first: each node once
+	Places   []spec.Missing   // for each resource the node that is nearest to having enough
+	Feasible int              // nodes that fail nothing
+}
+
+// Explain evaluates the rules of the request, and any more that the caller has, on every node, or on the nodes of
+// Request.Only.
+func (f *Fleet) Explain(r *Request, more ...Rule) Explanation {
+	e := &explanation{fleet: f, byKey: map[string]*nodeGroup{}}
+	for _, rule := range append(f.Rules(r), more...) {
+		if k := slices.IndexFunc(e.rules, func(o Rule) bool { return o.Name == rule.Name }); k >= 0 {
+			e.rules[k] = either(e.rules[k], rule)
+		} else {
+			e.rules = append(e.rules, rule)
 		}
-		e.rules = append(e.rules, name)
 	}
-	for _, g := range groups {
-		e.groupOf = append(e.groupOf, ruleConstraint+g.name)
+	e.near, e.reasons = make([]nearest, len(e.rules)), make([]spec.Reason, len(e.rules))
+	for k := range e.rules {
+		e.reasons[k].Rule, e.near[k].node = e.rules[k].Name, none
 	}
-	for i := range f.ids {
-		e.failed = 0
-		e.attributes(i)
-		e.groups(i, groups)
-		e.besides(i)
-		for _, s := range same {
-			if v := s.column.of[i]; v != none && v != s.value {
-				e.fail(i, "same "+s.name)
-			}
+	if r.Only != nil {
+		for _, node := range r.Only {
+			e.look(int(node))
 		}
-		if r.Single && own[i] > 0 {
-			e.fail(i, RuleOnePerNode)
+	} else {
+		for node := range f.ids {
+			e.look(node)
 		}
-		e.room(i)
 	}
 	return e.finish()
 }
 
-// The rules that are not constraints, as reasons name them.
-const (
-	RuleOnePerNode = "one per node, and it has one"
-	ruleState      = "the node is "
-	rulePool       = "the node is in pool "
-	ruleConstraint = "constraint "
-	rulePort       = "port "
-	rulePorts      = "no dynamic port is free"
-)
-
 type explanation struct {
-	fleet   *Fleet
-	request *Request
-	byRule  map[string]int
-	reasons []spec.Reason
-	rules   []string     // the constraints over attributes, as reasons name them
-	groupOf []string     // likewise the rules over allocations
-	near    []neighbours // of each of request.Beside
-	failed  int          // rules that the node in hand fails so far
-	lacks   []int64
-	short   []shortage
-	nearest map[string]nearDevices // by rule: the node where fewest devices or cores are missing
+	fleet    *Fleet
+	rules    []Rule
+	reasons  []spec.Reason // of each rule
+	near     []nearest     // of each rule that is an amount
+	byKey    map[string]*nodeGroup
+	groups   []*nodeGroup
+	feasible int
+	key      []byte
+	failed   []int
+	lacks    []int64
 }
 
-// shortage is the node that is nearest to having enough of a resource: it fails fewest other rules, then lacks least.
-type shortage struct {
+// nodeGroup is nodes that fail the same rules.
+type nodeGroup struct {
+	rules []int
+	nodes int
+	names []spec.NodeID
+	near  int // the node that is nearest to having enough of everything
+	far   int64
+	lacks []int64 // what it lacks of each of rules
+}
+
+// nearest is the node that is nearest to having enough: it fails fewest other rules, then lacks least.
+type nearest struct {
 	node   int
-	others int // other rules that it fails
+	others int
 	lacks  int64
-	any    bool
 }
 
-// nearer reports whether a node that fails so many other rules and lacks so much is nearer to having room.
-func (s shortage) nearer(others int, lacks int64) bool {
-	return !s.any || others < s.others || others == s.others && lacks < s.lacks
-}
-
-func (e *explanation) fail(node int, rule string) {
-	k, ok := e.byRule[rule]
-	if !ok {
-		k = len(e.reasons)
-		e.byRule[rule] = k
-		e.reasons = append(e.reasons, spec.Reason{Rule: rule})
-	}
-	reason := &e.reasons[k]
-	reason.Nodes++
-	e.failed++
-	if len(reason.Names) < maxNames {
-		reason.Names = append(reason.Names, e.fleet.ids[node])
+func (n *nearest) see(node, others int, lacks int64) {
+	if n.node == none || others < n.others || others == n.others && lacks < n.lacks {
+		*n = nearest{node, others, lacks}
 	}
 }
 
-func (e *explanation) attributes(i int) {
-	f, m := e.fleet, e.request.Match
-	if f.states[i] != spec.NodeReady {
-		e.fail(i, ruleState+string(f.states[i]))
-	}
-	if !f.Holds(i, m.App.Pool) {
-		e.fail(i, rulePool+string(f.pools[i]))
-	}
-	for k := range m.filters {
-		fl := &m.filters[k]
-		if v := fl.column.of[i]; v == none && !fl.absent || v != none && !fl.ok[v] {
-			e.fail(i, e.rules[k])
-		}
-	}
-}
-
-func (e *explanation) groups(i int, gs groupings) {
-	for k := range gs {
-		g := &gs[k]
-		if g.most == nil || g.column.of[i] == none {
+func (e *explanation) look(node int) {
+	e.key, e.failed, e.lacks = e.key[:0], e.failed[:0], e.lacks[:0]
+	far := int64(0)
+	for k := range e.rules {
+		fails, lacks := e.rules[k].fails(node)
+		if !fails {
 			continue
 		}
-		if v := g.column.of[i]; g.have[v] >= g.most[v] {
-			e.fail(i, e.groupOf[k])
+		e.key = binary.AppendUvarint(e.key, uint64(k))
+		e.failed, e.lacks = append(e.failed, k), append(e.lacks, lacks)
+		if lacks > 0 {
+			far = max(far, mulDiv(lacks, 1000, max(1, e.rules[k].Need)))
+		}
+		r := &e.reasons[k]
+		r.Nodes++
+		if len(r.Names) < maxNames {
+			r.Names = append(r.Names, e.fleet.ids[node])
 		}
 	}
-}
-
-func (e *explanation) room(i int) {
-	f, m := e.fleet, e.request.Match
-	told := 0 // of the node's shortage of a kind of device by name; its number says nothing more then
-	if m.named {
-		told = e.byName(i)
-	}
-	clear(e.lacks)
-	capacity, used, credit := f.Capacity(i), f.Used(i), f.row(f.credit, i)
-	for d, ask := range m.Need {
-		free := capacity[d] - used[d]
-		if e.request.Wait {
-			free += credit[d]
-		}
-		if ask == 0 || ask <= free || told > 0 && m.asksFor(f.dims[d]) {
-			continue
-		}
-		e.fail(i, f.dims[d])
-		e.lacks[d] = ask - max(0, free)
-	}
-	if f.states[i] != spec.NodeReady {
+	if len(e.failed) == 0 {
+		e.feasible++
 		return
 	}
-	for d, lacks := range e.lacks {
-		if s := &e.short[d]; lacks > 0 && s.nearer(e.failed, lacks) {
-			*s = shortage{i, e.failed, lacks, true}
+	if e.fleet.states[node] == spec.NodeReady {
+		for i, k := range e.failed {
+			if e.lacks[i] > 0 {
+				e.near[k].see(node, len(e.failed), e.lacks[i])
+			}
 		}
+	}
+	e.count(node, far)
+}
+
+// count adds the node in hand to the group of those that fail the same.
+func (e *explanation) count(node int, far int64) {
+	g := e.byKey[string(e.key)]
+	if g == nil {
+		g = &nodeGroup{rules: slices.Clone(e.failed), near: none}
+		e.byKey[string(e.key)] = g
+		e.groups = append(e.groups, g)
+	}
+	g.nodes++
+	if len(g.names) < maxNames {
+		g.names = append(g.names, e.fleet.ids[node])
+	}
+	if far > 0 && (g.near == none || far < g.far) {
+		g.near, g.far, g.lacks = node, far, slices.Clone(e.lacks)
 	}
 }
 
-func (e *explanation) finish() ([]spec.Reason, []spec.Missing) {
-	var missing []spec.Missing
-	for d, s := range e.short {
-		if !s.any {
+func (e *explanation) finish() Explanation {
+	x := Explanation{Feasible: e.feasible}
+	for k := range e.reasons {
+		r := &e.reasons[k]
+		if n := &e.near[k]; n.node != none {
+			r.Detail = e.detail(k, n.node, n.lacks)
+			if e.rules[k].Amount != nil {
+				x.Places = append(x.Places, e.missing(k, n.node, n.lacks))
+			}
+		}
+		if r.Nodes > 0 {
+			x.Reasons = append(x.Reasons, *r)
+		}
+	}
+	slices.SortStableFunc(x.Reasons, func(a, b spec.Reason) int {
+		return cmp.Or(cmp.Compare(b.Nodes, a.Nodes), cmp.Compare(a.Rule, b.Rule))
+	})
+	x.Groups = e.nodeGroups()
+	return x
+}
+
+// nodeGroups writes the groups down, largest first; beyond maxGroups the rest is one group without rules of its own.
+func (e *explanation) nodeGroups() []spec.NodeGroup {
+	slices.SortStableFunc(e.groups, func(a, b *nodeGroup) int {
+		return cmp.Or(cmp.Compare(b.nodes, a.nodes), cmp.Compare(len(a.rules), len(b.rules)), cmp.Compare(a.names[0], b.names[0]))
+	})
+	var out []spec.NodeGroup
+	for i, g := range e.groups {
+		if i >= maxGroups {
+			last := &out[maxGroups]
+			last.Nodes += g.nodes
 			continue
 		}
-		name, short := e.fleet.dims[d], e.fleet.Amount(d, s.lacks)
-		missing = append(missing, spec.Missing{Node: e.fleet.ids[s.node], Resource: name, Short: short})
-		if k, ok := e.byRule[name]; ok {
-			e.reasons[k].Detail = string(e.fleet.ids[s.node]) + " is short by " + short
+		n := spec.NodeGroup{Nodes: g.nodes, Names: g.names}
+		for _, k := range g.rules {
+			n.Rules = append(n.Rules, e.rules[k].Name)
+		}
+		e.tell(g, &n)
+		if out = append(out, n); i == maxGroups-1 && len(e.groups) > maxGroups {
+			out = append(out, spec.NodeGroup{Rules: []string{ruleOthers}})
 		}
 	}
-	e.tellNearest()
-	for _, b := range e.request.Beside {
-		if k, ok := e.byRule[ruleConstraint+b.Name]; ok && b.Detail != "" {
-			e.reasons[k].Detail = b.Detail
+	return out
+}
+
+// tell says of a group what its nearest node lacks.
+func (e *explanation) tell(g *nodeGroup, n *spec.NodeGroup) {
+	var amounts, texts []string
+	for j, k := range g.rules {
+		switch {
+		case g.near == none || g.lacks[j] <= 0:
+		case e.rules[k].Amount == nil:
+			texts = append(texts, e.detail(k, g.near, g.lacks[j]))
+		default:
+			m := e.missing(k, g.near, g.lacks[j])
+			n.Short = append(n.Short, m)
+			amounts = append(amounts, m.Short+" of "+m.Resource)
 		}
 	}
-	slices.SortStableFunc(e.reasons, func(a, b spec.Reason) int {
-		if a.Nodes != b.Nodes {
-			return b.Nodes - a.Nodes
-		}
-		if a.Rule < b.Rule {
-			return -1
-		}
-		return 1
-	})
-	return e.reasons, missing
-}
-
-// Amount prints an amount of a resource as people write it.
-func (f *Fleet) Amount(d int, v int64) string {
-	if d == memory || d == disk {
-		return spec.Bytes(v).String()
+	switch {
+	case len(amounts) == 1 && len(g.rules) == 1:
+		texts = append(texts, string(n.Short[0].Node)+" is short by "+n.Short[0].Short)
+	case len(amounts) > 0:
+		texts = append(texts, string(n.Short[0].Node)+" is short by "+strings.Join(amounts, " and "))
 	}
-	return spec.Milli(v).String()
+	n.Detail = strings.Join(texts, ", ")
 }
 
-func portName(p spec.PortSpec) string {
-	return spec.Milli(p.Static*1000).String() + "/" + string(p.Protocol)
+func (e *explanation) missing(rule, node int, lacks int64) spec.Missing {
+	r := &e.rules[rule]
+	return spec.Missing{Node: e.fleet.ids[node], Resource: r.Name, Short: r.Amount(lacks), Amount: lacks}
 }
 
-// sameAs is a value that all allocations of the app must share with those it has.
-type sameAs struct {
-	name   string
-	column *column
-	value  int32
-}
-
-// accepts reports whether the node has all the values.
-func accepts(same []sameAs, node int) bool {
-	for _, s := range same {
-		if s.column.of[node] != s.value {
-			return false
-		}
+// detail says how near the node is to meeting the rule.
+func (e *explanation) detail(rule, node int, lacks int64) string {
+	if r := &e.rules[rule]; r.Amount == nil {
+		return r.Detail(node)
 	}
-	return true
+	return string(e.fleet.ids[node]) + " is short by " + e.rules[rule].Amount(lacks)
 }
 
-// sameHave returns the values of the allocations that no drain drives out.
-func (f *Fleet) sameHave(m *Matcher, r *Request) []sameAs {
-	var all []sameAs
-	for _, col := range m.same {
-		if best := mostOf(f.staying(col, r), len(col.values)); best != none {
-			all = append(all, sameAs{col.name, col, best})
-		}
-	}
-	return all
-}
+// ruleOthers stands for what the nodes fail that are in none of the groups told.
+const ruleOthers = "other sets of these rules"

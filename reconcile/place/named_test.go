@@ -67,7 +67,7 @@ func TestDevicesAreChosen(t *testing.T) {
 				t.Errorf("room for %d, want %d", room, test.room)
 			}
 			if room == 0 {
-				if reasons, _ := f.Explain(r); len(reasons) == 0 {
+				if reasons := f.Explain(r).Reasons; len(reasons) == 0 {
 					t.Error("nothing explains it")
 				}
 				return
@@ -150,7 +150,7 @@ func TestCoresKeepToOneNUMANode(t *testing.T) {
 		f.Take(0, f.Vector(spec.Resources{CPU: spec.MilliCPU(len(test.taken)) * 1000}), &spec.Grant{Cores: []spec.CoreGrant{{Task: "o", Cores: test.taken}}})
 		r := &place.Request{Match: f.Matcher(test.app), Count: 1, Total: 1}
 		if b := f.Batch(r); len(b.Nodes) == 0 {
-			if reasons, _ := f.Explain(r); test.want != "" || len(reasons) == 0 {
+			if reasons := f.Explain(r).Reasons; test.want != "" || len(reasons) == 0 {
 				t.Errorf("taken %v: no room, because of %v", test.taken, reasons)
 			}
 			continue
@@ -169,7 +169,7 @@ func TestNamedExplains(t *testing.T) {
 	f.Take(0, f.Vector(spec.Resources{Named: map[string]spec.Milli{"gpu": 3000}}), &taken)
 	task := gpuTask("t", 2, model(spec.OpEqual, "a100"))
 	task.Cores = 1
-	reasons, _ := f.Explain(&place.Request{Match: f.Matcher(&spec.App{Name: "x", Tasks: []spec.Task{task}}), Count: 1, Total: 1})
+	reasons := f.Explain(&place.Request{Match: f.Matcher(&spec.App{Name: "x", Tasks: []spec.Task{task}}), Count: 1, Total: 1}).Reasons
 	var got []string
 	for _, r := range reasons {
 		got = append(got, fmt.Sprintf("%d %v %s; %s", r.Nodes, r.Names, r.Rule, r.Detail))
@@ -208,7 +208,7 @@ func TestRoomIsKept(t *testing.T) {
 		r := &place.Request{Match: m, Count: 20, Total: 20}
 		b := f.Batch(r)
 		if len(b.Nodes) == 0 {
-			if reasons, _ := f.Explain(r); len(reasons) == 0 {
+			if reasons := f.Explain(r).Reasons; len(reasons) == 0 {
 				rt.Fatal("no room, and nothing explains it")
 			}
 			return

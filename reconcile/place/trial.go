@@ -1,6 +1,10 @@
 package place
 
-import "github.com/stowage/stowage/spec"
+import (
+	"encoding/binary"
+
+	"github.com/stowage/stowage/spec"
+)
 
 // Clear takes everything off the nodes.
 func (f *Fleet) Clear() {
@@ -94,3 +98,47 @@ func (m *Matcher) OnlyRoom() bool {
 	}
 	return len(m.limits)+len(m.same)+len(m.wishes)+len(m.terms)+len(m.App.Affinities) == 0
 }
+
+// Kinds returns of the nodes that the constraints over attributes accept the first of each kind: nodes with the same
+// capacity that the rules over allocations cannot tell apart by their groups.
+func (m *Matcher) Kinds() []int32 {
+	seen := map[string]bool{}
+	var kinds []int32
+	var key []byte
+	for _, node := range m.eligible {
+		key = key[:0]
+		for _, v := range m.fleet.Capacity(int(node)) {
+			key = binary.AppendVarint(key, v)
+		}
+		for _, l := range m.limits {
+			if l.rule.Attribute != AttributeID {
+				key = binary.AppendVarint(key, int64(l.column.of[node]))
+			}
+		}
+		for _, col := range m.same {
+			key = binary.AppendVarint(key, int64(col.of[node]))
+		}
+		if !seen[string(key)] {
+			seen[string(key)] = true
+			kinds = append(kinds, node)
+		}
+	}
+	return kinds
+}
+
+// Refused returns the values of the constraint's attribute that open nodes have and the constraint refuses, one for each
+// node.
+func (f *Fleet) Refused(c spec.Constraint) []string {
+	col := f.column(c.Attribute)
+	ok, _ := constraintRule(c).accept(col)
+	var values []string
+	for i, v := range col.of {
+		if v != none && !ok[v] && f.Open(i) {
+			values = append(values, col.values[v])
+		}
+	}
+	return values
+}
+
+// InBytes reports whether a column counts bytes; the others count thousandths.
+func (f *Fleet) InBytes(d int) bool { return d == memory || d == disk }

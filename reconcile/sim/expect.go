@@ -21,6 +21,7 @@ var expectations = map[string]handler{
 	"next":         {2, (*player).expectNext},
 	"starts":       {2, (*player).expectStarts},
 	"blocked":      {2, (*player).expectBlocked},
+	"fix":          {2, (*player).expectFix},
 	"changes":      {1, func(p *player, args []string) error { return p.expectChanges(args[0]) }},
 	"no-changes":   {0, func(p *player, _ []string) error { return p.expectChanges("0") }},
 	"at-rest":      {0, func(p *player, _ []string) error { return p.expectRest() }},
@@ -188,7 +189,29 @@ func (p *player) expectBlocked(args []string) error {
 		}
 		rules = append(rules, r.Rule+" ("+r.Detail+")")
 	}
+	for _, g := range found.Groups {
+		if text := fmt.Sprintf("%d nodes: %s (%s)", g.Nodes, strings.Join(g.Rules, ", and "), g.Detail); strings.Contains(text, rule) {
+			return nil
+		}
+	}
 	return fmt.Errorf("found the rules %s", strings.Join(rules, ", "))
+}
+
+// expectFix wants a fix to be said of an app that is blocked; the text is part of it.
+func (p *player) expectFix(args []string) error {
+	text := strings.Join(args[1:], " ")
+	for _, b := range p.world.master.core.Explained() {
+		if string(b.App) != args[0] {
+			continue
+		}
+		for _, fix := range b.Fix {
+			if strings.Contains(fix, text) {
+				return nil
+			}
+		}
+		return fmt.Errorf("found the fixes %s", strings.Join(b.Fix, ", or "))
+	}
+	return fmt.Errorf("%s is not blocked", args[0])
 }
 
 func (p *player) expectStarts(args []string) error {

@@ -219,7 +219,7 @@ func showBlocked(core *control.Core) table {
 		Detail string `json:"detail,omitempty"`
 	}
 	t := table{head: []string{"slot", "reasons", "fix"}}
-	for _, b := range core.Blocked() {
+	for _, b := range core.Explained() {
 		var reasons []reason
 		var texts []string
 		for _, r := range b.Reasons {

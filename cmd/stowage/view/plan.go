@@ -2,6 +2,7 @@ package view
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -308,16 +309,37 @@ func (p *Page) why(c *spec.Change) string {
 	return reason
 }
 
+// foldGroups is how many groups of nodes are told of one app before the rest is counted.
+const foldGroups = 8
+
 // blocked prints what stands in the way of slots and how to get it out of it.
 func (p *Page) blocked(b *spec.Blocked, indent string) {
 	p.Line("%s%s %d of %d %s", indent, p.paint(red, "!"), len(b.Slots), b.Of, map[bool]string{true: "does not fit", false: "do not fit"}[len(b.Slots) == 1])
 	for _, r := range b.Reasons {
+		if inGroups(b, r.Rule) {
+			continue
+		}
 		text := r.Rule
-		if r.Nodes > 0 {
+		if r.Nodes > 0 && len(b.Groups) == 0 || r.Nodes > 0 && r.Nodes == b.Feasible {
 			text = plural(r.Nodes, "node") + ": " + r.Rule
 		}
 		if r.Detail != "" {
 			text += " (" + r.Detail + ")"
+		}
+		p.Line("%s    %s", indent, text)
+	}
+	for i, g := range b.Groups {
+		if i == foldGroups {
+			rest := 0
+			for _, o := range b.Groups[i:] {
+				rest += o.Nodes
+			}
+			p.Line("%s    … and %s in %d more groups (--json has them)", indent, plural(rest, "node"), len(b.Groups)-i)
+			break
+		}
+		text := plural(g.Nodes, "node") + ": " + strings.Join(g.Rules, ", and ")
+		if g.Detail != "" {
+			text += " (" + g.Detail + ")"
 		}
 		p.Line("%s    %s", indent, text)
 	}
@@ -327,6 +349,11 @@ func (p *Page) blocked(b *spec.Blocked, indent string) {
 	if b.After != 0 {
 		p.Line("%s    tried again at %s", indent, b.After.Std().Format("15:04:05"))
 	}
+}
+
+// inGroups reports whether a rule is told with the nodes that fail it.
+func inGroups(b *spec.Blocked, rule string) bool {
+	return slices.ContainsFunc(b.Groups, func(g spec.NodeGroup) bool { return slices.Contains(g.Rules, rule) })
 }
 
 func (p *Page) planFoot(plan *spec.Plan) {

@@ -100,13 +100,14 @@ func (p *Page) Explanation(e *api.Explanation, list []spec.AllocationView) {
 		}
 	}
 	if c := e.Change; c != nil && c.Score != nil {
-		p.Line("  %s  %s of %s by plan %s", pad("score", 11), hundredths(c.Score.Total), plural(c.Score.Feasible, "feasible node"), e.Plan)
-		for _, part := range c.Score.Parts {
-			p.Line("    %s  %s", pad(part.Name, 20), hundredths(part.Value))
+		p.score("score", c.Score, "by plan "+string(e.Plan))
+	}
+	if c := e.Again; c != nil && c.Score != nil && e.Allocation != nil {
+		where := "it would go there again"
+		if c.Node != e.Allocation.Node {
+			where = "it would go to " + string(c.Node)
 		}
-		if c.Score.Next != "" {
-			p.Line("    next best %s with %s: %s", c.Score.Next, hundredths(c.Score.NextAt), c.Score.NextWhy)
-		}
+		p.score("now", c.Score, "if it were placed now: "+where)
 	}
 	if e.Held != "" {
 		p.Line("  held: %s", e.Held)
@@ -125,6 +126,17 @@ func (p *Page) Explanation(e *api.Explanation, list []spec.AllocationView) {
 		p.Allocations(list)
 	}
 	p.Story(e.Story)
+}
+
+// score prints how good a place is, what that is made of, and which was next.
+func (p *Page) score(name string, s *spec.Score, when string) {
+	p.Line("  %s  %s of %s %s", pad(name, 11), hundredths(s.Total), plural(s.Feasible, "feasible node"), when)
+	for _, part := range s.Parts {
+		p.Line("    %s  %s", pad(part.Name, 20), hundredths(part.Value))
+	}
+	if s.Next != "" {
+		p.Line("    next best %s with %s: %s", s.Next, hundredths(s.NextAt), s.NextWhy)
+	}
 }
 
 // Story prints what happened to one thing, oldest first.

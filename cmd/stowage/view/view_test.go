@@ -48,7 +48,9 @@ func example() *spec.Plan {
 		Apps: []spec.AppPlan{
 			{App: "nightly", Action: spec.ChangeBlocked, Pos: spec.Pos{File: "apps/nightly.hcl", Line: 21},
 				Blocked: &spec.Blocked{Slots: []int{8, 9}, Of: 10, Fix: []string{"count = 8", `memory = "2.8GiB"`},
-					Reasons: []spec.Reason{{Rule: "kernel.version >= 6.1", Nodes: 9}, {Rule: "memory", Nodes: 4, Detail: "n14 is short by 1.2GiB"}}}},
+					Reasons: []spec.Reason{{Rule: "quota of role eng: cpu", Nodes: 16, Detail: "12 of 12 are used"}, {Rule: "constraint kernel.version >= 6.1", Nodes: 11}, {Rule: "memory", Nodes: 6, Detail: "n14 is short by 1.2GiB"}},
+					Groups: []spec.NodeGroup{{Rules: []string{"constraint kernel.version >= 6.1"}, Nodes: 9}, {Rules: []string{"memory"}, Nodes: 4, Detail: "n14 is short by 1.2GiB"},
+						{Rules: []string{"constraint kernel.version >= 6.1", "memory"}, Nodes: 2, Detail: "n03 is short by 2GiB of memory"}}, Nodes: 15}},
 			{App: "shop/cache", Action: spec.ChangeUpdate, Held: `framework driver "redis": it crashed`, Pos: spec.Pos{File: "cache.hcl", Line: 2}},
 			{App: "shop/web", Action: spec.ChangeReplace, Pos: spec.Pos{File: "apps/web.hcl", Line: 3},
 				Fields: []spec.FieldChange{{Path: "count", From: "4", To: "6", Effect: "start 2"},
@@ -71,7 +73,7 @@ func example() *spec.Plan {
 
 func TestPlan(t *testing.T) {
 	text := golden(t, "plan.txt", 0, func(p *Page) { p.Plan(example(), PlanOptions{Apply: "stowage apply p-7f3a9c"}) })
-	for _, want := range []string{"2 of 10 do not fit", "9 nodes: kernel.version >= 6.1", "would fit with count = 8", "next n09 0.79: less free memory",
+	for _, want := range []string{"2 of 10 do not fit", "9 nodes: constraint kernel.version >= 6.1", "quota of role eng: cpu (12 of 12 are used)", "constraint kernel.version >= 6.1, and memory", "would fit with count = 8", "next n09 0.79: less free memory",
 		"after shop/web[4] is healthy", "preempts batch-0-3", "worst n07: 3 allocations displaced, all fit elsewhere", "2 commits behind", "(signed)"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the plan does not say %q", want)

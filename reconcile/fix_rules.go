@@ -1,0 +1,230 @@
+package reconcile
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/stowage/stowage/spec"
+)
+
+const (
+	// maxMoreNodes bounds how many nodes a fix asks for.
+	maxMoreNodes = 10
+	// maxKinds bounds how many kinds of node are tried.
+	maxKinds = 4
+	// maxValues bounds how many other values of an attribute are tried for a constraint.
+	maxValues = 8
+)
+
+// quota finds by how much quotas would have to be raised: of every role above the app that has too little, each by as
+// little as does.
+func (f *fixer) quota() {
+	type limit struct {
+		p    *party
+		d    int
+		step int64
+		most int // so many steps up suffice for all that is missing
+	}
+	var limits []limit
+	for p := f.w.roles.byApp[f.x]; p != nil; p = p.parent {
+		for d := range p.quota {
+			over := p.used[d] + f.want.need[d]*int64(f.missing) - p.quota[d]
+			if p.quota[d] < 0 || f.want.need[d] == 0 || over <= 0 {
+				continue
+			}
+			l := limit{p: p, d: d, step: 10}
+			if f.w.fleet.InBytes(d) {
+				l.step = int64(spec.MiB)
+			}
+			l.most = int((over + l.step - 1) / l.step)
+			limits = append(limits, l)
+		}
+	}
+	if len(limits) == 0 {
+		return
+	}
+	edits := make([]spec.Edit, len(limits))
+	raise := func(i, steps int) {
+		l := &limits[i]
+		edits[i] = spec.Edit{
+			Kind: spec.EditQuota, Role: spec.RoleName(l.p.name), Resource: f.w.fleet.Dimensions()[l.d],
+			Number: l.p.quota[l.d]/l.step*l.step + int64(steps)*l.step, Step: l.step,
+		}
+	}
+	for i := range limits {
+		raise(i, limits[i].most+1)
+	}
+	var texts []string
+	size := 0
+	for i := range limits {
+		l := &limits[i]
+		n, ok := f.t.least(1, l.most+1, l.most, func(n int) bool { raise(i, n); return f.works(edits...) })
+		if !ok {
+			return
+		}
+		raise(i, n)
+		e := &edits[i]
+		texts = append(texts, fmt.Sprintf(fixQuota, l.p.name, e.Resource, f.written(l.d, e.Number)))
+		size += int((e.Number-l.p.quota[l.d])*1000/max(1, l.p.quota[l.d])) + sizeQuota
+	}
+	f.say(size, strings.Join(texts, " and "), edits...)
+}
+
+// constraint finds out whether a rule would do if it were a little wider, or else if it were not there.
+func (f *fixer) constraint(i int) {
+	if i >= len(f.x.desired.app.Constraints) {
+		return
+	}
+	c := f.x.desired.app.Constraints[i]
+	edit := func(to *spec.Constraint) spec.Edit {
+		return spec.Edit{Kind: spec.EditConstraint, App: f.x.name, Index: i, Constraint: to}
+	}
+	if f.loosen(c, edit) {
+		return
+	}
+	if f.works(edit(nil)) {
+		f.say(sizeRemove, fmt.Sprintf(fixConstraint, c), edit(nil))
+	}
+}
+
+func (f *fixer) loosen(c spec.Constraint, edit func(*spec.Constraint) spec.Edit) bool {
+	say := func(size int, to spec.Constraint, step int64) {
+		e := edit(&to)
+		e.Step = step
+		f.say(size, fmt.Sprintf(fixLoosen, to, c), e)
+	}
+	switch c.Operator {
+	case spec.OpMaxPer, spec.OpDistinct:
+		now := max(1, c.Number)
+		wider := func(more int) spec.Constraint {
+			return spec.Constraint{Attribute: c.Attribute, Operator: spec.OpMaxPer, Number: now + more, Pos: c.Pos}
+		}
+		more, ok := f.t.least(1, f.missing, 1, func(n int) bool { to := wider(n); return f.works(edit(&to)) })
+		if ok {
+			say(sizeLoosen+more*100/now, wider(more), 1)
+		}
+		return ok
+	case spec.OpGreater, spec.OpGreaterEqual, spec.OpLess, spec.OpLessEqual:
+		list := f.bounds(c)
+		n, ok := f.t.least(1, len(list), 1, func(n int) bool { return f.works(edit(&list[n-1])) })
+		if ok {
+			say(sizeLoosen, list[n-1], 0)
+		}
+		return ok
+	case spec.OpEqual, spec.OpIn:
+		for _, to := range f.values(c) {
+			if f.works(edit(&to)) {
+				say(sizeLoosen, to, 0)
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// elsewhere lists the values of an attribute that nodes which take allocations have and the constraint refuses, most
+// nodes first.
+func (f *fixer) elsewhere(c spec.Constraint) []string {
+	nodes := map[string]int{}
+	var list []string
+	for _, v := range f.w.fleet.Refused(c) {
+		if nodes[v]++; nodes[v] == 1 {
+			list = append(list, v)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b string) int { return cmp.Or(cmp.Compare(nodes[b], nodes[a]), cmp.Compare(a, b)) })
+	return list
+}
+
+// bounds lists wider bounds for an ordered comparison, nearest first: values that some node has.
+func (f *fixer) bounds(c spec.Constraint) []spec.Constraint {
+	list := f.elsewhere(c)
+	up := c.Operator == spec.OpGreater || c.Operator == spec.OpGreaterEqual
+	slices.SortStableFunc(list, func(a, b string) int {
+		if up {
+			return spec.CompareVersions(b, a)
+		}
+		return spec.CompareVersions(a, b)
+	})
+	var out []spec.Constraint
+	for _, v := range list[:min(len(list), maxValues)] {
+		to := spec.Constraint{Attribute: c.Attribute, Operator: spec.OpLessEqual, Value: v, Pos: c.Pos}
+		if up {
+			to.Operator = spec.OpGreaterEqual
+		}
+		out = append(out, to)
+	}
+	return out
+}
+
+// values lists what a constraint for certain values could allow beside them.
+func (f *fixer) values(c spec.Constraint) []spec.Constraint {
+	have := c.Values
+	if c.Operator == spec.OpEqual {
+		have = []string{c.Value}
+	}
+	var out []spec.Constraint
+	list := f.elsewhere(c)
+	for _, v := range list[:min(len(list), maxKinds)] {
+		out = append(out, spec.Constraint{Attribute: c.Attribute, Operator: spec.OpIn, Values: append(slices.Clone(have), v), Pos: c.Pos})
+	}
+	return out
+}
+
+// nodes finds of which nodes a few more would do: like one that is there, and of a class.
+func (f *fixer) nodes() {
+	m := f.w.matcher(f.x, f.want)
+	kinds := m.Kinds()
+	slices.SortStableFunc(kinds, func(a, b int32) int {
+		return cmp.Compare(m.PerNode(int(b), f.missing), m.PerNode(int(a), f.missing))
+	})
+	f.more(len(kinds), func(k int) (string, spec.Edit, int) {
+		id := f.w.fleet.ID(int(kinds[k]))
+		return string(id), spec.Edit{Kind: spec.EditNodes, Like: id, Step: 1}, m.PerNode(int(kinds[k]), f.missing)
+	}, fixNode, fixNodes)
+	classes := slices.Clone(f.w.in.Desired.NodeClasses)
+	slices.SortStableFunc(classes, func(a, b spec.NodeClass) int { return cmp.Compare(a.Price, b.Price) })
+	f.more(len(classes), func(k int) (string, spec.Edit, int) {
+		c := &classes[k]
+		return c.Name, spec.Edit{Kind: spec.EditNodes, Class: c.Name, Step: 1}, f.perClass(c)
+	}, fixClass, fixClasses)
+}
+
+// perClass returns how many of the missing slots a node of the class has room for.
+func (f *fixer) perClass(c *spec.NodeClass) int {
+	per := int64(f.missing)
+	for d, has := range f.w.fleet.Vector(c.Capacity) {
+		if ask := f.want.need[d]; ask > 0 {
+			per = min(per, has/ask)
+		}
+	}
+	return int(per)
+}
+
+// more says of which of several kinds of node fewest are needed.
+func (f *fixer) more(kinds int, kind func(int) (name string, e spec.Edit, per int), one, many string) {
+	best, said := spec.Edit{}, ""
+	for k := range min(kinds, maxKinds) {
+		name, e, per := kind(k)
+		if per == 0 {
+			continue
+		}
+		most := maxMoreNodes
+		if said != "" {
+			most = int(best.Number) - 1
+		}
+		with := func(n int) spec.Edit { e.Number = int64(n); return e }
+		if n, ok := f.t.least(1, most, (f.missing+per-1)/per, func(n int) bool { return f.works(with(n)) }); ok {
+			best, said = with(n), name
+		}
+	}
+	switch {
+	case said == "":
+	case best.Number == 1:
+		f.say(sizeNode, fmt.Sprintf(one, said), best)
+	default:
+		f.say(sizeNode*int(best.Number), fmt.Sprintf(many, best.Number, said), best)
+	}
+}
