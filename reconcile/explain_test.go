@@ -156,6 +156,9 @@ func TestUndoingAReasonHelps(t *testing.T) {
 // undo gives a node of the group what it lacks; false where it cannot be given.
 func (l *lab) undo(g spec.NodeGroup, a *spec.App) (reconcile.Input, bool) {
 	in := l.in
+	if slices.ContainsFunc(a.Constraints, func(c spec.Constraint) bool { return c.Operator == spec.OpGroupBy }) {
+		return in, false // with another node that counts, each group may have fewer
+	}
 	in.Nodes, in.Drains = slices.Clone(in.Nodes), nil
 	id := g.Names[0]
 	if len(g.Short) > 0 {
