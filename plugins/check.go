@@ -94,7 +94,9 @@ func checkApp(block spec.AppName, a *spec.App, known map[spec.AppName]*spec.App)
 	c.within("priority", a.Priority, 0, 100)
 	c.err(spec.CheckName(string(a.Role)))
 	c.that(a.Policy == nil, "a driver chooses no policy: leave it to the cluster")
+	c.that(a.Schedule == nil && a.Parameters == nil && a.Run == nil, "a driver's app has no runs: schedules stand in the repository")
 	for _, d := range a.DependsOn {
+		c.that(oneOf(d.OnFailure, "", spec.OnFailureStop, spec.OnFailureContinue), "%q is no way to go on after a failure", d.OnFailure)
 		c.that(known[d.App] != nil, "it depends on %q, which is none of the driver's apps", d.App)
 		c.within("the deadline of a dependency", int64(d.Deadline), 0, int64(spec.MaxDuration))
 	}

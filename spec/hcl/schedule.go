@@ -226,10 +226,21 @@ func (l *loader) checkRunNames(b *block, a *spec.App) {
 	if len(a.Name)+spec.MaxRunName > spec.MaxNameLength || strings.Count(string(a.Name), "/")+2 > spec.MaxNameSegments {
 		l.at(b.place(), b.env.context, "Invalid name", fmt.Sprintf("Each run adds a segment of %d bytes to the name of its app, and a name has at most %d bytes and %d segments. Make it shorter.", spec.MaxRunName, spec.MaxNameLength, spec.MaxNameSegments))
 	}
+	l.belowRun(a)
 	for _, n := range sortedKeys(l.apps) {
 		if strings.HasPrefix(string(n), string(a.Name)+"/") {
 			o := l.apps[n]
 			l.at(o.block.place(), o.block.env.context, "Name of a run", fmt.Sprintf("The names below %q are those of its runs. Rename the app.", a.Name))
+		}
+	}
+}
+
+// belowRun reports the frameworks whose apps would be named like runs.
+func (l *loader) belowRun(a *spec.App) {
+	for _, n := range sortedKeys(l.frames) {
+		if strings.HasPrefix(string(n)+"/", string(a.Name)+"/") {
+			o := l.frames[n]
+			l.at(o.block.place(), o.block.env.context, "Name of a run", fmt.Sprintf("The names below %q are those of its runs. Rename the framework.", a.Name))
 		}
 	}
 }

@@ -137,6 +137,9 @@ func (p *Page) schedulePlans(list []spec.SchedulePlan) {
 			p.Line("      next %s", firings(s))
 		}
 		for _, r := range s.Active {
+			if s.Action == spec.ScheduleRemoved {
+				break // the changes tell what becomes of them
+			}
 			p.Line("      %s goes on as it began", r)
 		}
 	}

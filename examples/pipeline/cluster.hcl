@@ -1,0 +1,3 @@
+cluster "pipeline" {
+  sync { approval = "auto" }
+}
