@@ -54,6 +54,10 @@ func (m *Master) wishes() map[string]server.Handler {
 				return control.Cancel{Request: r, Run: q.Run, Reason: q.Reason, By: c.Who}
 			})
 		}),
+		"rebalance": server.Body(m.rebalance), "rebalancing": server.JSON(m.rebalancing),
+		"cancelRebalance": server.JSON(func(c *server.Call) (any, error) {
+			return m.wish(c, func(r control.Request) control.Event { return control.CancelRebalance{Request: r} })
+		}),
 		"sync": server.JSON(func(*server.Call) (any, error) {
 			m.repo.Poke()
 			return m.source(), nil

@@ -162,7 +162,7 @@ func (w *world) classify(x *app, to *version) {
 		}
 		x.allocs = append(x.allocs, rollout.Alloc{
 			AllocationView: a, Fit: fit, Ground: w.ground(a, after), Canary: a.Canary,
-			Restart: restart > 0 && a.Generation < restart && !a.State.Terminal(),
+			Restart: restart > 0 && a.Generation < restart && !a.State.Terminal(), Moving: w.moving[a.ID],
 		})
 	}
 }

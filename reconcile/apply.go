@@ -56,6 +56,9 @@ func Apply(in Input, d Decision) Input {
 		out.Runs, out.Agendas = d.Runs.Apply(in.Runs, in.Agendas)
 	}
 	out.Restarts = slices.DeleteFunc(slices.Clone(in.Restarts), func(r Restart) bool { return slices.Contains(d.Done, r) })
+	if in.Rebalance != nil {
+		out.Rebalance = in.Rebalance.Without(d.Moved)
+	}
 	out.Base.Generation = max(in.Base.Generation, d.Generation)
 	return out
 }

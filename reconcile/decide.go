@@ -9,7 +9,7 @@ import (
 // Decide takes from a plan what can be done now. The generation is that of the allocations it starts. The plan and the
 // report must come from Plan with the same input.
 func Decide(in Input, p spec.Plan, r Report, g spec.Generation) Decision {
-	d := Decision{Plan: p.ID, Commit: p.Commit, Generation: g, Time: in.Now, Renamed: renames(&in), Done: r.RestartsDone}
+	d := Decision{Plan: p.ID, Commit: p.Commit, Generation: g, Time: in.Now, Renamed: renames(&in), Done: r.RestartsDone, Moved: r.MovesDone}
 	k := &decider{in: &in, d: &d, versions: map[spec.Hash]*spec.App{}, runtime: map[spec.Hash]spec.Hash{}}
 	for _, a := range in.Desired.Apps {
 		h, ok := in.Hashes[a.Name]

@@ -23,14 +23,15 @@ type Input struct {
 	// Current is sorted by slot, then generation. Allocations that have ended stay in it as long as they matter: the last
 	// completed one of each slot of a batch app (or the work would be done again), the last failed one of each slot (or
 	// its back-off would be forgotten), and those that others name in After.
-	Current  []spec.AllocationView   `json:"current"`
-	Versions map[spec.Hash]*spec.App `json:"versions"`           // every version that Current, Rollouts, Agendas and unended Runs mention
-	Rollouts []spec.Rollout          `json:"rollouts,omitempty"` // sorted by app
-	Failures []Failure               `json:"failures,omitempty"` // the last few minutes'
-	Runs     []spec.Run              `json:"runs,omitempty"`     // sorted by name
-	Agendas  []spec.Agenda           `json:"agendas,omitempty"`  // sorted by app
-	Restarts []Restart               `json:"restarts,omitempty"` // wished by operators, not yet done
-	Policies map[string]place.Policy `json:"-"`                  // by name; the built-in ones are always there
+	Current   []spec.AllocationView   `json:"current"`
+	Versions  map[spec.Hash]*spec.App `json:"versions"`            // every version that Current, Rollouts, Agendas and unended Runs mention
+	Rollouts  []spec.Rollout          `json:"rollouts,omitempty"`  // sorted by app
+	Failures  []Failure               `json:"failures,omitempty"`  // the last few minutes'
+	Runs      []spec.Run              `json:"runs,omitempty"`      // sorted by name
+	Agendas   []spec.Agenda           `json:"agendas,omitempty"`   // sorted by app
+	Restarts  []Restart               `json:"restarts,omitempty"`  // wished by operators, not yet done
+	Policies  map[string]place.Policy `json:"-"`                   // by name; the built-in ones are always there
+	Rebalance *Rebalancing            `json:"rebalance,omitempty"` // wished by an operator, not yet done
 	// PolicyVersions tells what each of Policies is; see spec.PolicyVersion.
 	PolicyVersions map[string]string `json:"policy_versions,omitempty"`
 	// Hashes are HashApps(Desired.Apps), for a caller that plans the same commit many times. What is missing is computed.
@@ -63,6 +64,8 @@ type Report struct {
 	Rollouts []spec.Rollout `json:"rollouts,omitempty"`
 	// Events tell what the plan decided that no Change shows: a rollout that failed, was promoted, was overtaken.
 	Events []spec.Event `json:"events,omitempty"`
+	// MovesDone are the moves of Input.Rebalance that nothing is left to do for.
+	MovesDone []spec.AllocationID `json:"moves_done,omitempty"`
 	// RestartsDone are the wishes of Input.Restarts that nothing is left to do for.
 	RestartsDone []Restart `json:"restarts_done,omitempty"`
 	// Runs is what is to be recorded of runs and agendas; nil for nothing.
@@ -87,6 +90,7 @@ type Decision struct {
 	Changed    bool                    `json:"rollouts_changed,omitempty"`
 	Done       []Restart               `json:"restarts_done,omitempty"`
 	Runs       *runs.Change            `json:"runs,omitempty"`
+	Moved      []spec.AllocationID     `json:"moves_done,omitempty"` // of the rebalancing under way
 }
 
 // Update gives a running allocation another version without a restart.
@@ -112,5 +116,5 @@ type Rename struct {
 
 // Empty reports whether the decision changes nothing.
 func (d *Decision) Empty() bool {
-	return len(d.Start)+len(d.Update)+len(d.Stop)+len(d.Renamed)+len(d.Done) == 0 && !d.Changed && d.Runs == nil
+	return len(d.Start)+len(d.Update)+len(d.Stop)+len(d.Renamed)+len(d.Done)+len(d.Moved) == 0 && !d.Changed && d.Runs == nil
 }

@@ -19,6 +19,7 @@ func Plan(in Input) (spec.Plan, Report) {
 	w.steps()
 	w.retire()
 	w.place()
+	w.move()
 	p := w.plan()
 	p.ID = planID(&p)
 	return p, w.report()
@@ -165,7 +166,7 @@ func planID(p *spec.Plan) spec.PlanID {
 }
 
 func (w *world) report() Report {
-	r := Report{Next: w.next, Events: w.events}
+	r := Report{Next: w.next, Events: w.events, MovesDone: w.movesDone}
 	if !w.runs.Change.Empty() {
 		r.Runs, r.Versions = &w.runs.Change, w.runs.Versions
 	}

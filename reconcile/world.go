@@ -24,7 +24,12 @@ type world struct {
 	drains    map[spec.NodeID]*spec.Drain
 	overdue   map[spec.NodeID]bool
 	roles     *roles
+<<<<<<< HEAD
 	reserved  *reserved      // nil without reservations
+=======
+	moving    map[spec.AllocationID]bool // that a rebalancing moves, and whose successor is on its way
+	movesDone []spec.AllocationID
+>>>>>>> e316bdc (stowage rebalance: moves that pay, each with what it is good for)
 	total     *rollout.Total // what is left of the cluster's budget; nil: it has none
 	next      spec.Time
 	events    []spec.Event
@@ -98,6 +103,7 @@ func newWorld(in *Input) *world {
 	w.readMoved()
 	w.readCurrent()
 	w.readRuns()
+	w.readMoves()
 	w.fillFleet()
 	w.readFailures()
 	w.reserved = w.readReserved()

@@ -152,6 +152,7 @@ type App struct {
 	Schedule    *Schedule    `json:"schedule,omitempty"`   // nil: no runs, unless it depends on an app that has them
 	Parameters  []Parameter  `json:"parameters,omitempty"` // sorted by name
 	Run         *Run         `json:"run,omitempty"`        // of the app of a run: what the run is, as it was when it was made
+	Pinned      bool         `json:"pinned,omitempty"`     // rebalancing leaves its allocations where they are
 	DependsOn   []Dependency `json:"depends_on,omitempty"`
 	Constraints []Constraint `json:"constraints,omitempty"`
 	Affinities  []Affinity   `json:"affinities,omitempty"`

@@ -269,6 +269,42 @@ type UndrainRequest struct {
 	Where map[string]string `json:"where,omitempty"` // nodes that have all these attributes
 }
 
+// RebalanceRequest asks for moves that make the cluster better.
+type RebalanceRequest struct {
+	DryRun   bool   `json:"dry_run,omitempty"`  // only propose
+	Moves    int    `json:"moves,omitempty"`    // most; 0: 50
+	Parallel int    `json:"parallel,omitempty"` // on their way at a time; 0: 4
+	ID       string `json:"id,omitempty"`       // of the proposal that was seen: other moves are refused. Needed under approval = manual
+}
+
+// Rebalancing is moves with what they are good for: proposed, or under way.
+type Rebalancing struct {
+	ID       string    `json:"id,omitempty"`
+	Begun    bool      `json:"begun"` // false: only proposed
+	Since    spec.Time `json:"since,omitempty"`
+	By       string    `json:"by,omitempty"`
+	Parallel int       `json:"parallel,omitempty"`
+	Gains    []Gain    `json:"gains,omitempty"`
+	Moves    []Move    `json:"moves,omitempty"` // in order; of one under way, those not done yet
+	Of       int       `json:"of"`              // moves in all
+}
+
+// Gain is one thing that a rebalancing is good for.
+type Gain struct {
+	What  string `json:"what"`
+	Moves int    `json:"moves"` // that it takes
+	Worth int    `json:"worth"` // in moves; what costs more is not proposed
+}
+
+// Move is one allocation that goes to another node, replacement first.
+type Move struct {
+	ID   spec.AllocationID `json:"id"`
+	Slot spec.Slot         `json:"slot"`
+	From spec.NodeID       `json:"from"`
+	To   spec.NodeID       `json:"to"`
+	Why  string            `json:"why"`
+}
+
 // AppRequest names an app.
 type AppRequest struct {
 	App    spec.AppName `json:"app"`

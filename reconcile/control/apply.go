@@ -92,6 +92,10 @@ func (s *State) Apply(e Entry) {
 		s.wish(*e.Restart)
 	case e.Promoted != nil:
 		s.promote(e.Promoted.App)
+	case e.Rebalance != nil:
+		s.Rebalance = e.Rebalance
+	case e.Rebalanced != nil:
+		s.Rebalance = nil
 	case e.Resumed != nil:
 		if s.Following != nil {
 			f := *s.Following
@@ -185,6 +189,7 @@ func (s *State) decide(d *reconcile.Decision) {
 	if d.Runs != nil {
 		s.setRuns(d.Runs.Apply(s.Runs, s.Agendas))
 	}
+	s.Rebalance = s.Rebalance.Without(d.Moved)
 	for _, done := range d.Done {
 		s.Restarts = slices.DeleteFunc(s.Restarts, func(r reconcile.Restart) bool {
 			return r.App == done.App && r.Before == done.Before

@@ -640,3 +640,76 @@ func TestWrongClockOfANodeIsPutRight(t *testing.T) {
 		t.Errorf("healthy since %s and running since %s, want %s and %s", v.HealthySince.Std(), v.Since.Std(), want.Std(), r.now.Std())
 	}
 }
+
+// TestRebalancingIsAWish: it is in the journal with its moves, outlives the leader, needs to be seen first where approval
+// is manual, and can be ended.
+func TestRebalancingIsAWish(t *testing.T) {
+	r := newRig(t, true)
+	r.join("n1", "n2")
+	small, web := app("small", 1), app("web", 1)
+	r.step(RevisionSeen{Revision: commit("aa", spec.ApprovalManual, small, web)})
+	r.advance(spec.Second)
+	r.step(Approve{ID: r.core.Pending().Plan.ID})
+	settle := func() {
+		for range 4 {
+			r.advance(11 * spec.Second)
+			r.obey()
+		}
+	}
+	settle()
+	r.step(Rebalance{Request: 1})
+	if len(r.answers) != 1 || r.answers[0].Err != "" || !r.answers[0].NoOp {
+		t.Fatalf("nothing pays, and the answer is %+v", r.answers)
+	}
+	// A commit lets small run only where it does not.
+	on := spec.NodeID("n1")
+	if r.core.Allocations()[0].Node == on {
+		on = "n2"
+	}
+	tied := *small
+	tied.Constraints = []spec.Constraint{{Attribute: "node.id", Operator: spec.OpEqual, Value: string(on)}}
+	r.step(RevisionSeen{Revision: commit("bb", spec.ApprovalManual, &tied, web)})
+	r.advance(spec.Second)
+	if p := r.core.Pending(); p != nil {
+		r.step(Approve{ID: p.Plan.ID})
+	}
+	settle()
+	r.step(Rebalance{Request: 2})
+	a := r.answers[0]
+	if a.Err == "" || a.Rebalancing == nil || len(a.Rebalancing.Moves) == 0 || !strings.Contains(a.Err, a.Rebalancing.ID) || r.core.Rebalancing() != nil {
+		t.Fatalf("it begins unseen: %+v", a)
+	}
+	r.step(Rebalance{Request: 3, ID: "r-other"})
+	if r.answers[0].Err == "" || r.core.Rebalancing() != nil {
+		t.Fatalf("other moves begin: %+v", r.answers)
+	}
+	r.step(Rebalance{Request: 4, ID: a.Rebalancing.ID, By: "ann"})
+	if w := r.core.Rebalancing(); r.answers[0].Err != "" || w == nil || w.By != "ann" || w.Parallel != reconcile.DefaultParallel {
+		t.Fatalf("%+v, the wish is %+v", r.answers, r.core.Rebalancing())
+	}
+	r.sameAsJournal()
+	r.step(CancelRebalance{Request: 5})
+	if r.answers[0].Err != "" || r.core.Rebalancing() != nil {
+		t.Fatalf("%+v", r.answers)
+	}
+	r.step(CancelRebalance{Request: 6})
+	if !r.answers[0].NoOp {
+		t.Fatalf("%+v", r.answers)
+	}
+	settle() // what was on its way is back
+	r.step(Rebalance{Request: 7, ID: a.Rebalancing.ID})
+	if r.answers[0].Err != "" {
+		t.Fatal(r.answers[0].Err)
+	}
+	settle()
+	settle()
+	if r.core.Rebalancing() != nil {
+		t.Fatalf("it does not end: %+v", r.core.Rebalancing())
+	}
+	for _, v := range r.core.Allocations() {
+		if v.App == "small" && v.Want == spec.WantRun && v.Node != on {
+			t.Errorf("%s is on %s", v.ID, v.Node)
+		}
+	}
+	r.sameAsJournal()
+}

@@ -218,6 +218,10 @@ func (c *Core) take(ev Event) {
 		c.onDispatch(e)
 	case Cancel:
 		c.onCancel(e)
+	case Rebalance:
+		c.onRebalance(e)
+	case CancelRebalance:
+		c.onCancelRebalance(e)
 	case Tick:
 	default:
 		panic("control: unknown event")

@@ -1,6 +1,9 @@
 package control
 
-import "github.com/stowage/stowage/spec"
+import (
+	"github.com/stowage/stowage/reconcile"
+	"github.com/stowage/stowage/spec"
+)
 
 // Effect is something that the shell does for the core, in the order of the list.
 type Effect interface{ effect() }
@@ -38,13 +41,14 @@ type Wake struct{ At spec.Time }
 
 // Answer ends a request. With Err (full sentences, the last says what to do) nothing was done.
 type Answer struct {
-	Request Request
-	Err     string
-	Differs []string      // of a refused approval: what would be done now that the plan does not say, or the other way round
-	Plan    *spec.Plan    // the plan that took effect or waits now; nil when the request is not about one
-	NoOp    bool          // it was so already
-	Run     *spec.Run     // of a dispatch
-	Nodes   []spec.NodeID // that a wish about nodes was carried out for
+	Request     Request
+	Err         string
+	Differs     []string               // of a refused approval: what would be done now that the plan does not say, or the other way round
+	Plan        *spec.Plan             // the plan that took effect or waits now; nil when the request is not about one
+	NoOp        bool                   // it was so already
+	Run         *spec.Run              // of a dispatch
+	Nodes       []spec.NodeID          // that a wish about nodes was carried out for
+	Rebalancing *reconcile.Rebalancing // proposed, begun or ended
 }
 
 // Disconnect ends a session: the node was removed. Its agent may come back with a new one.

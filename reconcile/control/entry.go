@@ -14,24 +14,26 @@ type Entry struct {
 	FormatVersion int       `json:"v"`
 	Time          spec.Time `json:"time"`
 
-	Pending    *Pending            `json:"pending,omitempty"`    // a plan waits for approval; replaces the one before
-	Dropped    *Dropped            `json:"dropped,omitempty"`    // the waiting plan was overtaken
-	Followed   *Followed           `json:"followed,omitempty"`   // a revision decides from now on
-	Decided    *reconcile.Decision `json:"decided,omitempty"`    // allocations start, change, stop
-	Ended      *Ended              `json:"ended,omitempty"`      // allocations have ended
-	Retired    *Retired            `json:"retired,omitempty"`    // agents may forget ended allocations
-	Forgotten  *Forgotten          `json:"forgotten,omitempty"`  // and did
-	Adopted    *Adopted            `json:"adopted,omitempty"`    // allocations that an agent reported and the journal lacks
-	Joined     *spec.Node          `json:"joined,omitempty"`     // a node, new or changed
-	Removed    *Removed            `json:"removed,omitempty"`    // a node
-	Drained    *spec.Drain         `json:"drained,omitempty"`    // an operator's wish
-	Undrained  *Undrained          `json:"undrained,omitempty"`  //
-	Restart    *reconcile.Restart  `json:"restart,omitempty"`    // an operator's wish
-	Promoted   *Promoted           `json:"promoted,omitempty"`   // an operator's wish
-	Resumed    *Resumed            `json:"resumed,omitempty"`    // a rollback is over
-	Expanded   *spec.Expansion     `json:"expanded,omitempty"`   // of a block of the followed revision
-	Dispatched *Dispatched         `json:"dispatched,omitempty"` // an operator's wish
-	Cancelled  *Cancelled          `json:"cancelled,omitempty"`  // an operator's wish
+	Pending    *Pending               `json:"pending,omitempty"`    // a plan waits for approval; replaces the one before
+	Dropped    *Dropped               `json:"dropped,omitempty"`    // the waiting plan was overtaken
+	Followed   *Followed              `json:"followed,omitempty"`   // a revision decides from now on
+	Decided    *reconcile.Decision    `json:"decided,omitempty"`    // allocations start, change, stop
+	Ended      *Ended                 `json:"ended,omitempty"`      // allocations have ended
+	Retired    *Retired               `json:"retired,omitempty"`    // agents may forget ended allocations
+	Forgotten  *Forgotten             `json:"forgotten,omitempty"`  // and did
+	Adopted    *Adopted               `json:"adopted,omitempty"`    // allocations that an agent reported and the journal lacks
+	Joined     *spec.Node             `json:"joined,omitempty"`     // a node, new or changed
+	Removed    *Removed               `json:"removed,omitempty"`    // a node
+	Drained    *spec.Drain            `json:"drained,omitempty"`    // an operator's wish
+	Undrained  *Undrained             `json:"undrained,omitempty"`  //
+	Restart    *reconcile.Restart     `json:"restart,omitempty"`    // an operator's wish
+	Promoted   *Promoted              `json:"promoted,omitempty"`   // an operator's wish
+	Resumed    *Resumed               `json:"resumed,omitempty"`    // a rollback is over
+	Expanded   *spec.Expansion        `json:"expanded,omitempty"`   // of a block of the followed revision
+	Dispatched *Dispatched            `json:"dispatched,omitempty"` // an operator's wish
+	Cancelled  *Cancelled             `json:"cancelled,omitempty"`  // an operator's wish
+	Rebalance  *reconcile.Rebalancing `json:"rebalance,omitempty"`  // an operator's wish; replaces the one before
+	Rebalanced *Rebalanced            `json:"rebalanced,omitempty"` // it is over
 }
 
 // Dispatched adds the run that somebody asked for, and those that follow from it.
@@ -116,6 +118,11 @@ type Undrained struct {
 // Promoted promotes the canaries of an app.
 type Promoted struct {
 	App spec.AppName `json:"app"`
+}
+
+// Rebalanced ends a rebalancing.
+type Rebalanced struct {
+	ID string `json:"id"`
 }
 
 // Resumed ends a rollback.

@@ -123,6 +123,18 @@ type Cancel struct {
 	By      string
 }
 
+// Rebalance proposes moves on the present state and has them carried out: replacement first, a few at a time.
+type Rebalance struct {
+	Request  Request
+	Moves    int    // most; 0: reconcile.DefaultMoves
+	Parallel int    // on their way at a time; 0: reconcile.DefaultParallel
+	ID       string // of the proposal that was seen; "": whatever is proposed now
+	By       string
+}
+
+// CancelRebalance ends the rebalancing under way.
+type CancelRebalance struct{ Request Request }
+
 // Promote lets the canaries of an app's rollout take the place of the rest.
 type Promote struct {
 	Request Request
@@ -179,6 +191,8 @@ func (Restart) event()          {}
 func (Dispatch) event()         {}
 func (Cancel) event()           {}
 func (Promote) event()          {}
+func (Rebalance) event()        {}
+func (CancelRebalance) event()  {}
 func (Rollback) event()         {}
 func (Resume) event()           {}
 func (Expanded) event()         {}

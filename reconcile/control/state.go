@@ -26,12 +26,13 @@ type State struct {
 	Nodes         map[spec.NodeID]*NodeRecord      `json:"nodes,omitempty"`
 	Allocations   map[spec.AllocationID]*Held      `json:"allocations,omitempty"`
 	Versions      map[spec.Hash]*spec.App          `json:"versions,omitempty"`
-	Rollouts      []spec.Rollout                   `json:"rollouts,omitempty"` // sorted by app
-	Restarts      []reconcile.Restart              `json:"restarts,omitempty"` // sorted by app
-	Failures      []reconcile.Failure              `json:"failures,omitempty"` // oldest first, of the last window
-	Runs          []spec.Run                       `json:"runs,omitempty"`     // sorted by name
-	Agendas       []spec.Agenda                    `json:"agendas,omitempty"`  // sorted by app
-	History       []HistoryEntry                   `json:"history,omitempty"`  // oldest first
+	Rollouts      []spec.Rollout                   `json:"rollouts,omitempty"`  // sorted by app
+	Restarts      []reconcile.Restart              `json:"restarts,omitempty"`  // sorted by app
+	Failures      []reconcile.Failure              `json:"failures,omitempty"`  // oldest first, of the last window
+	Runs          []spec.Run                       `json:"runs,omitempty"`      // sorted by name
+	Agendas       []spec.Agenda                    `json:"agendas,omitempty"`   // sorted by app
+	History       []HistoryEntry                   `json:"history,omitempty"`   // oldest first
+	Rebalance     *reconcile.Rebalancing           `json:"rebalance,omitempty"` // never changed, only replaced
 	references    map[spec.Hash]int
 }
 

@@ -238,3 +238,15 @@ func (m *Matcher) SpreadGroup(node int) int {
 	}
 	return node
 }
+
+// SpreadValue returns the value of the app's first spread on a node; false when the node has none, or there is no spread.
+func (m *Matcher) SpreadValue(node int) (string, bool) {
+	if len(m.wishes) == 0 {
+		return "", false
+	}
+	col := m.wishes[0].column
+	if v := col.of[node]; v != none {
+		return col.values[v], true
+	}
+	return "", false
+}

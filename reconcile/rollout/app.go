@@ -34,6 +34,7 @@ type Alloc struct {
 	Fit     Fit
 	Ground  Ground
 	Restart bool // an operator wants it replaced
+	Moving  bool // it is being moved, and its successor is on its way
 	Canary  bool // it is an extra beside the allocation of its slot; Fit is against the version of the canaries
 	Promote bool // it was an extra, and is now the allocation of its slot
 }

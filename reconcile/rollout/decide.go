@@ -18,6 +18,7 @@ const (
 	ReasonChanged     = "the spec changed in what only a new allocation can follow"
 	ReasonInPlace     = "the spec changed in what needs no restart"
 	ReasonRestart     = "an operator asked for a restart"
+	ReasonMoved       = "rebalancing moves it"
 	ReasonSurplus     = "the count is lower"
 	ReasonDuplicate   = "another allocation of the slot keeps running"
 	ReasonFollowed    = "its successor is healthy"
@@ -304,6 +305,8 @@ func (d *decision) reasonFor(old *Alloc) string {
 		return ReasonChanged
 	case old.Ground == Draining || old.Ground == Overdue:
 		return ReasonDrain
+	case old.Moving && !old.Restart:
+		return ReasonMoved
 	}
 	return ReasonRestart
 }

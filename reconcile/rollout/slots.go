@@ -63,7 +63,7 @@ func (s *slot) addLive(x *Alloc, a *App) {
 		s.lost = append(s.lost, x)
 	case x.Ground == Overdue:
 		s.overdue = append(s.overdue, x)
-	case x.Fit == Outdated || x.Restart || x.Ground == Draining && !batch && a.Spec.Kind != spec.KindSystem:
+	case x.Fit == Outdated || x.Restart || x.Moving || x.Ground == Draining && !batch && a.Spec.Kind != spec.KindSystem:
 		s.old = append(s.old, x)
 	default:
 		s.current = append(s.current, x)

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/stowage/stowage/reconcile"
 	"github.com/stowage/stowage/reconcile/control"
 	"github.com/stowage/stowage/spec"
 )
@@ -34,6 +35,7 @@ var expectations = map[string]handler{
 	"refused":      {0, (*player).expectRefused},
 	"source":       {1, (*player).expectSource},
 	"availability": {2, (*player).expectAvailability},
+	"moves":        {1, func(p *player, args []string) error { return p.expectMoves(args[0]) }},
 }
 
 // expect compares the world with what a script says of it.
@@ -339,4 +341,21 @@ func (p *player) expectRefused(args []string) error {
 	}
 	p.refused, p.refusedAt = "", 0
 	return nil
+}
+
+// expectMoves compares how many moves a rebalancing would propose now.
+func (p *player) expectMoves(text string) error {
+	want, err := strconv.Atoi(text)
+	if err != nil {
+		return fmt.Errorf("%q is no number", text)
+	}
+	r := reconcile.Rebalance(p.world.master.core.Input(), 0)
+	if len(r.Moves) == want {
+		return nil
+	}
+	var what []string
+	for _, g := range r.Gains {
+		what = append(what, g.What)
+	}
+	return fmt.Errorf("found %d: %s", len(r.Moves), strings.Join(what, "; "))
 }

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/stowage/stowage/reconcile/control"
@@ -10,13 +11,14 @@ import (
 
 // wishCommands are what operators ask of the master.
 var wishCommands = map[string]handler{
-	"drain":    {1, (*player).drain},
-	"undrain":  {1, (*player).undrain},
-	"remove":   {1, (*player).remove},
-	"restart":  {1, (*player).restart},
-	"promote":  {1, (*player).promote},
-	"rollback": {1, (*player).rollback},
-	"resume":   {0, (*player).resume},
+	"drain":     {1, (*player).drain},
+	"undrain":   {1, (*player).undrain},
+	"remove":    {1, (*player).remove},
+	"restart":   {1, (*player).restart},
+	"rebalance": {0, (*player).rebalance},
+	"promote":   {1, (*player).promote},
+	"rollback":  {1, (*player).rollback},
+	"resume":    {0, (*player).resume},
 }
 
 func (p *player) drain(args []string) error {
@@ -67,6 +69,27 @@ func (p *player) remove(args []string) error {
 
 func (p *player) restart(args []string) error {
 	return p.ask(func(r control.Request) control.Event { return control.Restart{Request: r, App: spec.AppName(args[0])} })
+}
+
+// rebalance reads "cancel", "max=N" and "parallel=N".
+func (p *player) rebalance(args []string) error {
+	e := control.Rebalance{By: "operator"}
+	for _, a := range args {
+		name, text, _ := strings.Cut(a, "=")
+		if a == "cancel" {
+			return p.ask(func(r control.Request) control.Event { return control.CancelRebalance{Request: r} })
+		}
+		n, err := strconv.Atoi(text)
+		switch {
+		case err == nil && n > 0 && name == "max":
+			e.Moves = n
+		case err == nil && n > 0 && name == "parallel":
+			e.Parallel = n
+		default:
+			return fmt.Errorf("%q is nothing that a rebalancing knows: cancel, max=N and parallel=N are", a)
+		}
+	}
+	return p.ask(func(r control.Request) control.Event { e.Request = r; return e })
 }
 
 func (p *player) promote(args []string) error {

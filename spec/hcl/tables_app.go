@@ -29,6 +29,7 @@ var appTable = &table[spec.App]{
 		arg("priority", whole(0, 100), func(a *spec.App) *int { return &a.Priority }, "Higher ones are placed first, and may displace others where the cluster allows preemption"),
 		arg("gang", flag, func(a *spec.App) *bool { return &a.Gang },
 			"All allocations that are missing get a place at once, or none does; a change replaces all of them together (strategy recreate when nothing is written)"),
+		arg("pinned", flag, func(a *spec.App) *bool { return &a.Pinned }, "Rebalancing leaves its allocations where they are"),
 		arg("depends_on", dependencies, func(a *spec.App) *[]spec.Dependency { return &a.DependsOn },
 			fmt.Sprintf("Apps that must be healthy first: a list of names, or of { app = \"shop/db\", deadline = \"5m\", on_failure = \"continue\" }. After the deadline (%q when not written) this app has failed, or with on_failure = \"continue\" starts all the same. A batch app that depends on one with a schedule has runs too: one after each run of that, once it is complete, or with on_failure = \"continue\" once it has ended", spec.DefaultDependencyDeadline)),
 		arg("schedule", schedule, func(a *spec.App) **spec.Schedule { return &a.Schedule },

@@ -197,3 +197,31 @@ func TestNodesShowTheirPool(t *testing.T) {
 		t.Errorf("the page of the node does not name its pool:\n%s", out.String())
 	}
 }
+
+func TestRebalancing(t *testing.T) {
+	var b strings.Builder
+	p := &Page{Out: &b, Now: spec.Time(100 * spec.Second)}
+	p.Rebalancing(&api.Rebalancing{})
+	r := &api.Rebalancing{ID: "r-1", Of: 1, Gains: []api.Gain{{What: "frees n7 whole", Moves: 1, Worth: 10}},
+		Moves: []api.Move{{Slot: spec.Slot{App: "web", Index: 3}, From: "n7", To: "n2", Why: "frees n7 whole"}}}
+	p.Rebalancing(r)
+	r.Begun, r.Parallel, r.Since = true, 4, spec.Time(40*spec.Second)
+	p.Rebalancing(r)
+	want := `Nothing pays: every slot that can have a place has one, spreads are even, and no node can be freed for what it costs.
+Rebalancing r-1 1 move, replacement first
+
+frees n7 whole (1 move, worth 10)
+> web[3] n7 → n2
+
+stowage rebalance --id r-1
+Rebalancing r-1 1 of 1 move left, 4 at a time, since 60s
+
+frees n7 whole (1 move, worth 10)
+> web[3] n7 → n2
+
+stowage rebalance --status shows how far it is, --cancel ends it.
+`
+	if got := squeeze(b.String()); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}

@@ -218,6 +218,21 @@ func (c *Client) UndrainNodes(ctx context.Context, request api.UndrainRequest) (
 	return post[*api.Applied](ctx, c, "/v1/undrain", request)
 }
 
+// Rebalance proposes moves and, unless the request is a dry run, has them made.
+func (c *Client) Rebalance(ctx context.Context, request api.RebalanceRequest) (*api.Rebalancing, error) {
+	return post[*api.Rebalancing](ctx, c, "/v1/rebalance", request)
+}
+
+// CancelRebalance ends the rebalancing under way.
+func (c *Client) CancelRebalance(ctx context.Context) (*api.Applied, error) {
+	return ask[*api.Applied](ctx, c, "DELETE", "/v1/rebalance", nil, nil)
+}
+
+// Rebalancing is the rebalancing under way, or what would be proposed.
+func (c *Client) Rebalancing(ctx context.Context) (*api.Rebalancing, error) {
+	return get[*api.Rebalancing](ctx, c, "/v1/rebalance", nil)
+}
+
 // Undrain lets a node take allocations again.
 func (c *Client) Undrain(ctx context.Context, id spec.NodeID) (*api.Applied, error) {
 	return post[*api.Applied](ctx, c, "/v1/nodes/"+segment(string(id))+"/undrain", nil)
