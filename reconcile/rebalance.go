@@ -236,7 +236,7 @@ func (r *rebalancer) shift(m *mover, to int, given spec.Grant) {
 	w.fleet.Release(m.node, x.version.need, &m.given)
 	w.fleet.Take(to, x.version.need, &given)
 	w.ownOf(x)
-	x.disown(m.node)
+	x.own = without(x.own, m.node)
 	x.own = append(x.own, int32(to))
 	r.at[m.node] = slices.DeleteFunc(r.at[m.node], func(o *mover) bool { return o == m })
 	r.at[to] = append(r.at[to], m)
@@ -276,17 +276,6 @@ func (r *rebalancer) open(ok func(node int) bool) []int32 {
 
 // work is how many allocations a node has besides those of system apps.
 func (r *rebalancer) work(node int) int { return r.w.fleet.Load(node) - r.system[node] }
-
-// ownAt counts the allocations of an app on a node.
-func (r *rebalancer) ownAt(x *app, node int) int {
-	n := 0
-	for _, o := range r.w.ownOf(x) {
-		if int(o) == node {
-			n++
-		}
-	}
-	return n
-}
 
 // policyOf is the built-in policy of an app.
 func (r *rebalancer) policyOf(x *app) place.Policy {

@@ -271,9 +271,12 @@ func (r *rebalancer) free(node int) {
 	for _, m := range going {
 		d, ok := done{}, false
 		if r.w.policyOf(m.x.desired.app).Name == place.Binpack.Name {
-			own := r.ownAt(m.x, node)
+			own := map[int32]int{}
+			for _, n := range r.w.ownOf(m.x) {
+				own[n]++
+			}
 			d, ok = r.try(m, r.open(func(n int) bool {
-				return n != node && r.work(n) > 0 && r.ownAt(m.x, n) < own && r.asEven(m, n)
+				return n != node && r.work(n) > 0 && own[int32(n)] < own[int32(node)] && r.asEven(m, n)
 			}), place.Binpack)
 		}
 		if !ok {

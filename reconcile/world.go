@@ -24,12 +24,9 @@ type world struct {
 	drains    map[spec.NodeID]*spec.Drain
 	overdue   map[spec.NodeID]bool
 	roles     *roles
-<<<<<<< HEAD
-	reserved  *reserved      // nil without reservations
-=======
+	reserved  *reserved                  // nil without reservations
 	moving    map[spec.AllocationID]bool // that a rebalancing moves, and whose successor is on its way
 	movesDone []spec.AllocationID
->>>>>>> e316bdc (stowage rebalance: moves that pay, each with what it is good for)
 	total     *rollout.Total // what is left of the cluster's budget; nil: it has none
 	next      spec.Time
 	events    []spec.Event

@@ -126,13 +126,8 @@ func (c *Core) input(d *desired, r *spec.Revision, signed bool, behind int) reco
 		Now: c.now, Seed: c.config.Seed, Commit: r.Commit, Subject: r.Subject, Signed: signed,
 		Base:    spec.Base{Behind: behind, Generation: c.state.Generation},
 		Desired: d.cluster, Hashes: d.hashes, Steps: d.steps, Held: c.heldApps(d),
-<<<<<<< HEAD
 		Nodes: nodes, Drains: drains, Current: c.current, Versions: c.state.Versions,
-		Rollouts: c.state.Rollouts, Restarts: c.state.Restarts, Failures: c.failures(),
-=======
-		Nodes: c.Nodes(), Drains: c.drains(), Current: c.current, Versions: c.state.Versions,
 		Rollouts: c.state.Rollouts, Restarts: c.state.Restarts, Rebalance: c.state.Rebalance, Failures: c.failures(),
->>>>>>> e316bdc (stowage rebalance: moves that pay, each with what it is good for)
 		Runs: c.state.Runs, Agendas: c.state.Agendas,
 		Policies: map[string]place.Policy{}, PolicyVersions: map[string]string{},
 	}
