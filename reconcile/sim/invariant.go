@@ -21,6 +21,7 @@ const (
 	invariantForward    = "states: they only move forward"
 	invariantStop       = "stops: only what should stop is stopped"
 	invariantEnded      = "ends: what has ended is never begun again"
+	invariantMemory     = "memory: an end is forgotten by its agent only once the journal has it"
 	invariantIdentity   = "identity: an allocation lives on one node"
 	invariantReplay     = "replay: the journal gives the state"
 	invariantFixpoint   = "fixpoint: when nothing happens, nothing is left to do"
@@ -226,6 +227,16 @@ func done(r *node.Record) bool {
 		}
 	}
 	return false
+}
+
+// checkForget looks at every allocation that an agent forgets.
+func (w *world) checkForget(m *machine, id spec.AllocationID) {
+	if !w.master.up || w.master.frozen {
+		return
+	}
+	if h := w.master.core.State().Allocations[id]; h != nil && h.Ended == nil && h.Allocation.Node == m.desc.ID {
+		w.violated("%s: %s on %s", invariantMemory, id, m.desc.ID)
+	}
 }
 
 // checkEntry looks at everything that is decided.

@@ -299,6 +299,7 @@ func (m *machine) save(e node.Save) {
 	for _, id := range e.Drop {
 		delete(m.disk, id)
 		m.w.meter.end(id)
+		m.w.checkForget(m, id)
 	}
 }
 
