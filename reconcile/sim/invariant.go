@@ -162,7 +162,7 @@ func (w *world) checkSlot(a *activity) {
 		}
 		kept = append(kept, o)
 		h := w.master.core.State().Allocations[o.alloc.ID]
-		if h != nil && h.Allocation.Want == spec.WantRun && h.Ended == nil && w.settledOn(o.machine) && !o.alloc.Canary {
+		if h != nil && h.Allocation.Want == spec.WantRun && h.Ended == nil && w.settledOn(o.machine) && alike(a, o, &h.Allocation) {
 			wanted++
 		}
 	}
@@ -174,6 +174,15 @@ func (w *world) checkSlot(a *activity) {
 	if wanted > limit && w.master.up && w.settledOn(a.machine) {
 		w.violated("%s: %s is started beside %d others of its slot", invariantSlots, a.alloc.ID, wanted)
 	}
+}
+
+// alike reports whether two allocations of a slot may not be there at once for long. Canaries are extra: they count
+// among themselves, as long as they are not promoted.
+func alike(a, other *activity, now *spec.Allocation) bool {
+	if a.alloc.Canary {
+		return now.Canary
+	}
+	return !other.alloc.Canary
 }
 
 // reunion is how long after a node came back two of one slot are no mistake.
