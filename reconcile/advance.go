@@ -37,8 +37,8 @@ func (w *world) advanceApp(x *app) {
 		w.advanceRun(x)
 		return
 	}
-	if w.isCalm(x) {
-		x.calm, x.settled, x.rollout, x.version = true, true, *x.record, x.desired
+	if x.calm {
+		x.settled, x.rollout, x.version = true, *x.record, x.desired
 		return
 	}
 	if x.held != "" {
@@ -80,26 +80,6 @@ func (w *world) advanceApp(x *app) {
 	w.wake(next)
 	w.chooseVersion(x, waiting)
 	x.settled = w.isSettled(x)
-}
-
-// isCalm reports whether the app is exactly as it should be, which is the rule: then nothing of it needs a closer look.
-func (w *world) isCalm(x *app) bool {
-	r, a := x.record, x.desired.app
-	if x.held != "" || r == nil || r.Target != x.desired.hash || r.State != spec.RolloutDone || a.Kind != spec.KindService ||
-		len(x.views) != a.Count || w.restartBefore(x) > 0 {
-		return false
-	}
-	for i := range x.views {
-		v := &x.views[i]
-		if v.State != spec.StateRunning || !v.Healthy || v.Want != spec.WantRun || v.Canary || v.Version != r.Target ||
-			w.in.Now < v.HealthySince.Add(a.Update.HealthyFor) || i > 0 && v.Index == x.views[i-1].Index {
-			return false
-		}
-		if node := w.nodeOf[x.first+i]; node < 0 || !w.fleet.Open(int(node)) {
-			return false
-		}
-	}
-	return true
 }
 
 // chooseVersion settles what the app's slots should have.

@@ -263,21 +263,13 @@ func (w *world) readMoved() {
 // readCurrent gives each app its allocations.
 func (w *world) readCurrent() {
 	w.current = w.in.Current
-	if len(w.renamed) > 0 || !sorted(w.current) {
+	if len(w.renamed) > 0 || !w.group() {
 		w.current = slices.Clone(w.current)
 		for i := range w.current {
 			w.current[i].App = w.newName(w.current[i].App)
 		}
 		SortAllocations(w.current)
-	}
-	for i := 0; i < len(w.current); {
-		j := i
-		for j < len(w.current) && w.current[j].App == w.current[i].App {
-			j++
-		}
-		x := w.app(w.current[i].App)
-		x.views, x.first = w.current[i:j], i
-		i = j
+		w.group()
 	}
 	sort.Slice(w.apps, func(i, k int) bool { return w.apps[i].name < w.apps[k].name })
 	for _, x := range w.apps {
@@ -285,13 +277,26 @@ func (w *world) readCurrent() {
 	}
 }
 
-// sorted reports whether the allocations are by slot, then generation.
-func sorted(list []spec.AllocationView) bool {
-	for i := 1; i < len(list); i++ {
-		a, b := &list[i-1], &list[i]
-		if a.App > b.App || a.App == b.App && (a.Index > b.Index || a.Index == b.Index && a.Generation > b.Generation) {
-			return false
+// group finds the allocations of each app, and reports whether all are sorted by slot, then generation.
+func (w *world) group() bool {
+	first := 0
+	for i := 1; i <= len(w.current); i++ {
+		a := &w.current[i-1]
+		if i < len(w.current) {
+			b := &w.current[i]
+			if a.App == b.App {
+				if a.Index > b.Index || a.Index == b.Index && a.Generation > b.Generation {
+					return false
+				}
+				continue
+			}
+			if a.App > b.App {
+				return false
+			}
 		}
+		x := w.app(a.App)
+		x.views, x.first = w.current[first:i], first
+		first = i
 	}
 	return true
 }
@@ -299,32 +304,9 @@ func sorted(list []spec.AllocationView) bool {
 // fillFleet puts every allocation that has not ended on its node: those that wait for others last.
 func (w *world) fillFleet() {
 	var waiting []*spec.AllocationView
-	var last spec.Hash
-	var v *version
 	w.nodeOf = make([]int32, len(w.current))
-	for i := range w.current {
-		a := &w.current[i]
-		w.nodeOf[i] = -1
-		if a.State.Terminal() {
-			continue
-		}
-		if v == nil || a.Version != last {
-			v, last = w.known(a.Version), a.Version
-		}
-		node := w.fleet.Node(a.Node)
-		w.nodeOf[i] = int32(node)
-		if node < 0 || v == nil {
-			continue
-		}
-		if len(a.After) > 0 {
-			waiting = append(waiting, a)
-			continue
-		}
-		given := a.Grant()
-		w.fleet.Take(node, v.need, &given)
-		if a.Want == spec.WantStop {
-			w.fleet.Leave(node, a.ID, v.need, &given, nil)
-		}
+	for _, x := range w.apps {
+		waiting = w.fillApp(x, waiting)
 	}
 	// Who waits is younger than whom it waits for: in this order everybody finds those who leave.
 	slices.SortStableFunc(waiting, func(a, b *spec.AllocationView) int { return cmp.Compare(a.Generation, b.Generation) })
@@ -343,6 +325,55 @@ func (w *world) fillFleet() {
 			}
 		}
 	}
+}
+
+// fillApp puts the allocations of one app on their nodes, but for those that wait for others. On the way it finds whether
+// the app is exactly as it should be, which is the rule: a large cluster is looked through once, not twice.
+func (w *world) fillApp(x *app, waiting []*spec.AllocationView) []*spec.AllocationView {
+	var last spec.Hash
+	var v *version
+	calm, node := w.mayBeCalm(x), -1
+	for i := range x.views {
+		a := &x.views[i]
+		if a.State != spec.StateRunning {
+			calm = false
+			if a.State.Terminal() {
+				w.nodeOf[x.first+i] = -1
+				continue
+			}
+		}
+		if v == nil || a.Version != last {
+			v, last = w.known(a.Version), a.Version
+		}
+		node = w.fleet.NodeNear(node, a.Node)
+		w.nodeOf[x.first+i] = int32(node)
+		if calm {
+			calm = a.Healthy && a.Want == spec.WantRun && !a.Canary && a.Version == x.record.Target &&
+				w.in.Now >= a.HealthySince.Add(x.desired.app.Update.HealthyFor) && (i == 0 || a.Index != x.views[i-1].Index) &&
+				node >= 0 && w.fleet.Open(node)
+		}
+		if node < 0 || v == nil {
+			continue
+		}
+		if len(a.After) > 0 {
+			waiting = append(waiting, a)
+			continue
+		}
+		given := a.Grant()
+		w.fleet.Take(node, v.need, &given)
+		if a.Want == spec.WantStop {
+			w.fleet.Leave(node, a.ID, v.need, &given, nil)
+		}
+	}
+	x.calm = calm
+	return waiting
+}
+
+// mayBeCalm reports whether nothing but its allocations could keep the app from being exactly as it should be.
+func (w *world) mayBeCalm(x *app) bool {
+	r := x.record
+	return x.held == "" && x.run == nil && x.desired != nil && r != nil && r.Target == x.desired.hash && r.State == spec.RolloutDone &&
+		x.desired.app.Kind == spec.KindService && len(x.views) == x.desired.app.Count && w.restartBefore(x) == 0
 }
 
 // readFailures finds the nodes where an app failed so often lately that they come last for it.

@@ -162,6 +162,17 @@ func (f *Fleet) Node(id spec.NodeID) int {
 	return -1
 }
 
+// NodeNear is Node for a caller that goes through allocations in order: often the next is on the same node, or the one
+// after it.
+func (f *Fleet) NodeNear(last int, id spec.NodeID) int {
+	for n := max(0, last); n <= last+1 && n < len(f.ids); n++ {
+		if f.ids[n] == id {
+			return n
+		}
+	}
+	return f.Node(id)
+}
+
 // Open reports whether the node takes allocations.
 func (f *Fleet) Open(node int) bool { return f.states[node] == spec.NodeReady }
 
