@@ -28,6 +28,7 @@ type Request struct {
 func (f *Fleet) Batch(r *Request) *Batch {
 	m, d := r.Match, len(f.dims)
 	b := &f.scratch.batch
+	b.sheet = &f.scratch.sheet
 	b.App, b.Kind, b.Priority = m.App.Name, m.App.Kind, m.App.Priority
 	b.Config, b.Seed, b.Count, b.Resources, b.Need = r.Config, r.Seed, r.Count, f.dims, m.Need
 	b.Nodes, b.Capacity, b.Free = b.Nodes[:0], b.Capacity[:0], b.Free[:0]

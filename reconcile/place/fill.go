@@ -46,7 +46,26 @@ type fill struct {
 	cells    []cell
 	cellOf   []int32
 	feasible int
+	k        *sheet
 	node     Node // what the scoring function sees, used again for each call
+}
+
+// sheet is the memory of a fill, a row or an entry for each node of the batch. A fleet uses it again for the next batch.
+type sheet struct {
+	free           []int64
+	room, placed   []int32
+	cellOf, heaps  []int32
+	base, own, key []spec.Milli
+}
+
+// zeros returns n zeros, in the memory given when there is enough of it.
+func zeros[T int32 | spec.Milli](v []T, n int) []T {
+	if cap(v) < n {
+		return make([]T, n)
+	}
+	v = v[:n]
+	clear(v)
+	return v
 }
 
 // cell is the nodes that share all groups.
@@ -59,8 +78,15 @@ type cell struct {
 
 func newFill(b *Batch, s Scoring) *fill {
 	n := len(b.Nodes)
-	f := &fill{b: b, s: s, free: slices.Clone(b.Free), room: slices.Clone(b.Room), placed: make([]int32, n), own: make([]spec.Milli, n), key: make([]spec.Milli, n)}
-	f.base = make([]spec.Milli, n)
+	k := b.sheet
+	if k == nil {
+		k = &sheet{}
+	}
+	f := &fill{b: b, s: s, k: k}
+	k.free, k.room = append(k.free[:0], b.Free...), append(k.room[:0], b.Room...)
+	k.placed, k.cellOf = zeros(k.placed, n), zeros(k.cellOf, n)
+	k.own, k.key, k.base = zeros(k.own, n), zeros(k.key, n), zeros(k.base, n)
+	f.free, f.room, f.placed, f.own, f.key, f.base, f.cellOf = k.free, k.room, k.placed, k.own, k.key, k.base, k.cellOf
 	for _, t := range b.Terms {
 		for i, v := range t.Value {
 			f.base[i] += v
@@ -106,7 +132,6 @@ func single(g Group, nodes int) bool {
 
 func (f *fill) makeCells() {
 	n := len(f.b.Nodes)
-	f.cellOf = make([]int32, n)
 	cells := int32(1)
 	for k, g := range f.groups {
 		width := int32(len(g.Have))
@@ -135,7 +160,8 @@ func (f *fill) makeCells() {
 		}
 	}
 	f.cells = make([]cell, cells)
-	all := make([]int32, f.feasible)
+	f.k.heaps = zeros(f.k.heaps, f.feasible)
+	all := f.k.heaps
 	at := int32(0)
 	for c := range f.cells {
 		f.cells[c].heap = all[at : at : at+sizes[c]]

@@ -44,6 +44,7 @@ type scratch struct {
 	batch Batch
 	rows  []int32
 	own   []int32
+	sheet sheet
 }
 
 // leaver is an allocation that has been told to stop: others may wait for its room.

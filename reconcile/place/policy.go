@@ -36,6 +36,7 @@ type Batch struct {
 	Load     []int32       // allocations of all apps there
 	Terms    []Term        // what affinities and past failures add to each node's score
 	Groups   []Group       // limits and wishes over the allocations of the app
+	sheet    *sheet        // for Fill, when the batch is a fleet's
 }
 
 // Term is a part of the score that is the same for every allocation of the batch.
