@@ -151,62 +151,14 @@ func (s *snapshot) next(slot spec.Slot, a *spec.AllocationView) *spec.Change {
 
 // getRoles tells who has which share of the nodes that are in touch.
 func (m *Master) getRoles(c *server.Call) (any, error) {
-	s, err := m.snapshot(c.Context())
-	if err != nil {
-		return nil, err
-	}
-	roles := map[spec.RoleName]*api.Role{}
-	at := func(name spec.RoleName) *api.Role {
-		if roles[name] == nil {
-			roles[name] = &api.Role{Name: name, Weight: spec.DefaultWeight}
+	list := []api.Role{}
+	err := m.look(c.Context(), func(core *control.Core) {
+		for _, v := range core.Roles() {
+			list = append(list, api.Role{
+				Name: v.Role, Weight: v.Weight, Quota: v.Quota, Guarantee: v.Guarantee, Used: v.Used,
+				Share: v.Share, Dominant: v.Dominant, Allocations: v.Allocations,
+			})
 		}
-		return roles[name]
-	}
-	if s.following != nil {
-		for _, r := range s.following.Revision.Cluster.Roles {
-			role := at(r.Name)
-			role.Weight, role.Quota = r.Weight, r.Quota
-		}
-	}
-	needs, roleOf := s.needs(), map[spec.AppName]spec.RoleName{}
-	for i := range s.apps {
-		roleOf[s.apps[i].App] = s.apps[i].Role
-	}
-	for i := range s.allocations {
-		if a := &s.allocations[i]; !a.State.Terminal() {
-			role := at(cmp.Or(roleOf[a.App], spec.DefaultRole))
-			role.Used = role.Used.Plus(needs(a))
-			role.Allocations++
-		}
-	}
-	var total spec.Resources
-	for i := range s.nodes {
-		if st := s.nodes[i].State; st == spec.NodeReady || st == spec.NodeDraining || st == spec.NodeDrained {
-			total = total.Plus(s.nodes[i].Capacity)
-		}
-	}
-	list := make([]api.Role, 0, len(roles))
-	for _, r := range roles {
-		r.Share = dominant(r.Used, total)
-		list = append(list, *r)
-	}
-	slices.SortFunc(list, func(a, b api.Role) int { return cmp.Compare(a.Name, b.Name) })
-	return list, nil
-}
-
-// dominant is the largest part of any resource, in thousandths.
-func dominant(used, total spec.Resources) spec.Milli {
-	var share spec.Milli
-	part := func(u, t int64) {
-		if t > 0 {
-			share = max(share, spec.Milli(float64(u)*1000/float64(t)))
-		}
-	}
-	part(int64(used.CPU), int64(total.CPU))
-	part(int64(used.Memory), int64(total.Memory))
-	part(int64(used.Disk), int64(total.Disk))
-	for _, n := range used.Names() {
-		part(int64(used.Named[n]), int64(total.Named[n]))
-	}
-	return share
+	})
+	return list, err
 }

@@ -95,6 +95,7 @@ func (w *world) explain(x *app) {
 		w.explainGang(x, want, b)
 	}
 	b.Reasons = append(kept, b.Reasons...)
+	b.Served = w.roles.served(x, want.need)
 	switch {
 	case w.fleet.Len() == 0:
 		b.Reasons = append(b.Reasons, spec.Reason{Rule: ruleNoNodes})

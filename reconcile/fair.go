@@ -95,7 +95,7 @@ func (w *world) share(jobs []*job) [][]*rollout.Step {
 		if done[i] == len(j.steps) {
 			waiting[p] = waiting[p][1:]
 		}
-		w.roles.served(p, n)
+		w.roles.advance(p, n)
 	}
 	return missed
 }

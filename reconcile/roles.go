@@ -14,6 +14,7 @@ type roles struct {
 	total []int64 // what the nodes that take allocations have
 	root  *party
 	byApp map[*app]*party
+	told  int // blocked apps of which it was told who was served first
 }
 
 // party is a role or an app.

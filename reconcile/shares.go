@@ -130,8 +130,8 @@ func (r *roles) face(p *party) {
 // next returns the app to serve, or nil when nobody waits.
 func (r *roles) next() *party { return r.root.stand.front }
 
-// served tells that an app waits for n placements less and may have more: only those above it stand otherwise now.
-func (r *roles) served(p *party, n int) {
+// advance tells that an app waits for n placements less and may have more: only those above it stand otherwise now.
+func (r *roles) advance(p *party, n int) {
 	for q := p; q != nil; q = q.parent {
 		q.stand.pending -= n
 		r.face(q)

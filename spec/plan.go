@@ -159,9 +159,10 @@ type Blocked struct {
 	Slots   []int     `json:"slots"`
 	Of      int       `json:"of"` // the app's count
 	Reasons []Reason  `json:"reasons"`
-	Fix     []string  `json:"fix,omitempty"`  // the text of each of Fixes
-	Fits    int       `json:"fits,omitempty"` // of a gang: how many of the slots would have a place without the others
-	After   Time      `json:"after,omitzero"` // waits for this moment (back-off); zero: for a change of the world
+	Fix     []string  `json:"fix,omitempty"`    // the text of each of Fixes
+	Served  []Rival   `json:"served,omitempty"` // who got something meanwhile, and by which right
+	Fits    int       `json:"fits,omitempty"`   // of a gang: how many of the slots would have a place without the others
+	After   Time      `json:"after,omitzero"`   // waits for this moment (back-off); zero: for a change of the world
 	Places  []Missing `json:"places,omitempty"`
 	// Groups are the nodes by the set of rules that they fail, largest first: each node once. With Feasible they add up
 	// to Nodes.
@@ -171,6 +172,21 @@ type Blocked struct {
 	// Fixes are changes of which each alone gives all of the slots a place, smallest first: every one was planned and
 	// did. None of them may be found though one exists: planning is bounded.
 	Fixes []Fix `json:"fixes,omitempty"`
+}
+
+// Rival is an app or a role that was served in the plan while another app waits.
+type Rival struct {
+	App      AppName  `json:"app,omitempty"`
+	Role     RoleName `json:"role,omitempty"`
+	Placed   int      `json:"placed"`             // allocations that the plan places for it
+	Priority int      `json:"priority,omitempty"` // when it came first by priority
+	// When it came first by shares: what it has afterwards of the resource that the waiting app is compared by, and what
+	// the waiting app (or its role, where the two meet) has, in thousandths.
+	Share    Milli  `json:"share,omitempty"`
+	Own      Milli  `json:"own,omitempty"`
+	Resource string `json:"resource,omitempty"`
+	Weight   int    `json:"weight,omitempty"`
+	Why      string `json:"why"` // a sentence
 }
 
 // Reason is one rule and the nodes that fail it. A node counts for every rule it fails.

@@ -189,8 +189,10 @@ type Role struct {
 	Name        spec.RoleName   `json:"name"`
 	Weight      int             `json:"weight"`
 	Quota       *spec.Resources `json:"quota,omitempty"`
-	Used        spec.Resources  `json:"used"`
-	Share       spec.Milli      `json:"share"` // dominant share: the largest part it has of any resource, in thousandths
+	Guarantee   *spec.Resources `json:"guarantee,omitempty"` // what nobody else can take while the role does not use it
+	Used        spec.Resources  `json:"used"`                // with the roles below it
+	Dominant    string          `json:"dominant,omitempty"`  // the resource that Share is of
+	Share       spec.Milli      `json:"share"`               // dominant share: the largest part it has of any resource, in thousandths
 	Allocations int             `json:"allocations"`
 }
 

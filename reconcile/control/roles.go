@@ -15,6 +15,9 @@ type RoleView struct {
 	Share    spec.Milli      `json:"share"`    // of that, of all ready nodes, in thousandths
 	Used     spec.Resources  `json:"used"`     // by its apps and those of the roles below it
 	Quota    *spec.Resources `json:"quota,omitempty"`
+	// Guarantee is what nobody else can take while the role does not use it.
+	Guarantee   *spec.Resources `json:"guarantee,omitempty"`
+	Allocations int             `json:"allocations"` // of its apps and those of the roles below it
 }
 
 // Roles returns what each role has, sorted by name; the default role is always among them.
@@ -27,7 +30,7 @@ func (c *Core) Roles() []RoleView {
 			}
 		}
 		for _, r := range d.cluster.Roles {
-			views = append(views, RoleView{Role: r.Name, Weight: r.Weight, Quota: r.Quota})
+			views = append(views, RoleView{Role: r.Name, Weight: r.Weight, Quota: r.Quota, Guarantee: r.Guarantee})
 		}
 	}
 	slices.SortFunc(views, func(a, b RoleView) int { return strings.Compare(string(a.Role), string(b.Role)) })
@@ -41,6 +44,7 @@ func (c *Core) Roles() []RoleView {
 		for k := range views {
 			if r := views[k].Role; app.Role == r || strings.HasPrefix(string(app.Role), string(r)+"/") || (app.Role == "" && r == spec.DefaultRole) {
 				views[k].Used = views[k].Used.Plus(needs)
+				views[k].Allocations++
 			}
 		}
 	}

@@ -201,13 +201,15 @@ func showApps(core *control.Core) table {
 }
 
 func showRoles(core *control.Core) table {
-	t := table{head: []string{"role", "weight", "dominant", "share", "used", "quota"}}
-	for _, v := range core.Roles() {
-		quota := "none"
-		if v.Quota != nil {
-			quota = fmt.Sprintf("cpu %s, memory %s", v.Quota.CPU, v.Quota.Memory)
+	t := table{head: []string{"role", "weight", "dominant", "share", "used", "quota", "guarantee"}}
+	limit := func(r *spec.Resources) string {
+		if r == nil {
+			return "none"
 		}
-		t.add(v, v.Role, v.Weight, v.Dominant, v.Share, fmt.Sprintf("cpu %s, memory %s", v.Used.CPU, v.Used.Memory), quota)
+		return fmt.Sprintf("cpu %s, memory %s", r.CPU, r.Memory)
+	}
+	for _, v := range core.Roles() {
+		t.add(v, v.Role, v.Weight, v.Dominant, v.Share, limit(&v.Used), limit(v.Quota), limit(v.Guarantee))
 	}
 	return t
 }

@@ -346,6 +346,9 @@ func (p *Page) blocked(b *spec.Blocked, indent string) {
 	if len(b.Fix) > 0 {
 		p.Line("%s    would fit with %s", indent, strings.Join(b.Fix, ", or "))
 	}
+	for i := range b.Served {
+		p.Line("%s    %s", indent, b.Served[i].Why)
+	}
 	if b.After != 0 {
 		p.Line("%s    tried again at %s", indent, b.After.Std().Format("15:04:05"))
 	}

@@ -186,15 +186,21 @@ func (p *Page) History(list []api.HistoryEntry) {
 // Roles prints who has which share.
 func (p *Page) Roles(list []api.Role) {
 	rows := make([][]string, len(list))
+	limit := func(r *spec.Resources) string {
+		if r == nil {
+			return "-"
+		}
+		return amounts(*r)
+	}
 	for i := range list {
 		r := &list[i]
-		quota := "-"
-		if r.Quota != nil {
-			quota = r.Quota.CPU.String() + " cpu, " + r.Quota.Memory.String()
+		share := percent(int64(r.Share), 1000)
+		if r.Dominant != "" {
+			share += " of " + r.Dominant
 		}
-		rows[i] = []string{string(r.Name), strconv.Itoa(r.Weight), percent(int64(r.Share), 1000), r.Used.CPU.String(), r.Used.Memory.String(), quota}
+		rows[i] = []string{string(r.Name), strconv.Itoa(r.Weight), share, strconv.Itoa(r.Allocations), amounts(r.Used), limit(r.Quota), limit(r.Guarantee)}
 	}
-	p.Table([]string{"ROLE", "WEIGHT", "SHARE", "CPU", "MEMORY", "QUOTA"}, rows)
+	p.Table([]string{"ROLE", "WEIGHT", "SHARE", "ALLOCATIONS", "USED", "QUOTA", "GUARANTEE"}, rows)
 }
 
 // Tokens prints tokens without their secrets.
