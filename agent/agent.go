@@ -61,6 +61,7 @@ type agent struct {
 	preparing *errands // about folders and images: slow ones must not hold up the stop of a task
 	events    chan node.Event
 	catalogue catalogue
+	reserve   sync.Mutex // one change of the reserved cores at a time
 
 	describe sync.Mutex
 	node     spec.Node
@@ -154,6 +155,9 @@ func open(ctx context.Context, cfg *Config) (*agent, error) {
 	if err == nil {
 		a.keeper, err = newKeeper(&a.cfg)
 	}
+	if err == nil {
+		a.keeper.arrived = a.reserveCores
+	}
 	if err != nil {
 		return nil, errors.Join(err, a.images.Close())
 	}
@@ -211,9 +215,36 @@ func (a *agent) readFacts() (spec.Node, error) {
 // factsEvery is how often the node's description is read again.
 const factsEvery = time.Minute
 
-// watchFacts tells the core when the node changes: memory plugged in, a new kernel version's attributes, another address.
+// devicesEvery is how often the file of devices is looked at.
+const devicesEvery = 2 * time.Second
+
+// nextFacts waits until the node's description should be read again: after factsEvery, or as soon as the file of devices is another.
+func (a *agent) nextFacts(ctx context.Context) bool {
+	if a.cfg.Facts.DeviceFile == "" {
+		return pause(ctx, factsEvery)
+	}
+	stamp := func() string {
+		info, err := os.Stat(a.cfg.Facts.DeviceFile)
+		if err != nil {
+			return err.Error()
+		}
+		return fmt.Sprint(info.ModTime(), info.Size())
+	}
+	was := stamp()
+	for range factsEvery / devicesEvery {
+		if !pause(ctx, devicesEvery) {
+			return false
+		}
+		if stamp() != was {
+			break
+		}
+	}
+	return true
+}
+
+// watchFacts tells the core when the node changes: memory plugged in, a new kernel version's attributes, another address, devices.
 func (a *agent) watchFacts(ctx context.Context) error {
-	for pause(ctx, factsEvery) {
+	for a.nextFacts(ctx) {
 		n, err := a.readFacts()
 		if err != nil {
 			a.log.Warn("the node's description cannot be read; the last one stays", "error", err)

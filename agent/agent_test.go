@@ -254,10 +254,17 @@ func needRoot(t *testing.T) {
 // run starts an agent and returns how to end it.
 func run(t *testing.T, m *fakeMaster, dir string) (stop func()) {
 	t.Helper()
+	return runOn(t, m, dir, facts.Options{})
+}
+
+// runOn is run on a machine that has what the options say.
+func runOn(t *testing.T, m *fakeMaster, dir string, machine facts.Options) (stop func()) {
+	t.Helper()
+	machine.Address = "127.0.0.1"
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	cfg := Config{Node: "n1", DataDir: dir, Master: m.api.URL, JoinToken: m.token(), Executor: executorBinary,
-		CgroupParent: "stowage-test-" + filepath.Base(dir), Facts: facts.Options{Address: "127.0.0.1"}, Log: slog.New(slog.NewTextHandler(&m.log, nil))}
+		CgroupParent: "stowage-test-" + filepath.Base(dir), Facts: machine, Log: slog.New(slog.NewTextHandler(&m.log, nil))}
 	go func() { done <- Run(ctx, cfg) }()
 	ended := false
 	stop = func() {

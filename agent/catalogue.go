@@ -40,6 +40,33 @@ func (c *catalogue) saved(s node.Save) {
 	}
 }
 
+// named reports whether a Save effect is about allocations that have cores, as they are and as they were.
+func (c *catalogue) named(s node.Save) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range s.Put {
+		if len(s.Put[i].Decided.Cores) > 0 {
+			return true
+		}
+	}
+	return slices.ContainsFunc(s.Drop, func(id spec.AllocationID) bool { return len(c.records[id].Decided.Cores) > 0 })
+}
+
+// cores lists those of allocations that run or are being started: nobody else may run there. One that still waits for its turn has
+// none yet.
+func (c *catalogue) cores() []int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all []int
+	for _, r := range c.records {
+		if s := r.Status.State; !s.Terminal() && s != spec.StatePlaced && s != spec.StatePending {
+			all = append(all, spec.AllCores(r.Decided.Cores)...)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 func (c *catalogue) record(id spec.AllocationID) (node.Record, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -81,6 +81,7 @@ func environment(base []string, a *spec.Allocation, n *spec.Node, t *spec.Task) 
 	for _, p := range a.Ports {
 		values["STOWAGE_PORT_"+strings.ToUpper(strings.ReplaceAll(p.Name, "-", "_"))] = strconv.Itoa(p.Number)
 	}
+	namedVariables(values, a, t)
 	lookup := reference(a, n)
 	for name, value := range t.Env {
 		values[name] = spec.Expand(value, lookup)
@@ -109,6 +110,7 @@ func (f folders) container(run node.Run, a *spec.Allocation, app *spec.App, t *s
 		MemoryBytes:    int64(t.Memory),
 		MemoryMaxBytes: int64(t.MemoryMax),
 		PidsMax:        int64(t.Pids),
+		Cores:          taskCores(a, t),
 		Log: executor.Log{Dir: f.logs(a.ID), Task: string(t.Name), MaxBytes: int64(t.Logs.MaxSize),
 			MaxFiles: t.Logs.MaxFiles},
 		Labels: map[string]string{"allocation": string(a.ID), "task": string(t.Name), "attempt": strconv.Itoa(run.Attempt)},

@@ -123,15 +123,29 @@ func (a *agent) startContainer(ctx context.Context, e node.Start) (executor.Cont
 		return executor.Container{}, err
 	}
 	self := a.self()
-	c, err := a.keeper.client.Start(ctx, a.folders.container(e.Run, &e.Allocation, e.App, t, &self, img))
+	container := a.folders.container(e.Run, &e.Allocation, e.App, t, &self, img)
+	if container.Devices, err = deviceFiles(&e.Allocation, &self, t); err != nil {
+		return executor.Container{}, err
+	}
+	if len(container.Cores) > 0 {
+		if err := a.reserveCores(ctx); err != nil {
+			return executor.Container{}, unlessRefused(err)
+		}
+	}
+	c, err := a.keeper.client.Start(ctx, container)
 	if errors.Is(err, executor.ErrExists) {
 		c, err = a.keeper.client.Get(ctx, e.Run.String())
 	}
+	return c, unlessRefused(err)
+}
+
+// unlessRefused says that the executor could not be reached, unless it was and refused.
+func unlessRefused(err error) error {
 	var refused *executor.Error
 	if err != nil && !errors.As(err, &refused) {
-		return c, fmt.Errorf("%w: %w", errReach, err)
+		return fmt.Errorf("%w: %w", errReach, err)
 	}
-	return c, err
+	return err
 }
 
 func findTask(app *spec.App, name spec.TaskName) *spec.Task {

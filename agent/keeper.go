@@ -40,6 +40,7 @@ type keeper struct {
 	version      string
 	client       *executor.Client
 	log          *slog.Logger
+	arrived      func(context.Context) error // called each time an executor is reached, before anything is asked of it
 }
 
 // executorSettings is how the executor of a data directory was started last, so that it can be started again to end what it left.
@@ -100,6 +101,11 @@ func (k *keeper) run(ctx context.Context, tell func(node.Event)) error {
 }
 
 func (k *keeper) follow(ctx context.Context, tell func(node.Event)) error {
+	if k.arrived != nil {
+		if err := k.arrived(ctx); err != nil {
+			k.log.Error("cores cannot be reserved", "error", err)
+		}
+	}
 	list, err := k.client.List(ctx)
 	if err != nil {
 		return err

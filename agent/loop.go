@@ -69,7 +69,11 @@ func (a *agent) save(ctx context.Context, s node.Save) {
 	for first := true; ; first = false {
 		err := a.memory.save(s)
 		if err == nil {
+			cores := a.catalogue.named(s)
 			a.catalogue.saved(s)
+			if cores {
+				a.errands.run("cores", func() { a.logReserve(a.reserveCores(ctx)) })
+			}
 			if !first {
 				a.log.Info("there is room again; going on")
 			}

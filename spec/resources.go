@@ -1,7 +1,9 @@
 package spec
 
 import (
+	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 )
 
@@ -11,6 +13,21 @@ type Resources struct {
 	Memory Bytes            `json:"memory"`
 	Disk   Bytes            `json:"disk,omitempty"`
 	Named  map[string]Milli `json:"named,omitempty"` // gpu and others of one's own, in thousandths
+}
+
+// resourceForm is what a named resource may be called.
+var resourceForm = regexp.MustCompile(`^[a-z][a-z0-9_./-]{0,99}$`)
+
+// CheckResource reports what is wrong with the name of a named resource, or nil.
+func CheckResource(name string) error {
+	switch name {
+	case "cpu", "memory", "disk", "cores", "memory_max":
+		return fmt.Errorf("%q is no resource of one's own", name)
+	}
+	if !resourceForm.MatchString(name) {
+		return fmt.Errorf("%q is no name of a resource: use lower-case letters, digits, \"_\", \".\", \"/\" and \"-\"", name)
+	}
+	return nil
 }
 
 // Names returns the names of the named resources in order.

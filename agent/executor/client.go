@@ -167,6 +167,13 @@ func (c *Client) Stats(ctx context.Context, id string) (Stats, error) {
 	return *a.Stats, nil
 }
 
+// Reserve says which cores belong to containers whose spec names them, all others are kept off these. It stays so until the next
+// call, across executors too. Without cores everybody may run anywhere.
+func (c *Client) Reserve(ctx context.Context, cores []int) error {
+	_, err := c.do(ctx, call{Verb: verbReserve, Cores: cores}, nil)
+	return err
+}
+
 // Shutdown ends the executor. Containers run on, and the next executor on the same state directory adopts them.
 func (c *Client) Shutdown(ctx context.Context) error {
 	_, err := c.do(ctx, call{Verb: verbShutdown}, nil)

@@ -114,6 +114,8 @@ type Features struct {
 	UserNamespace bool `json:"user_namespace"`
 	Overlay       bool `json:"overlay"`
 	Network       bool `json:"network"`
+	// Cores: whether a container can have cores that others are kept off.
+	Cores bool `json:"cores"`
 	// Missing holds one sentence for each thing that is not there.
 	Missing []string `json:"missing,omitempty"`
 }

@@ -19,6 +19,7 @@ const (
 	verbStats    = "stats"
 	verbExec     = "exec"
 	verbExits    = "exits"
+	verbReserve  = "reserve"
 	verbShutdown = "shutdown"
 )
 
@@ -31,6 +32,7 @@ type call struct {
 	Exec    *ExecSpec `json:"exec,omitempty"`
 	Signal  int       `json:"signal,omitempty"`
 	Cursor  Cursor    `json:"cursor,omitzero"`
+	Cores   []int     `json:"cores,omitempty"`
 }
 
 // answer is the last frame of a connection.

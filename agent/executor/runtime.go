@@ -8,9 +8,11 @@ type Stdio struct{ In, Out, Err *os.File }
 // Runtime makes isolated processes. Package runc implements it with containers; tests of the server with plain processes. The
 // processes must be children of the caller, who waits for them; the Runtime does not.
 type Runtime interface {
-	// Prepare isolates and limits a container and parks it before its command. stdio is the task's, and stays the caller's
-	// to close.
-	Prepare(spec *Spec, stdio Stdio) (pid int, err error)
+	// Prepare isolates and limits a container and parks it before its command. It runs on the given cores only; nil: on any.
+	// stdio is the task's, and stays the caller's to close.
+	Prepare(spec *Spec, cores []int, stdio Stdio) (pid int, err error)
+	// SetCores lets a container run on the given cores only, which are at least one, from now on.
+	SetCores(spec *Spec, cores []int) error
 	// Release lets a prepared container execute its command, and returns once it does. Releasing one that runs already is no
 	// error, and cheap. An error with CodeCommand means that the command could not be executed.
 	Release(id string) error

@@ -43,6 +43,7 @@ type Server struct {
 	seq     uint64
 	changed chan struct{} // closed and replaced at each exit
 	unsaved map[string]*task
+	cores   cores
 
 	// tidy collects garbage after a burst of work. Starting a container leaves some behind, descriptors included, which an idle
 	// process would keep for minutes.
@@ -67,6 +68,9 @@ func Open(lock *Lock, rt Runtime, features Features) (*Server, error) {
 		unsaved: map[string]*task{},
 		stop:    make(chan struct{}),
 		tidy:    time.AfterFunc(quiet, debug.FreeOSMemory),
+	}
+	if err := s.openCores(); err != nil {
+		return nil, err
 	}
 	if err := s.adopt(); err != nil {
 		return nil, err
@@ -232,6 +236,8 @@ func (s *Server) do(ctx context.Context, conn *net.UnixConn, c call) (answer, er
 		return s.exec(ctx, conn, c)
 	case verbExits:
 		return answer{}, s.exits(ctx, conn, c.Cursor)
+	case verbReserve:
+		return answer{}, s.reserve(c.Cores)
 	case verbShutdown:
 		s.stopOnce.Do(func() { close(s.stop) })
 		return answer{}, nil

@@ -30,7 +30,7 @@ type plain struct {
 	removed []string
 }
 
-func (p *plain) Prepare(spec *Spec, stdio Stdio) (int, error) {
+func (p *plain) Prepare(spec *Spec, _ []int, stdio Stdio) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.fail != nil {
@@ -84,6 +84,8 @@ func (p *plain) Stats(*Spec) (Stats, error) {
 	}
 	return Stats{Pids: 1}, nil
 }
+
+func (p *plain) SetCores(*Spec, []int) error { return nil }
 
 func (p *plain) Remove(spec *Spec) error {
 	p.mu.Lock()

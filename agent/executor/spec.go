@@ -89,6 +89,10 @@ type Spec struct {
 	Network string  `json:"network,omitempty"`
 	// UserNamespace maps the container's users to others of the node, so that its root is nobody outside.
 	UserNamespace bool `json:"user_namespace,omitempty"`
+	// Devices are files below /dev that the container may use, as the node has them.
+	Devices []string `json:"devices,omitempty"`
+	// Cores are those that the container runs on, by the kernel's numbers; empty: those that nobody has reserved. See Client.Reserve.
+	Cores []int `json:"cores,omitempty"`
 	// CPUMillis is the guaranteed share of CPU in thousandths of a core; spare CPU may be used beyond it. 0: the least share.
 	CPUMillis int64 `json:"cpu_millis,omitempty"`
 	// CPUMaxMillis is the most CPU in thousandths of a core; 0: no limit.
@@ -154,6 +158,16 @@ func (s *Spec) Validate() error {
 	errs = append(errs, s.Root.faults()...)
 	for _, m := range s.Mounts {
 		errs = append(errs, m.faults()...)
+	}
+	for _, d := range s.Devices {
+		if path.Clean(d) != d || !strings.HasPrefix(d, "/dev/") || strings.ContainsRune(d, 0) {
+			fault("device %q: use the path of a file below /dev", d)
+		}
+	}
+	for _, c := range s.Cores {
+		if c < 0 {
+			fault("core %d: use the numbers that the kernel gives to processors", c)
+		}
 	}
 	switch s.Network {
 	case "", NetworkHost, NetworkNone:

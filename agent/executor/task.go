@@ -128,6 +128,10 @@ func (s *Server) prepare(spec *Spec, goal State) (*task, error) {
 
 // create makes files and processes of a container. On failure the caller cleans up.
 func (s *Server) create(t *task, spec *Spec, goal State) error {
+	given, err := s.coresFor(spec)
+	if err != nil {
+		return err
+	}
 	if err := s.store.create(spec); err != nil {
 		return err
 	}
@@ -142,7 +146,7 @@ func (s *Server) create(t *task, spec *Spec, goal State) error {
 		return err
 	}
 	defer errW.Close()
-	pid, err := s.runtime.Prepare(spec, Stdio{Out: out, Err: errW})
+	pid, err := s.runtime.Prepare(spec, given, Stdio{Out: out, Err: errW})
 	if err == nil {
 		t.proc, err = adoptChild(pid)
 	}
@@ -158,16 +162,22 @@ func (s *Server) create(t *task, spec *Spec, goal State) error {
 	if goal == StateRunning {
 		c.Started = c.Created
 	}
-	if err := s.store.save(&c); err != nil {
+	if err = s.store.save(&c); err == nil {
+		s.mu.Lock()
+		t.container, t.starting = c, goal == StateRunning
+		s.mu.Unlock()
+		err = s.settle(spec, given)
+	}
+	if err != nil {
 		_ = t.proc.signal(unix.SIGKILL)
 		t.proc.wait()
 		outR.Close()
 		errR.Close()
+		s.mu.Lock()
+		t.container = Container{}
+		s.mu.Unlock()
 		return err
 	}
-	s.mu.Lock()
-	t.container, t.starting = c, goal == StateRunning
-	s.mu.Unlock()
 	s.watch(t, spec.Log, outR, errR)
 	return nil
 }

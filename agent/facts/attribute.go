@@ -15,7 +15,7 @@ const (
 )
 
 // ownNames are the attributes that this package sets.
-var ownNames = []string{KernelName, KernelVersion, KernelRelease, CPUArch, CPUModel, CPUCores, OSName, OSVersion, Hostname, CgroupVersion}
+var ownNames = []string{KernelName, KernelVersion, KernelRelease, CPUArch, CPUModel, CPUCores, OSName, OSVersion, Hostname, CgroupVersion, CPUExclusive}
 
 // ParseAttribute reads an attribute as a person writes it: "rack=r1".
 func ParseAttribute(text string) (key, value string, err error) {

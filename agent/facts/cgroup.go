@@ -16,6 +16,7 @@ type cgroups struct {
 	root    fs.FS
 	unified bool
 	legacy  bool
+	cpuset  bool // there is a controller for cores
 	folders map[string][]string
 }
 
@@ -39,8 +40,12 @@ func readCgroups(root fs.FS) (cgroups, error) {
 		case m.kind == "cgroup2":
 			g.unified = true
 			g.add("", m, positions)
+			if data, err := fs.ReadFile(root, strings.TrimPrefix(path.Join(m.point, "cgroup.controllers"), "/")); err == nil {
+				g.cpuset = g.cpuset || slices.Contains(strings.Fields(string(data)), "cpuset")
+			}
 		case m.kind == "cgroup":
 			g.legacy = true
+			g.cpuset = g.cpuset || slices.Contains(m.options, "cpuset")
 			for _, controller := range []string{"cpu", "memory"} {
 				if slices.Contains(m.options, controller) {
 					g.add(controller, m, positions)

@@ -33,6 +33,7 @@ const (
 	OSVersion     = "os.version"     // VERSION_ID of os-release: "12"; absent for rolling distributions
 	Hostname      = "hostname"
 	CgroupVersion = "cgroup.version" // "1", "2" or "hybrid"
+	CPUExclusive  = "cpu.exclusive"  // "yes", or "no" and why tasks cannot have cores for themselves here
 )
 
 // Options say what cannot be found out.
@@ -40,7 +41,11 @@ type Options struct {
 	DataDir    string                // its file system's room is the node's disk
 	DiskHeld   spec.Bytes            // how much of that room the node's own allocations and images hold already
 	Reserved   spec.Resources        // kept for the machine itself and taken off the capacity
-	Named      map[string]spec.Milli // named resources of the node, such as gpu
+	Named      map[string]spec.Milli // named resources of the node, such as license
+	Devices    []spec.Device         // see ParseDevice
+	DeviceFile string                // JSON, a list of more devices; read each time
+	Cores      []int                 // only these may be given to one task alone; empty: all that the agent may use
+	NoCores    bool                  // none may
 	Address    string                // IP address or host name; empty: the first IPv4 address of the interface with the default route
 	Attributes map[string]string     // a person's own, such as rack
 	Pool       spec.PoolName         // that the node is in; empty: the default one
@@ -77,7 +82,11 @@ func read(root fs.FS, o Options) (spec.Node, error) {
 	if err != nil {
 		return spec.Node{}, err
 	}
-	cores := affinity.Count()
+	devices, err := readDevices(&o)
+	if err != nil {
+		return spec.Node{}, err
+	}
+	cores, privileged := affinity.Count(), os.Geteuid() == 0
 	capacity := spec.Resources{
 		CPU:    min(spec.MilliCPU(cores)*1000, groups.cpu()),
 		Memory: min(memory, groups.memory()),
@@ -96,6 +105,7 @@ func read(root fs.FS, o Options) (spec.Node, error) {
 		CPUCores:      strconv.Itoa(cores),
 		CgroupVersion: groups.version(),
 		CPUModel:      cpuModel(root),
+		CPUExclusive:  exclusive(&o, &groups, privileged),
 	}
 	attributes[OSName], attributes[OSVersion] = osRelease(root)
 	maps.DeleteFunc(attributes, func(_, value string) bool { return value == "" })
@@ -111,7 +121,10 @@ func read(root fs.FS, o Options) (spec.Node, error) {
 			return spec.Node{}, err
 		}
 	}
-	return spec.Node{Address: address, Pool: o.Pool, Attributes: attributes, Capacity: capacity}, nil
+	node := spec.Node{Address: address, Pool: o.Pool, Attributes: attributes, Capacity: capacity, Devices: devices, Reserved: o.Reserved,
+		Cores: readCores(root, &o, &groups, &affinity, privileged)}
+	node.Tidy()
+	return node, nil
 }
 
 // less takes what is reserved off the capacity.

@@ -9,6 +9,7 @@ import (
 	securejoin "github.com/cyphar/filepath-securejoin"
 	"github.com/moby/sys/user"
 	"github.com/opencontainers/cgroups"
+	devices "github.com/opencontainers/cgroups/devices/config"
 	"github.com/opencontainers/runc/libcontainer/configs"
 	"github.com/stowage/stowage/agent/executor"
 	"golang.org/x/sys/unix"
@@ -54,7 +55,7 @@ func onNode(paths []string) []string {
 }
 
 // config translates a spec for libcontainer.
-func (r *Runtime) config(spec *executor.Spec, rt root, cgroup string) *configs.Config {
+func (r *Runtime) config(spec *executor.Spec, rt root, cores []int, extra []*devices.Device) *configs.Config {
 	caps := capabilitiesOf(spec)
 	c := &configs.Config{
 		Version:         "1.2.0",
@@ -68,9 +69,17 @@ func (r *Runtime) config(spec *executor.Spec, rt root, cgroup string) *configs.C
 		NoNewPrivileges: true,
 		Capabilities:    &configs.Capabilities{Bounding: caps, Effective: caps, Permitted: caps},
 		Rlimits:         []configs.Rlimit{{Type: unix.RLIMIT_NOFILE, Soft: min(openFilesSoft, r.maxFiles), Hard: min(openFilesHard, r.maxFiles)}},
-		Cgroups:         &cgroups.Cgroup{Path: cgroup, Resources: limits(spec, r.cgroup == 2, r.swapCounted)},
+		Cgroups:         &cgroups.Cgroup{Path: r.cgroupPath(spec), Resources: limits(spec, r.cgroup == 2, r.swapCounted)},
 		RootlessEUID:    r.rootless,
 		RootlessCgroups: r.rootless,
+	}
+	c.Cgroups.CpusetCpus = coreList(cores)
+	if len(extra) > 0 {
+		// The shared /dev has no place for them: this container gets one of its own.
+		c.Devices = append(plainDevices(), extra...)
+		for _, d := range extra {
+			c.Cgroups.Devices = append(c.Cgroups.Devices, &d.Rule)
+		}
 	}
 	if c.Hostname == "" {
 		c.Hostname = spec.ID[:min(len(spec.ID), 63)]
@@ -83,7 +92,7 @@ func (r *Runtime) config(spec *executor.Spec, rt root, cgroup string) *configs.C
 		c.Cgroups = &cgroups.Cgroup{Name: spec.ID, Rootless: true, Resources: &cgroups.Resources{Devices: deviceRules()}}
 		c.UIDMappings = []configs.IDMap{{HostID: int64(os.Geteuid()), Size: 1}}
 		c.GIDMappings = []configs.IDMap{{HostID: int64(os.Getegid()), Size: 1}}
-		c.Devices = rootlessDevices()
+		c.Devices = append(plainDevices(), extra...)
 	} else {
 		// The executor is hard to kill for lack of memory; its containers are not.
 		zero := 0
@@ -126,10 +135,13 @@ func (r *Runtime) mounts(spec *executor.Spec, rt root) []*configs.Mount {
 	const quiet = unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NODEV
 	all := slices.Clone(rt.mounts)
 	all = append(all, &configs.Mount{Device: "proc", Source: "proc", Destination: "/proc", Flags: quiet})
-	if r.dev != "" {
+	if r.dev != "" && len(spec.Devices) == 0 {
 		all = append(all, &configs.Mount{Device: "bind", Source: r.dev, Destination: "/dev", Flags: unix.MS_BIND | unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_RDONLY})
 	} else {
 		all = append(all, &configs.Mount{Device: "tmpfs", Source: "tmpfs", Destination: "/dev", Flags: unix.MS_NOSUID | unix.MS_STRICTATIME, Data: "mode=755,size=64k"})
+		if len(spec.Devices) > 0 {
+			all[len(all)-1].Flags |= unix.MS_RDONLY | unix.MS_NOEXEC // once it is furnished
+		}
 	}
 	pts := "newinstance,ptmxmode=0666,mode=0620"
 	if !r.rootless {

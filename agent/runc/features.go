@@ -35,6 +35,9 @@ func (r *Runtime) detect(version string) {
 			missing("limit of %s: the cgroup controller is not available", name)
 		}
 	}
+	if f.Cores = r.cgroup != 0 && hasCores(r.cgroup); r.cgroup != 0 && !f.Cores {
+		missing("cores for one task alone: the cgroup controller cpuset is not available")
+	}
 	if f.Seccomp = hasSeccomp(); !f.Seccomp {
 		missing("seccomp: the kernel is built without filters; specs must say unconfined")
 	}

@@ -127,3 +127,22 @@ func TestSystemEntriesHidePeople(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+func TestCoresOnV2(t *testing.T) {
+	cgroups.TestMode = true
+	t.Cleanup(func() { cgroups.TestMode = false })
+	dir := t.TempDir()
+	file := filepath.Join(dir, "cpuset.cpus")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := setCores(dir, []int{0, 2, 3}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(file); err != nil || string(got) != "0,2,3" {
+		t.Errorf("cpuset.cpus is %q, %v", got, err)
+	}
+	if err := setCores("", []int{0}); err == nil {
+		t.Error("without a controller cores are chosen all the same")
+	}
+}

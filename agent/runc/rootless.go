@@ -4,8 +4,9 @@ import (
 	"github.com/opencontainers/cgroups/devices/config"
 )
 
-// rootlessDevices are mounted one by one from the node: without root nobody makes device nodes.
-func rootlessDevices() []*config.Device {
+// plainDevices are those that every container has, for one that does not share the ready-made /dev: without root, where they are
+// mounted one by one from the node, as nobody makes device nodes, and with devices of its own.
+func plainDevices() []*config.Device {
 	var all []*config.Device
 	for _, d := range deviceNodes {
 		all = append(all, &config.Device{

@@ -119,7 +119,7 @@ func (r *Runtime) runDir(id string) string { return filepath.Join(r.dir, "run", 
 func (r *Runtime) stateDir() string        { return filepath.Join(r.dir, "state") }
 
 // Prepare implements executor.Runtime.
-func (r *Runtime) Prepare(spec *executor.Spec, stdio executor.Stdio) (int, error) {
+func (r *Runtime) Prepare(spec *executor.Spec, cores []int, stdio executor.Stdio) (int, error) {
 	if err := r.supports(spec); err != nil {
 		return 0, err
 	}
@@ -132,12 +132,12 @@ func (r *Runtime) Prepare(spec *executor.Spec, stdio executor.Stdio) (int, error
 	if err != nil {
 		return 0, err
 	}
-	pid, err := r.create(spec, rt, r.cgroupPath(spec), stdio)
+	pid, err := r.create(spec, rt, cores, stdio)
 	return pid, errors.Join(err, rt.release())
 }
 
 // create builds the container and parks it.
-func (r *Runtime) create(spec *executor.Spec, rt root, cgroup string, stdio executor.Stdio) (int, error) {
+func (r *Runtime) create(spec *executor.Spec, rt root, cores []int, stdio executor.Stdio) (int, error) {
 	who, err := lookup(spec.User, rt.path)
 	if err != nil {
 		return 0, err
@@ -147,7 +147,11 @@ func (r *Runtime) create(spec *executor.Spec, rt root, cgroup string, stdio exec
 			return 0, err
 		}
 	}
-	config := r.config(spec, rt, cgroup)
+	extra, err := hostDevices(spec)
+	if err != nil {
+		return 0, err
+	}
+	config := r.config(spec, rt, cores, extra)
 	if err := own(config, rt, who, stdio); err != nil {
 		return 0, err
 	}

@@ -410,13 +410,11 @@ func amount(v cty.Value) (spec.Milli, error) {
 	return m, nil
 }
 
-var resourceForm = regexp.MustCompile(`^[a-z][a-z0-9_./-]{0,99}$`)
-
 func resourceName(k string) error {
 	switch {
 	case k == "cpu" || k == "memory" || k == "disk" || k == "cores" || k == "memory_max":
 		return wrong(fmt.Sprintf("must not name %q, which is an argument of its own", k))
-	case !resourceForm.MatchString(k):
+	case spec.CheckResource(k) != nil:
 		return wrong(fmt.Sprintf("must have names of lower-case letters, digits, \"_\", \".\", \"/\" and \"-\", but here is %q", shorten(k, 60)))
 	}
 	return nil

@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/stowage/stowage/agent"
-	"github.com/stowage/stowage/agent/facts"
 	"github.com/stowage/stowage/master"
 	"github.com/stowage/stowage/spec"
 )
@@ -40,8 +39,8 @@ func (s *shell) logger(l logFlags) (*slog.Logger, error) {
 func (s *shell) agentCommand() *cobra.Command {
 	var cfg agent.Config
 	var log logFlags
-	var ports, reserveCPU, reserveMemory, joinFile string
-	var attributes, resources []string
+	var ports, joinFile string
+	var machine factFlags
 	c := &cobra.Command{Use: "agent", Short: "Run the agent: the daemon on each machine of the cluster", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		var err error
 		if cfg.Log, err = s.logger(log); err != nil {
@@ -57,7 +56,7 @@ func (s *shell) agentCommand() *cobra.Command {
 		if cfg.PortFirst, cfg.PortLast, err = parsePorts(ports); err != nil {
 			return err
 		}
-		if err := parseFacts(&cfg.Facts, attributes, resources, reserveCPU, reserveMemory); err != nil {
+		if err := machine.parse(&cfg.Facts); err != nil {
 			return err
 		}
 		return agent.Run(cmd.Context(), cfg)
@@ -71,11 +70,8 @@ func (s *shell) agentCommand() *cobra.Command {
 	f.StringVar(&cfg.Executor, "executor", "", "the stowage-executor binary (default: beside this one)")
 	f.StringVar(&cfg.CgroupParent, "cgroup-parent", "stowage", "cgroup below which tasks live")
 	f.StringVar(&cfg.Facts.Address, "address", "", "address at which others reach this node (default: that of the default route)")
-	f.StringArrayVar(&attributes, "attribute", nil, "attribute of the node, such as rack=r1; may be repeated")
 	f.StringVar((*string)(&cfg.Facts.Pool), "pool", "", "pool that the node is in (default \"default\"): only apps that name it run here")
-	f.StringArrayVar(&resources, "resource", nil, "named resource of the node, such as gpu=2; may be repeated")
-	f.StringVar(&reserveCPU, "reserve-cpu", "", "cores kept for the machine itself")
-	f.StringVar(&reserveMemory, "reserve-memory", "", "memory kept for the machine itself, such as 512MiB")
+	machine.add(c)
 	f.StringVar(&ports, "ports", "", "range for ports without a number, such as 20000-32000")
 	log.add(c, "info")
 	c.AddCommand(s.agentDownCommand())
@@ -145,41 +141,6 @@ func parsePorts(text string) (first, last int, err error) {
 		return 0, 0, fmt.Errorf("--ports %s: write it as 20000-32000", text)
 	}
 	return first, last, nil
-}
-
-func parseFacts(o *facts.Options, attributes, resources []string, reserveCPU, reserveMemory string) error {
-	o.Attributes = map[string]string{}
-	for _, a := range attributes {
-		name, value, ok := strings.Cut(a, "=")
-		if !ok || name == "" {
-			return fmt.Errorf("--attribute %s: write it as rack=r1", a)
-		}
-		o.Attributes[name] = value
-	}
-	o.Named = map[string]spec.Milli{}
-	for _, r := range resources {
-		name, value, ok := strings.Cut(r, "=")
-		amount, err := strconv.ParseFloat(value, 64)
-		if !ok || name == "" || err != nil || amount < 0 || amount > 1e9 {
-			return fmt.Errorf("--resource %s: write it as gpu=2", r)
-		}
-		o.Named[name] = spec.Milli(amount*1000 + 0.5)
-	}
-	if reserveCPU != "" {
-		cores, err := strconv.ParseFloat(reserveCPU, 64)
-		if err != nil || cores < 0 || cores > 1e6 {
-			return fmt.Errorf("--reserve-cpu %s: write it as a number of cores, such as 0.5", reserveCPU)
-		}
-		o.Reserved.CPU = spec.MilliCPU(cores*1000 + 0.5)
-	}
-	if reserveMemory != "" {
-		b, err := spec.ParseBytes(reserveMemory)
-		if err != nil {
-			return fmt.Errorf("--reserve-memory: %w", err)
-		}
-		o.Reserved.Memory = b
-	}
-	return nil
 }
 
 func (s *shell) masterCommand() *cobra.Command {

@@ -212,7 +212,8 @@ func (d *dev) startAgents(ctx context.Context, c *client.Client, part func(func(
 		cfg := agent.Config{
 			Node: spec.NodeID(fmt.Sprintf("n%d", i+1)), DataDir: d.agentDir(i), Master: c.Address(), JoinToken: token.Join,
 			Executor: besideUs("stowage-executor"), CgroupParent: filepath.Base(d.dataDir) + fmt.Sprintf("-n%d", i+1), Version: d.Version, Log: d.log,
-			Facts:     facts.Options{Address: "127.0.0.1", Reserved: others, Attributes: map[string]string{"rack": fmt.Sprintf("r%d", i%2+1)}},
+			Facts: facts.Options{Address: "127.0.0.1", Reserved: others, NoCores: d.agents > 1, // they share the machine's
+				Attributes: map[string]string{"rack": fmt.Sprintf("r%d", i%2+1)}},
 			PortFirst: spec.DynamicPortFirst + i*devPorts, PortLast: spec.DynamicPortFirst + (i+1)*devPorts - 1,
 		}
 		part(func() error { return agent.Run(ctx, cfg) })

@@ -67,18 +67,6 @@ func portWords(ports []spec.Port) string {
 	return strings.Join(words, " ")
 }
 
-// namedWords names the devices and cores that an allocation has.
-func namedWords(devices []spec.DeviceGrant, cores []spec.CoreGrant) string {
-	text := ""
-	if len(devices) > 0 {
-		text += "  " + spec.DeviceList(devices)
-	}
-	if len(cores) > 0 {
-		text += "  cores " + spec.CoreList(spec.AllCores(cores))
-	}
-	return text
-}
-
 // Apps prints a table of apps.
 func (p *Page) Apps(list []api.App) {
 	if len(list) == 0 {
@@ -144,6 +132,8 @@ func (p *Page) Node(n *api.Node, on []spec.AllocationView) {
 	for _, name := range n.Capacity.Names() {
 		p.pairs([][2]string{{name, fmt.Sprintf("%s of %s used", n.Used.Named[name], n.Capacity.Named[name])}})
 	}
+	p.pairs([][2]string{{"reserved", amounts(n.Reserved)}})
+	p.named(n, on)
 	if n.Drain != nil {
 		p.pairs([][2]string{{"draining", "since " + p.Age(n.Drain.Since) + ": " + p.DrainLine(n)}, {"", n.Drain.Reason}})
 		p.waits(n)
