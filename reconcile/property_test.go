@@ -62,6 +62,9 @@ func drawApp(t *rapid.T, name string, most int) *spec.App {
 	if u.Strategy == spec.StrategyRolling {
 		u.MinHealthy = rapid.SampledFrom([]spec.Milli{0, 0, 500, 1000}).Draw(t, "min healthy")
 	}
+	if rapid.Bool().Draw(t, "bursts") {
+		a.Tasks[0].MemoryMax = a.Tasks[0].Memory + spec.Bytes(rapid.IntRange(1, 6).Draw(t, "burst"))*128*spec.MiB
+	}
 	switch rapid.IntRange(0, 9).Draw(t, "named") {
 	case 0:
 		a.Tasks[0].Devices = []spec.DeviceAsk{{Kind: "gpu", Count: rapid.IntRange(1, 2).Draw(t, "gpus")}}
@@ -130,6 +133,7 @@ func drawLab(t *rapid.T, tb testing.TB) (*lab, []*spec.App) {
 			{Name: "some", Role: "eng/data", Resources: spec.Resources{CPU: 1000}, Constraints: []spec.Constraint{{Attribute: "zone", Operator: spec.OpEqual, Value: "z1"}}},
 		}
 	}
+	l.in.Desired.Overcommit.Memory = rapid.SampledFrom([]int{0, 0, 110, 150}).Draw(t, "overcommit")
 	var apps []*spec.App
 	for i := range rapid.IntRange(1, 4).Draw(t, "apps") {
 		apps = append(apps, drawApp(t, fmt.Sprint("app", i), 6))

@@ -94,7 +94,7 @@ type version struct {
 
 func newWorld(in *Input) *world {
 	w := &world{in: in, byName: map[spec.AppName]*app{}, preempted: map[spec.AllocationID]bool{}, versions: make(map[spec.Hash]*version, len(in.Versions)+8)}
-	w.fleet = place.NewFleet(w.nodes(), w.resourceNames())
+	w.fleet = place.NewBoundFleet(w.nodes(), w.resourceNames(), in.Desired.Overcommit)
 	w.before = make([]int64, len(w.fleet.Vector(spec.Resources{})))
 	w.readDesired()
 	w.readMoved()

@@ -7,6 +7,7 @@ type Cluster struct {
 	Sync         Sync          `json:"sync"`
 	Policy       PolicyRef     `json:"policy"`
 	Disruption   Disruption    `json:"disruption"`
+	Overcommit   Overcommit    `json:"overcommit,omitzero"`
 	Preemption   bool          `json:"preemption,omitempty"`   // higher priorities may displace lower ones
 	Roles        []Role        `json:"roles,omitempty"`        // sorted by name
 	Reservations []Reservation `json:"reservations,omitempty"` // sorted by name
@@ -51,6 +52,19 @@ type Disruption struct {
 	// MaxTotal bounds the slots of all services and system apps together that have no healthy allocation, before another
 	// one may be taken from its work; nil: no bound but those of the apps.
 	MaxTotal *Percent `json:"max_total,omitempty"`
+}
+
+// Overcommit bounds how much more tasks may use than their nodes have, if all of them burst at once.
+type Overcommit struct {
+	// Memory is the percentage of a node's memory that the memory_max of its allocations may add up to; 0: no limit. A task without
+	// memory_max counts with its memory.
+	Memory int `json:"memory,omitempty"`
+}
+
+// Of returns what the memory_max of a node with so much memory may add up to; 0: no limit.
+func (o Overcommit) Of(memory Bytes) Bytes {
+	p := Bytes(o.Memory)
+	return memory/100*p + memory%100*p/100
 }
 
 // Role is a party to fair sharing.

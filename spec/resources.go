@@ -9,10 +9,12 @@ import (
 
 // Resources is an amount of each thing a node has and a task needs. Ports are counted apart, by number.
 type Resources struct {
-	CPU    MilliCPU         `json:"cpu"`
-	Memory Bytes            `json:"memory"`
-	Disk   Bytes            `json:"disk,omitempty"`
-	Named  map[string]Milli `json:"named,omitempty"` // gpu and others of one's own, in thousandths
+	CPU    MilliCPU `json:"cpu"`
+	Memory Bytes    `json:"memory"`
+	Disk   Bytes    `json:"disk,omitempty"`
+	// MemoryMax is what tasks may burst to: counted only where the cluster bounds overcommitment. Of a node it is that bound.
+	MemoryMax Bytes            `json:"memory_max,omitempty"`
+	Named     map[string]Milli `json:"named,omitempty"` // gpu and others of one's own, in thousandths
 }
 
 // resourceForm is what a named resource may be called.
@@ -43,6 +45,7 @@ func (r Resources) combine(o Resources, sign int64) Resources {
 	r.CPU += MilliCPU(sign) * o.CPU
 	r.Memory += Bytes(sign) * o.Memory
 	r.Disk += Bytes(sign) * o.Disk
+	r.MemoryMax += Bytes(sign) * o.MemoryMax
 	if len(o.Named) > 0 {
 		named := make(map[string]Milli, len(r.Named)+len(o.Named))
 		for _, n := range r.Names() {
@@ -61,7 +64,7 @@ func (a *App) Needs() Resources {
 	var sum Resources
 	for i := range a.Tasks {
 		t := &a.Tasks[i]
-		sum = sum.Plus(Resources{CPU: t.CPU, Memory: t.Memory, Disk: t.Disk, Named: t.Resources})
+		sum = sum.Plus(Resources{CPU: t.CPU, Memory: t.Memory, Disk: t.Disk, MemoryMax: max(t.Memory, t.MemoryMax), Named: t.Resources})
 		for k := range t.Devices {
 			sum = sum.Plus(Resources{Named: map[string]Milli{t.Devices[k].Kind: Milli(t.Devices[k].Count) * 1000}})
 		}

@@ -57,7 +57,9 @@ func (c *checker) capacity() {
 	for i := range c.in.Nodes {
 		n := &c.in.Nodes[i]
 		if l := loads[n.ID]; l != nil {
-			if over := l.over(n.Capacity); over != "" {
+			capacity := n.Capacity
+			capacity.MemoryMax = c.in.Desired.Overcommit.Of(capacity.Memory)
+			if over := l.over(capacity); over != "" {
 				c.report("capacity", string(n.ID), "%s", over)
 			}
 		}
@@ -113,6 +115,8 @@ func exceeds(used, capacity spec.Resources) string {
 		return "memory"
 	case used.Disk > capacity.Disk:
 		return "disk"
+	case capacity.MemoryMax > 0 && used.MemoryMax > capacity.MemoryMax:
+		return "memory_max"
 	}
 	for _, n := range used.Names() {
 		if used.Named[n] > capacity.Named[n] {

@@ -26,6 +26,7 @@ type Fleet struct {
 	divided  bool // some node is in another pool than the default one
 	dims     []string
 	dim      map[string]int
+	burst    int     // column of what tasks may burst to; 0: it is without bound
 	capacity []int64 // a row of len(dims) per node
 	used     []int64 // likewise: all that has not ended, less what Takeovers share
 	credit   []int64 // likewise: room of leaving allocations that nobody has claimed
@@ -58,8 +59,13 @@ type leaver struct {
 // NewFleet makes a fleet of the nodes, which must be sorted by ID. Extra names resources that apps ask for though no
 // node may have them.
 func NewFleet(nodes []spec.NodeView, extra []string) *Fleet {
+	return NewBoundFleet(nodes, extra, spec.Overcommit{})
+}
+
+// NewBoundFleet is NewFleet where overcommitment has a bound: what tasks may burst to is then one more resource.
+func NewBoundFleet(nodes []spec.NodeView, extra []string, bound spec.Overcommit) *Fleet {
 	f := &Fleet{index: make(map[spec.NodeID]int32, len(nodes)), columns: map[string]*column{}}
-	f.nameResources(nodes, extra)
+	f.nameResources(nodes, extra, bound.Memory > 0)
 	n, d := len(nodes), len(f.dims)
 	f.ids, f.states = make([]spec.NodeID, n), make([]spec.NodeState, n)
 	f.lastSeen, f.pools = make([]spec.Time, n), make([]spec.PoolName, n)
@@ -75,12 +81,15 @@ func NewFleet(nodes []spec.NodeView, extra []string) *Fleet {
 		f.divided = f.divided || f.pools[i] != spec.DefaultPool
 		f.index[v.ID] = int32(i)
 		f.fill(f.capacity[i*d:(i+1)*d], v.Capacity)
+		if f.burst > 0 {
+			f.capacity[i*d+f.burst] = int64(bound.Of(v.Capacity.Memory))
+		}
 		f.nameUnits(i, &v.Node)
 	}
 	return f
 }
 
-func (f *Fleet) nameResources(nodes []spec.NodeView, extra []string) {
+func (f *Fleet) nameResources(nodes []spec.NodeView, extra []string, bound bool) {
 	var names []string
 	for i := range nodes {
 		if len(nodes[i].Capacity.Named) > 0 {
@@ -90,7 +99,11 @@ func (f *Fleet) nameResources(nodes []spec.NodeView, extra []string) {
 	names = append(names, extra...)
 	slices.Sort(names)
 	names = slices.Compact(names)
-	f.dims = append([]string{"cpu", "memory", "disk"}, names...)
+	fixed := []string{"cpu", "memory", "disk"}
+	if bound {
+		f.burst, fixed = len(fixed), append(fixed, "memory_max")
+	}
+	f.dims = append(fixed, names...)
 	f.dim = make(map[string]int, len(f.dims))
 	for i, name := range f.dims {
 		f.dim[name] = i
@@ -106,6 +119,9 @@ func (f *Fleet) Vector(r spec.Resources) []int64 {
 
 func (f *Fleet) fill(v []int64, r spec.Resources) {
 	v[cpu], v[memory], v[disk] = int64(r.CPU), int64(r.Memory), int64(r.Disk)
+	if f.burst > 0 {
+		v[f.burst] = int64(r.MemoryMax)
+	}
 	if len(r.Named) > 0 {
 		for _, name := range r.Names() {
 			if d, ok := f.dim[name]; ok {
@@ -120,6 +136,10 @@ func (f *Fleet) Resources(v []int64) spec.Resources {
 	r := spec.Resources{CPU: spec.MilliCPU(v[cpu]), Memory: spec.Bytes(v[memory]), Disk: spec.Bytes(v[disk])}
 	for d := fixedDims; d < len(v); d++ {
 		if v[d] == 0 {
+			continue
+		}
+		if d == f.burst {
+			r.MemoryMax = spec.Bytes(v[d])
 			continue
 		}
 		if r.Named == nil {

@@ -201,11 +201,14 @@ func (f *Fleet) takes(node int, r *Request) bool {
 
 // Amount prints an amount of a resource as people write it.
 func (f *Fleet) Amount(d int, v int64) string {
-	if d == memory || d == disk {
+	if f.inBytes(d) {
 		return spec.Bytes(v).String()
 	}
 	return spec.Milli(v).String()
 }
+
+// inBytes reports whether the column counts bytes.
+func (f *Fleet) inBytes(d int) bool { return d == memory || d == disk || f.burst > 0 && d == f.burst }
 
 // shortage prints an amount that is missing, rounded up: with so much more there is enough.
 func (f *Fleet) shortage(d int, v int64) string {

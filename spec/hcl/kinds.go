@@ -266,6 +266,12 @@ var percent = kind[spec.Percent]{
 }
 
 func readPercent(v cty.Value) (int, bool) {
+	n, ok := wholePercent(v)
+	return n, ok && n <= 100
+}
+
+// wholePercent reads a percentage that may be beyond the whole.
+func wholePercent(v cty.Value) (int, bool) {
 	if v.Type() != cty.String {
 		return 0, false
 	}
@@ -274,7 +280,7 @@ func readPercent(v cty.Value) (int, bool) {
 		return 0, false
 	}
 	n, _ := strconv.Atoi(m[1])
-	return n, n <= 100
+	return n, true
 }
 
 // part is a percentage kept in thousandths.

@@ -26,7 +26,36 @@ var clusterTable = &table[spec.Cluster]{
 	blocks: []nested[spec.Cluster]{
 		one("sync", func(c *spec.Cluster) *spec.Sync { return &c.Sync }, syncTable, "How commits take effect."),
 		policyBlock(func(c *spec.Cluster, p spec.PolicyRef) { c.Policy = p }, fmt.Sprintf("How nodes are chosen: built in are binpack and spread, others are plugins of kind policy. Without it: %s.", spec.DefaultPolicy)),
+		one("overcommit", func(c *spec.Cluster) *spec.Overcommit { return &c.Overcommit }, overcommitTable, "How much more tasks may use than their nodes have, if all of them burst at once. Without it there is no limit."),
 		one("disruption", func(c *spec.Cluster) *spec.Disruption { return &c.Disruption }, disruptionTable, "One budget for rollouts, drains, preemption and rebalancing together."),
+	},
+}
+
+var overcommitTable = &table[spec.Overcommit]{
+	doc: "How much more tasks may use than their nodes have, if all of them burst at once.",
+	args: []argument[spec.Overcommit]{
+		arg("memory", beyond, func(o *spec.Overcommit) *int { return &o.Memory }, "The part of a node's memory that the memory_max of its tasks may add up to; a task without memory_max counts with its memory"),
+	},
+}
+
+// maxOvercommit is the largest limit that can be written, in percent: beyond it there might as well be none.
+const maxOvercommit = 900
+
+// beyond is a percentage of at least all.
+var beyond = kind[int]{
+	name: `percentage such as "150%"`,
+	read: func(v cty.Value) (int, error) {
+		p, ok := wholePercent(v)
+		if !ok || p < 100 || p > maxOvercommit {
+			return 0, mustBe(fmt.Sprintf(`a percentage from "100%%" to "%d%%"`, maxOvercommit), v)
+		}
+		return p, nil
+	},
+	show: func(p int) string {
+		if p == 0 {
+			return ""
+		}
+		return fmt.Sprintf("\"%d%%\"", p)
 	},
 }
 

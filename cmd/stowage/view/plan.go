@@ -367,6 +367,9 @@ func (p *Page) planFoot(plan *spec.Plan) {
 			percent(int64(c.Before.CPU), int64(c.Total.CPU)), percent(int64(c.After.CPU), int64(c.Total.CPU)),
 			percent(int64(c.Before.Memory), int64(c.Total.Memory)), percent(int64(c.After.Memory), int64(c.Total.Memory)),
 			c.Largest.CPU, c.Largest.Memory)
+		if all := int64(c.Total.MemoryMax); all > 0 {
+			p.Line("             memory_max %s → %s of what may be overcommitted", percent(int64(c.Before.MemoryMax), all), percent(int64(c.After.MemoryMax), all))
+		}
 	}
 	for i := range plan.Reservations {
 		r := &plan.Reservations[i]
