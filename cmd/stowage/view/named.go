@@ -21,21 +21,6 @@ func namedWords(devices []spec.DeviceGrant, cores []spec.CoreGrant) string {
 	return text
 }
 
-// amounts prints what is there of some resources.
-func amounts(r spec.Resources) string {
-	var words []string
-	if r.CPU > 0 {
-		words = append(words, r.CPU.String()+" cpu")
-	}
-	if r.Memory > 0 {
-		words = append(words, r.Memory.String()+" memory")
-	}
-	if r.Disk > 0 {
-		words = append(words, r.Disk.String()+" disk")
-	}
-	return strings.Join(words, ", ")
-}
-
 // named prints the devices and cores of a node, and who has them.
 func (p *Page) named(n *api.Node, on []spec.AllocationView) {
 	for i := range n.Devices {
