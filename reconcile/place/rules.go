@@ -212,7 +212,7 @@ func (f *Fleet) inBytes(d int) bool { return d == memory || d == disk || f.burst
 
 // shortage prints an amount that is missing, rounded up: with so much more there is enough.
 func (f *Fleet) shortage(d int, v int64) string {
-	if d != memory && d != disk {
+	if !f.inBytes(d) {
 		return spec.Milli(v).String()
 	}
 	unit := int64(1)
