@@ -59,7 +59,7 @@ func (r *roles) served(x *app, need []int64) []spec.Rival {
 func (r *roles) rival(mine, q *party, toward []int64, placed int) spec.Rival {
 	own, _ := r.share(mine, toward)
 	share, of := r.share(q, toward)
-	v := spec.Rival{Placed: placed, Share: thousandths(share), Own: thousandths(own), Resource: r.w.fleet.Dimensions()[of], Weight: int(q.weight)}
+	v := spec.Rival{Placed: placed, Share: milliShare(share), Own: milliShare(own), Resource: r.w.fleet.Dimensions()[of], Weight: int(q.weight)}
 	if q.app != nil {
 		v.App = q.app.name
 	} else {
@@ -101,4 +101,4 @@ func (p *party) weighs(other *party) string {
 	return fmt.Sprintf(" (weight %d)", p.weight)
 }
 
-func thousandths(share uint64) spec.Milli { return spec.Milli(scale(share, 1000, shareUnit)) }
+func milliShare(share uint64) spec.Milli { return spec.Milli(scale(share, 1000, shareUnit)) }
