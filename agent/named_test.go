@@ -55,13 +55,13 @@ func TestATaskHasItsDevicesAndCoresAlone(t *testing.T) {
 	if err := stream.Send(down); err != nil {
 		t.Fatal(err)
 	}
-	running := func(s *spec.AllocationStatus) bool { return s.State == spec.StateRunning && s.Tasks[0].Pid > 0 }
-	first, other := m.status("owner-0-1", "it has both", running), m.status("web-0-1", "it has neither", running)
-	if got := allowed(first.Tasks[0].Pid); got != fmt.Sprint(alone) {
+	pids := m.pids("owner-0-1", "web-0-1")
+	first, other := pids["owner-0-1"], pids["web-0-1"]
+	if got := allowed(first); got != fmt.Sprint(alone) {
 		t.Errorf("the owner runs on %s, want %d", got, alone)
 	}
 	rest := spec.CoreList(slices.Delete(slices.Clone(mine), len(mine)-1, len(mine)))
-	await(t, "the other is off the core", func() bool { return allowed(other.Tasks[0].Pid) == rest })
+	await(t, "the other is off the core", func() bool { return allowed(other) == rest })
 
 	down.Assignment.Generation = 3
 	down.Assignment.Allocations[0].Want = spec.WantStop
@@ -69,7 +69,26 @@ func TestATaskHasItsDevicesAndCoresAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.status("owner-0-1", "it ends", func(s *spec.AllocationStatus) bool { return s.State.Terminal() })
-	await(t, "the other may run everywhere again", func() bool { return allowed(other.Tasks[0].Pid) == spec.CoreList(mine) })
+	await(t, "the other may run everywhere again", func() bool { return allowed(other) == spec.CoreList(mine) })
+}
+
+// pids waits until each of the allocations runs, in whatever order they are reported.
+func (m *fakeMaster) pids(ids ...spec.AllocationID) map[spec.AllocationID]int {
+	m.t.Helper()
+	found := map[spec.AllocationID]int{}
+	for deadline := time.After(patience); len(found) < len(ids); {
+		select {
+		case up := <-m.ups:
+			for _, a := range reported(up) {
+				if slices.Contains(ids, a.ID) && a.Status.State == spec.StateRunning && a.Status.Tasks[0].Pid > 0 {
+					found[a.ID] = a.Status.Tasks[0].Pid
+				}
+			}
+		case <-deadline:
+			m.t.Fatalf("of %v run %v", ids, found)
+		}
+	}
+	return found
 }
 
 func await(t *testing.T, what string, ok func() bool) {
