@@ -25,7 +25,7 @@ func (f *fixer) quota() {
 		p    *party
 		d    int
 		step int64
-		most int // so many steps up suffice for all that is missing
+		most int // so many steps up suffice for all that is missing; fewer may, where an old allocation goes
 	}
 	var limits []limit
 	for p := f.w.roles.byApp[f.x]; p != nil; p = p.parent {
@@ -45,31 +45,47 @@ func (f *fixer) quota() {
 	if len(limits) == 0 {
 		return
 	}
-	edits := make([]spec.Edit, len(limits))
-	raise := func(i, steps int) {
-		l := &limits[i]
-		edits[i] = spec.Edit{
-			Kind: spec.EditQuota, Role: spec.RoleName(l.p.name), Resource: f.w.fleet.Dimensions()[l.d],
-			Number: l.p.quota[l.d]/l.step*l.step + int64(steps)*l.step, Step: l.step,
+	steps := make([]int, len(limits))
+	raised := func() (edits []spec.Edit) {
+		for i, l := range limits {
+			if steps[i] > 0 {
+				edits = append(edits, spec.Edit{
+					Kind: spec.EditQuota, Role: spec.RoleName(l.p.name), Resource: f.w.fleet.Dimensions()[l.d],
+					Number: l.p.quota[l.d]/l.step*l.step + int64(steps[i])*l.step, Step: l.step,
+				})
+			}
 		}
+		return edits
 	}
 	for i := range limits {
-		raise(i, limits[i].most+1)
+		steps[i] = limits[i].most + 1
+	}
+	// Where one quota is raised by less, another may do with less too: until nothing changes any more.
+	for lower := true; lower; {
+		lower = false
+		for i := range limits {
+			most := steps[i]
+			n, ok := f.t.least(0, most, min(most, limits[i].most), func(n int) bool { steps[i] = n; return f.works(raised()...) })
+			if !ok {
+				return
+			}
+			steps[i] = n
+			lower = lower || n < most && len(limits) > 1
+		}
 	}
 	var texts []string
-	size := 0
-	for i := range limits {
-		l := &limits[i]
-		n, ok := f.t.least(1, l.most+1, l.most, func(n int) bool { raise(i, n); return f.works(edits...) })
-		if !ok {
-			return
+	size, k := 0, 0
+	edits := raised()
+	for i, l := range limits {
+		if steps[i] > 0 {
+			texts = append(texts, fmt.Sprintf(fixQuota, l.p.name, edits[k].Resource, f.written(l.d, edits[k].Number)))
+			size += int((edits[k].Number-l.p.quota[l.d])*1000/max(1, l.p.quota[l.d])) + sizeQuota
+			k++
 		}
-		raise(i, n)
-		e := &edits[i]
-		texts = append(texts, fmt.Sprintf(fixQuota, l.p.name, e.Resource, f.written(l.d, e.Number)))
-		size += int((e.Number-l.p.quota[l.d])*1000/max(1, l.p.quota[l.d])) + sizeQuota
 	}
-	f.say(size, strings.Join(texts, " and "), edits...)
+	if k > 0 {
+		f.say(size, strings.Join(texts, " and "), edits...)
+	}
 }
 
 // constraint finds out whether a rule would do if it were a little wider, or else if it were not there.
