@@ -285,6 +285,36 @@ func TestAWorkingTreeIsPlannedAndNothingHappens(t *testing.T) {
 	}
 }
 
+func TestAPlanThatSupposesIsShownAndNeverApplied(t *testing.T) {
+	c := newCluster(t, map[string]string{"cluster.hcl": auto(header) + "\nnode_class \"big\" {\n  cpu = 16\n  memory = \"64GiB\"\n}\n", "web.hcl": webApp})
+	a := joinAgent(t, c, "n1")
+	a.run(t)
+	c.running(t, "shop/web", 3)
+	ctx := t.Context()
+	alone, err := c.client.MakePlan(ctx, client.What{Without: []string{"node/n1"}})
+	if err != nil || alone.Summary.Blocked != 3 || alone.Suppose == nil {
+		t.Fatalf("without its only node: %+v, %v", alone, err)
+	}
+	for _, w := range []client.What{{}, {Ref: "main"}, {Tree: os.DirFS(c.repo)}} {
+		w.Without, w.With = []string{"node/n1"}, []string{"1xbig"}
+		p, err := c.client.MakePlan(ctx, w)
+		if err != nil || p.Summary.Blocked != 0 || p.Summary.Changes() != 3 || p.Suppose == nil || len(p.Suppose.With) != 1 {
+			t.Errorf("%+v: %+v, %v", w, p, err)
+		}
+	}
+	var refused *api.Error
+	if _, err := c.client.Apply(ctx, api.ApplyRequest{Plan: alone}); !errors.As(err, &refused) || refused.Status != http.StatusBadRequest {
+		t.Errorf("applying the plan: %v", err)
+	}
+	if _, err := c.client.Apply(ctx, api.ApplyRequest{ID: alone.ID}); !errors.As(err, &refused) {
+		t.Errorf("applying it by its ID: %v", err)
+	}
+	if _, err := c.client.MakePlan(ctx, client.What{With: []string{"1xbigg"}}); !errors.As(err, &refused) || refused.Status != http.StatusBadRequest {
+		t.Errorf("a class that is not there: %v", err)
+	}
+	c.running(t, "shop/web", 3)
+}
+
 // A preview runs no program that the followed branch does not have.
 func TestAPreviewRunsNoUnknownPlugin(t *testing.T) {
 	c := newCluster(t, map[string]string{"cluster.hcl": auto(header)})

@@ -26,12 +26,16 @@ func (m *Master) previews() map[string]server.Handler {
 // makePlan plans a commit, or the tree in the request's body.
 func (m *Master) makePlan(c *server.Call) (any, error) {
 	q := c.URL.Query()
+	s, err := supposition(c)
+	if err != nil {
+		return nil, err
+	}
 	if ref := q.Get("ref"); ref != "" {
 		rev, err := m.revision(c, ref)
 		if err != nil {
 			return nil, err
 		}
-		return m.preview(c.Context(), rev)
+		return m.preview(c.Context(), rev, s)
 	}
 	cluster, ds, err := m.uploaded(c)
 	if err != nil {
@@ -40,7 +44,7 @@ func (m *Master) makePlan(c *server.Call) (any, error) {
 	if cluster == nil {
 		return nil, &api.Error{Status: http.StatusUnprocessableEntity, Message: "the tree cannot be used", Remedy: "mend what the diagnostics name", Diagnostics: ds}
 	}
-	return m.preview(c.Context(), spec.Revision{Subject: q.Get("subject"), Cluster: cluster, Diagnostics: ds})
+	return m.preview(c.Context(), spec.Revision{Subject: q.Get("subject"), Cluster: cluster, Diagnostics: ds}, s)
 }
 
 func (m *Master) uploaded(c *server.Call) (*spec.Cluster, []spec.Diagnostic, error) {
@@ -64,8 +68,18 @@ func (m *Master) validate(c *server.Call) (any, error) {
 	return v, nil
 }
 
-// preview plans a revision on the present state, beside the loop.
-func (m *Master) preview(ctx context.Context, rev spec.Revision) (*spec.Plan, error) {
+// supposition reads what a plan is to assume of the nodes.
+func supposition(c *server.Call) (spec.Supposition, error) {
+	q := c.URL.Query()
+	s, err := spec.ParseSupposition(q["without"], q["with"])
+	if err != nil {
+		return s, badRequest(err.Error(), "see stowage plan --help")
+	}
+	return s, nil
+}
+
+// preview plans a revision on the present state, beside the loop, or on that with other nodes.
+func (m *Master) preview(ctx context.Context, rev spec.Revision, s spec.Supposition) (*spec.Plan, error) {
 	var questions []expansion
 	err := m.look(ctx, func(c *control.Core) { questions = unanswered(c, rev.Cluster) })
 	if err != nil {
@@ -97,6 +111,9 @@ func (m *Master) preview(ctx context.Context, rev spec.Revision) (*spec.Plan, er
 	}
 	if !settled {
 		return nil, settling()
+	}
+	if in, err = reconcile.Suppose(in, s); err != nil {
+		return nil, badRequest(err.Error(), "see stowage nodes, and the node_class blocks of what is planned")
 	}
 	plan, _ := reconcile.Plan(in)
 	return &plan, nil
@@ -145,6 +162,10 @@ func unanswered(c *control.Core, cluster *spec.Cluster) (list []expansion) {
 
 // pendingPlan is the plan that waits; without one, what the head of the branch would do now.
 func (m *Master) pendingPlan(c *server.Call) (any, error) {
+	suppose, err := supposition(c)
+	if err != nil {
+		return nil, err
+	}
 	s, err := m.snapshot(c.Context())
 	if err != nil {
 		return nil, err
@@ -152,6 +173,8 @@ func (m *Master) pendingPlan(c *server.Call) (any, error) {
 	switch {
 	case !s.status.Settled:
 		return nil, settling()
+	case s.pending != nil && !suppose.Empty():
+		return m.preview(c.Context(), s.pending.Revision, suppose)
 	case s.pending != nil:
 		return s.pending.Plan, nil
 	case s.status.Failure != nil:
@@ -160,7 +183,7 @@ func (m *Master) pendingPlan(c *server.Call) (any, error) {
 	case s.following == nil:
 		return nil, &api.Error{Status: http.StatusNotFound, Message: "no commit is followed yet", Remedy: "look at stowage status"}
 	}
-	return m.preview(c.Context(), s.following.Revision) // the loop's own plan leaves out what only people read
+	return m.preview(c.Context(), s.following.Revision, suppose) // the loop's own plan leaves out what only people read
 }
 
 func (m *Master) findPlan(c *server.Call, id string) (*spec.Plan, error) {

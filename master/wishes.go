@@ -112,6 +112,9 @@ func (m *Master) apply(c *server.Call, q api.ApplyRequest) (any, error) {
 	case (q.ID == "") == (q.Plan == nil):
 		return nil, badRequest("name the plan: either its id or the whole plan", "stowage apply ID, or stowage apply FILE")
 	}
+	if q.Plan != nil && q.Plan.Suppose != nil {
+		return nil, badRequest("plan "+string(q.Plan.ID)+" supposes nodes that are not so: such a plan is only shown, never applied", "plan without --without and --with, and apply that")
+	}
 	return m.wish(c, func(r control.Request) control.Event {
 		return control.Approve{Request: r, ID: q.ID, Plan: q.Plan, Mode: mode, By: c.Who}
 	})

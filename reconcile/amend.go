@@ -8,9 +8,6 @@ import (
 	"github.com/stowage/stowage/spec"
 )
 
-// AttributeClass is the attribute of a node that names its node_class.
-const AttributeClass = "node.class"
-
 // Amend returns the input with the edits made: as if people had written so, or nodes had joined. The input given is
 // left as it is. An edit of what is not there is an error.
 func Amend(in Input, edits []spec.Edit) (Input, error) {
@@ -110,7 +107,7 @@ func amendNodes(in *Input, e *spec.Edit) error {
 		if like.Attributes == nil {
 			like.Attributes = map[string]string{}
 		}
-		like.Attributes[AttributeClass] = c.Name
+		like.Attributes[spec.AttributeClass] = c.Name
 	} else {
 		i := slices.IndexFunc(in.Nodes, func(n spec.NodeView) bool { return n.ID == e.Like })
 		if i < 0 {

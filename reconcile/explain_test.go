@@ -92,7 +92,7 @@ func TestFixesAreTrue(t *testing.T) {
 		if rapid.Bool().Draw(rt, "quota") {
 			l.in.Desired.Roles = []spec.Role{{Name: "eng", Weight: 1, Quota: &spec.Resources{CPU: 1500}}}
 		}
-		l.in.Desired.NodeClasses = []spec.NodeClass{{Name: "big", Capacity: spec.Resources{CPU: 4000, Memory: 8 * spec.GiB}, Attributes: map[string]string{"zone": "z1"}, Price: 420_000}}
+		l.in.Desired.NodeClasses = []spec.NodeClass{{Name: "big", Capacity: spec.Resources{CPU: 4000, Memory: 8 * spec.GiB}, Attributes: map[string]string{"zone": "z1"}}}
 		for range rapid.IntRange(1, 3).Draw(rt, "turns") {
 			p, _ := strict(rt, l.in)
 			said += l.fixesAreTrue(rt, p)
@@ -269,8 +269,8 @@ func TestEveryKindOfFix(t *testing.T) {
 func TestNodesOfAClass(t *testing.T) {
 	l := cluster(t, attribute(node("n1", 2000, 2*spec.GiB), "disk.type", "hdd"))
 	l.in.Desired.NodeClasses = []spec.NodeClass{
-		{Name: "big", Capacity: spec.Resources{CPU: 16_000, Memory: 64 * spec.GiB}, Attributes: map[string]string{"disk.type": "ssd"}, Price: 420_000},
-		{Name: "small", Capacity: spec.Resources{CPU: 1000, Memory: spec.GiB}, Attributes: map[string]string{"disk.type": "ssd"}, Price: 20_000},
+		{Name: "big", Capacity: spec.Resources{CPU: 16_000, Memory: 64 * spec.GiB}, Attributes: map[string]string{"disk.type": "ssd"}},
+		{Name: "small", Capacity: spec.Resources{CPU: 1000, Memory: spec.GiB}, Attributes: map[string]string{"disk.type": "ssd"}},
 	}
 	a := asks("a", 3, 1000, spec.GiB)
 	a.Constraints = []spec.Constraint{{Attribute: "disk.type", Operator: spec.OpEqual, Value: "ssd"}}

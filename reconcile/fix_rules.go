@@ -200,8 +200,7 @@ func (f *fixer) nodes() {
 		id := f.w.fleet.ID(int(kinds[k]))
 		return string(id), spec.Edit{Kind: spec.EditNodes, Like: id, Step: 1}, m.PerNode(int(kinds[k]), f.missing)
 	}, fixNode, fixNodes)
-	classes := slices.Clone(f.w.in.Desired.NodeClasses)
-	slices.SortStableFunc(classes, func(a, b spec.NodeClass) int { return cmp.Compare(a.Price, b.Price) })
+	classes := f.w.in.Desired.NodeClasses
 	f.more(len(classes), func(k int) (string, spec.Edit, int) {
 		c := &classes[k]
 		return c.Name, spec.Edit{Kind: spec.EditNodes, Class: c.Name, Step: 1}, f.perClass(c)

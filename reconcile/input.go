@@ -20,6 +20,8 @@ type Input struct {
 	Held    map[spec.AppName]string   `json:"held,omitempty"` // apps that are left exactly as they are, with the reason
 	Nodes   []spec.NodeView           `json:"nodes"`          // sorted by ID
 	Drains  []spec.Drain              `json:"drains,omitempty"`
+	// Suppose is what of Nodes is not so; see Suppose. Nil: all of it is.
+	Suppose *spec.Supposition `json:"suppose,omitempty"`
 	// Current is sorted by slot, then generation. Allocations that have ended stay in it as long as they matter: the last
 	// completed one of each slot of a batch app (or the work would be done again), the last failed one of each slot (or
 	// its back-off would be forgotten), and those that others name in After.

@@ -30,7 +30,7 @@ func (w *world) plan() spec.Plan {
 	in := w.in
 	p := spec.Plan{
 		FormatVersion: spec.PlanFormatVersion, Commit: in.Commit, Subject: in.Subject, Signed: in.Signed,
-		Base: in.Base, Policies: w.policiesUsed(),
+		Base: in.Base, Suppose: in.Suppose, Policies: w.policiesUsed(),
 	}
 	p.Base.Nodes = w.nodesHash()
 	if !in.Brief {

@@ -124,14 +124,13 @@ type Framework struct {
 	Pos    Pos            `json:"pos"`
 }
 
-// NodeClass is a kind of machine: what a node of it would bring, and what it costs. A node says of which class it is by
-// the attribute node.class.
+// NodeClass is a kind of machine: what a node of it would bring. A node says of which class it is by
+// the attribute AttributeClass.
 type NodeClass struct {
 	Name       string            `json:"name"`
 	Pool       PoolName          `json:"pool,omitempty"` // "" is DefaultPool
 	Capacity   Resources         `json:"capacity"`
 	Attributes map[string]string `json:"attributes,omitempty"`
-	Price      Price             `json:"price,omitempty"`
 	Pos        Pos               `json:"pos"`
 }
 
@@ -215,6 +214,9 @@ const (
 
 // AttributeID is the attribute that is a node's name, so that what shares its value shares the node.
 const AttributeID = "node.id"
+
+// AttributeClass is the attribute of a node that names its NodeClass.
+const AttributeClass = "node.class"
 
 // Constraint is a rule that a node must meet. Without the attribute, a node fails every operator but !=, not_in,
 // not_regexp and unset. Rules that look at allocations hold when a place is chosen: nothing that runs is moved for them.

@@ -114,6 +114,12 @@ const (
 	MaxCount = 1_000_000
 	// MaxReservations of a commit: each is looked at on every node.
 	MaxReservations = 1_000
+	// MaxNodeClasses of a commit.
+	MaxNodeClasses = 1_000
+	// MaxMoreNodes bounds how many nodes a plan may suppose beside those that are there.
+	MaxMoreNodes = 10_000
+	// MaxSuppositions bounds of how many kinds of node that is, and of how many that are there it may do without.
+	MaxSuppositions = 100
 	// MaxTasks of one app.
 	MaxTasks = 32
 	// MaxRules of one app: constraints, affinities and spreads, each.

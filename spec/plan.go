@@ -16,7 +16,9 @@ type Plan struct {
 	Subject       string `json:"subject,omitempty"` // first line of the commit message
 	Signed        bool   `json:"signed,omitempty"`
 	// Base is what the plan was computed from. An exact apply is refused when any of it has moved.
-	Base     Base            `json:"base"`
+	Base Base `json:"base"`
+	// Suppose is what the plan assumes of the nodes that is not so. Such a plan is only shown, never applied.
+	Suppose  *Supposition    `json:"suppose,omitempty"`
 	Policies []PolicyVersion `json:"policies,omitempty"`
 	Apps     []AppPlan       `json:"apps,omitempty"` // only apps with a change, a block or a hold; sorted by name
 	Capacity CapacityChange  `json:"capacity"`

@@ -30,18 +30,6 @@ func (m Milli) String() string {
 	return sign + text
 }
 
-// Price is what a node costs for an hour, in millionths of whatever money the cluster's owner counts in.
-type Price int64
-
-// String prints the price with at least two decimals: 420000 is "0.42".
-func (p Price) String() string {
-	text := strings.TrimRight(fmt.Sprintf("%d.%06d", p/1_000_000, p%1_000_000), "0")
-	if i := strings.IndexByte(text, '.'); len(text)-i < 3 {
-		text += strings.Repeat("0", 3-len(text)+i)
-	}
-	return text
-}
-
 // Bytes counts bytes. It is written as "256MiB", "1.5GiB", "2GB" or a plain number of bytes.
 type Bytes int64
 

@@ -46,6 +46,8 @@ const (
 var treeParams = []Param{
 	{"ref", "branch, tag or commit to plan; without it, the uploaded tree", "string"},
 	{"subject", "what the tree is called in the plan", "string"},
+	{"without", "nodes to plan without, as if they were gone for good: node/n3, or the value of an attribute such as rack/r1", "strings"},
+	{"with", "nodes to plan with beside those that are there: 5xbig of a node_class, or 2xlike/n3", "strings"},
 }
 
 // Routes is the table of all routes.
@@ -79,7 +81,7 @@ var Routes = []Route{
 	{ID: "roles", Method: "GET", Path: "/v1/roles", Access: Read, Response: []Role{}, Summary: "Who has which share"},
 
 	{ID: "makePlan", Method: "POST", Path: "/v1/plan", Access: Read, Query: treeParams, Upload: mediaTar, Response: spec.Plan{}, Summary: "What a commit or an uploaded tree (tar) would do now; nothing is applied"},
-	{ID: "pendingPlan", Method: "GET", Path: "/v1/plan", Access: Read, Response: spec.Plan{}, Summary: "The plan that waits for approval, or else what the head of the branch would do now"},
+	{ID: "pendingPlan", Method: "GET", Path: "/v1/plan", Access: Read, Query: treeParams[2:], Response: spec.Plan{}, Summary: "The plan that waits for approval, or else what the head of the branch would do now"},
 	{ID: "plan", Method: "GET", Path: "/v1/plans/{id}", Access: Read, Response: spec.Plan{}, Summary: "A plan that waits or was followed"},
 	{ID: "diff", Method: "GET", Path: "/v1/diff", Access: Read, Response: Diff{}, Summary: "What differs between two plans",
 		Query: []Param{{"from", "a plan's ID", "string"}, {"to", "another's", "string"}}},

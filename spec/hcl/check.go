@@ -187,17 +187,25 @@ func (l *loader) checkPool(b *block, a *spec.App) {
 	case a.Pool == spec.AllPools && a.Kind == spec.KindSystem:
 	case a.Pool == spec.AllPools:
 		l.at(b.placeOf("pool"), b.env.context, "Wrong value for pool", fmt.Sprintf("%q stands for every pool, and only a system app can be in all of them. Name one pool, or write kind = \"system\".", a.Pool))
-	case l.pools[a.Pool] == nil && !l.broken:
-		name := shorten(string(a.Pool), 60)
-		hint := didYouMean(name, append(toStrings(sortedKeys(l.pools)), string(spec.DefaultPool)))
-		if hint == "" {
-			hint = fmt.Sprintf(" Declare it: pool %q {}.", name)
-		}
-		l.at(b.placeOf("pool"), b.env.context, "Unknown pool", fmt.Sprintf("There is no pool named %q.%s", name, hint), l.valuesIn(exprOf(b, "pool"), b.env)...)
+	default:
+		l.checkPoolName(b, a.Pool)
 	}
 	if a.Pool == spec.DefaultPool {
 		a.Pool = ""
 	}
+}
+
+// checkPoolName checks that the pool of an app or a node_class is declared.
+func (l *loader) checkPoolName(b *block, pool spec.PoolName) {
+	if pool == "" || pool == spec.DefaultPool || l.pools[pool] != nil || l.broken {
+		return
+	}
+	name := shorten(string(pool), 60)
+	hint := didYouMean(name, append(toStrings(sortedKeys(l.pools)), string(spec.DefaultPool)))
+	if hint == "" {
+		hint = fmt.Sprintf(" Declare it: pool %q {}.", name)
+	}
+	l.at(b.placeOf("pool"), b.env.context, "Unknown pool", fmt.Sprintf("There is no pool named %q.%s", name, hint), l.valuesIn(exprOf(b, "pool"), b.env)...)
 }
 
 func toStrings[K ~string](names []K) []string {

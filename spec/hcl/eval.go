@@ -9,6 +9,8 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
+
+	"github.com/stowage/stowage/spec"
 )
 
 // decoder carries what all blocks of one commit share.
@@ -130,7 +132,7 @@ func (d *decoder) unknownRoot(t hcl.Traversal, e env) {
 		detail = fmt.Sprintf("%s is known when a run begins, so it can stand in command, env, dir and check of a task and nowhere else.", name)
 	case name == "each":
 		detail += " It exists in blocks with for_each: add for_each, or write the value out."
-	case closest(name, names) != "":
+	case spec.Closest(name, names) != "":
 		detail += didYouMean(name, names)
 	case len(t) == 1:
 		detail += fmt.Sprintf(" If it is text, put it in quotes: %q.", name)
@@ -161,7 +163,7 @@ func (d *decoder) unknownAttribute(t hcl.Traversal, object cty.Value, e env) {
 	if known {
 		detail = fmt.Sprintf("There is no %s named %q.", noun, given)
 	}
-	if c := closest(given, names); c != "" {
+	if c := spec.Closest(given, names); c != "" {
 		place := ""
 		if e.scope != nil {
 			if p, ok := e.scope.declared(parent, c); ok {

@@ -40,6 +40,7 @@ type loader struct {
 	clusters     []*block
 	roles        map[spec.RoleName]*declared[spec.Role]
 	reservations map[string]*declared[spec.Reservation]
+	classes      map[string]*declared[spec.NodeClass]
 	pools        map[spec.PoolName]*declared[spec.Pool]
 	plugins      map[string]*declared[spec.Plugin]
 	apps         map[spec.AppName]*declared[spec.App]
@@ -81,8 +82,8 @@ func Load(fsys fs.FS, o Options) (c *spec.Cluster, diags []spec.Diagnostic) {
 		fsys: fsys, options: o, byName: map[string]*source{}, cluster: &spec.Cluster{},
 		roles: map[spec.RoleName]*declared[spec.Role]{}, pools: map[spec.PoolName]*declared[spec.Pool]{}, plugins: map[string]*declared[spec.Plugin]{},
 		apps: map[spec.AppName]*declared[spec.App]{}, groups: map[spec.AppName][]spec.AppName{},
-		reservations: map[string]*declared[spec.Reservation]{},
-		frames:       map[spec.AppName]*declared[spec.Framework]{}, schemas: map[string]*spec.Schema{},
+		reservations: map[string]*declared[spec.Reservation]{}, classes: map[string]*declared[spec.NodeClass]{},
+		frames: map[spec.AppName]*declared[spec.Framework]{}, schemas: map[string]*spec.Schema{},
 	}
 	l.complaints = newComplaints(l.text)
 	if l.options.Cache == nil {
@@ -190,7 +191,7 @@ func (l *loader) decode() {
 }
 
 // order is the order in which kinds of blocks are decoded: plugins before what they are needed for.
-var order = []string{"cluster", "role", "reservation", "pool", "plugin", "app", "framework", "module", "moved"}
+var order = []string{"cluster", "role", "reservation", "pool", "node_class", "plugin", "app", "framework", "module", "moved"}
 
 // decodeBlocks decodes all blocks of a kind, in the order of the files.
 func (l *loader) decodeBlocks(s *scope, kind string) {
@@ -219,6 +220,8 @@ func (l *loader) decodeTop(s *scope, b *block) {
 		l.decodeReservation(b)
 	case "pool":
 		l.decodePool(b)
+	case "node_class":
+		l.decodeClass(b)
 	case "plugin":
 		l.decodePlugin(b)
 	case "app":
@@ -373,6 +376,9 @@ func (l *loader) finish() {
 	}
 	for _, n := range sortedKeys(l.pools) {
 		c.Pools = append(c.Pools, *l.pools[n].value)
+	}
+	for _, n := range sortedKeys(l.classes) {
+		c.NodeClasses = append(c.NodeClasses, *l.classes[n].value)
 	}
 	for _, n := range sortedKeys(l.plugins) {
 		c.Plugins = append(c.Plugins, *l.plugins[n].value)

@@ -236,7 +236,7 @@ func (t *table[T]) unknownArguments(d *decoder, b *block, into *T) {
 			continue
 		}
 		a := b.Body.Attributes[name]
-		close := closest(name, t.argumentNames())
+		close := spec.Closest(name, t.argumentNames())
 		if t.others != nil && len(name) < 5 {
 			close = "" // gpu is not a slip of cpu
 		}

@@ -11,31 +11,34 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/stowage/stowage/cmd/stowage/view"
 	"github.com/stowage/stowage/master/api"
+	"github.com/stowage/stowage/master/api/client"
 	"github.com/stowage/stowage/spec"
 )
 
 func (s *shell) planCommand() *cobra.Command {
-	var ref, out string
+	var out string
+	var what client.What
 	var detailed, all bool
 	c := &cobra.Command{Use: "plan [FOLDER]", Short: "Show what a commit, or the files before you, would do", Args: cobra.MaximumNArgs(1),
-		Long: "Without an argument: what the commit at the head of the followed branch would do now.\nWith a folder: the same for the files in it, committed or not. Such a plan is never applied, only shown.",
+		Long: "Without an argument: what the commit at the head of the followed branch would do now.\nWith a folder: the same for the files in it, committed or not. Such a plan is never applied, only shown.\nWith --without and --with: the same as if those nodes were gone for good, or more were there. --without takes node/NAME or\nATTRIBUTE/VALUE, --with takes COUNTxCLASS of a node_class, or COUNTxlike/NODE. Neither is such a plan ever applied.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			plan, err := s.makePlan(cmd.Context(), ref, args)
+			plan, err := s.makePlan(cmd.Context(), what, args)
 			if err != nil {
 				return err
 			}
+			live := len(args) == 0 && what.Ref == "" && plan.Suppose == nil
 			if out != "" {
 				if err := savePlan(out, plan); err != nil {
 					return err
 				}
 			}
 			apply := ""
-			if len(args) == 0 && ref == "" && plan.Summary.Changes()+len(plan.Schedules) > 0 {
+			if live && plan.Summary.Changes()+len(plan.Schedules) > 0 {
 				apply = s.applyHint(cmd.Context(), plan)
 			}
 			if err := s.print(plan, func(p *view.Page) {
 				p.Plan(plan, view.PlanOptions{All: all, Apply: apply})
-				if len(args) == 0 && ref == "" {
+				if live {
 					s.failedRollouts(cmd.Context(), p)
 				}
 			}); err != nil {
@@ -46,31 +49,33 @@ func (s *shell) planCommand() *cobra.Command {
 			}
 			return nil
 		}}
-	c.Flags().StringVar(&ref, "ref", "", "plan this branch, tag or commit")
+	c.Flags().StringVar(&what.Ref, "ref", "", "plan this branch, tag or commit")
+	c.Flags().StringArrayVar(&what.Without, "without", nil, "plan as if these nodes were gone: node/NAME or ATTRIBUTE/VALUE; may be given again")
+	c.Flags().StringArrayVar(&what.With, "with", nil, "plan as if more nodes were there: 5xCLASS or 2xlike/NODE; may be given again")
 	c.Flags().StringVar(&out, "out", "", "also write the plan to this file, for stowage apply FILE")
 	c.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit with 0 for no changes, 2 for changes, 1 for an error")
 	c.Flags().BoolVar(&all, "all", false, "long lists in full")
 	return c
 }
 
-func (s *shell) makePlan(ctx context.Context, ref string, args []string) (*spec.Plan, error) {
+func (s *shell) makePlan(ctx context.Context, what client.What, args []string) (*spec.Plan, error) {
+	if _, err := spec.ParseSupposition(what.Without, what.With); err != nil {
+		return nil, err
+	}
+	if len(args) > 0 {
+		if what.Ref != "" {
+			return nil, errors.New("plan either a folder or a --ref, not both")
+		}
+		if err := mustBeFolder(args[0]); err != nil {
+			return nil, err
+		}
+		what.Tree = os.DirFS(args[0])
+	}
 	client, err := s.client()
 	if err != nil {
 		return nil, err
 	}
-	if len(args) == 0 {
-		if ref == "" {
-			return client.PendingPlan(ctx)
-		}
-		return client.PlanRef(ctx, ref)
-	}
-	if ref != "" {
-		return nil, errors.New("plan either a folder or a --ref, not both")
-	}
-	if err := mustBeFolder(args[0]); err != nil {
-		return nil, err
-	}
-	return client.PlanTree(ctx, os.DirFS(args[0]))
+	return client.MakePlan(ctx, what)
 }
 
 // applyHint is the command that approves the plan, if it is one that waits.

@@ -45,6 +45,9 @@ type PlanOptions struct {
 // Plan prints a plan as a person wants to see it. One without changes is one line.
 func (p *Page) Plan(plan *spec.Plan, o PlanOptions) {
 	if plan.Summary == (spec.Summary{}) && len(plan.Apps)+len(plan.Schedules)+len(plan.Guards) == 0 {
+		if plan.Suppose != nil {
+			p.supposed(plan.Suppose)
+		}
 		p.Line("No changes: nothing is left to do for %s.", commitWords(plan))
 		return
 	}
@@ -106,6 +109,9 @@ func (p *Page) planHead(plan *spec.Plan) {
 		}
 	}
 	p.Line("%s", head)
+	if plan.Suppose != nil {
+		p.supposed(plan.Suppose)
+	}
 	used := map[spec.ChangeKind]bool{}
 	for i := range plan.Apps {
 		used[actionOf(&plan.Apps[i])] = true
@@ -126,6 +132,26 @@ func (p *Page) planHead(plan *spec.Plan) {
 		p.Line("")
 		p.Line("  %s", strings.Join(legend, "   "))
 	}
+}
+
+// supposed tells what of the nodes is not so.
+func (p *Page) supposed(s *spec.Supposition) {
+	var parts []string
+	for _, l := range s.Without {
+		text := "without " + l.String()
+		if l.Attribute != "node" {
+			text += " (" + plural(len(l.Nodes), "node") + ")"
+		}
+		parts = append(parts, text)
+	}
+	for _, m := range s.With {
+		text := fmt.Sprintf("with %d more %s", m.Count, m.Class)
+		if m.Like != "" {
+			text = fmt.Sprintf("with %d more like %s", m.Count, m.Like)
+		}
+		parts = append(parts, text)
+	}
+	p.Line("%s %s; this plan is only shown and cannot be applied", p.paint(yellow, "supposing"), strings.Join(parts, ", "))
 }
 
 func summary(s spec.Summary) string {

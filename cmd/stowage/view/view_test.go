@@ -81,6 +81,15 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+func TestAPlanThatSupposesSaysSo(t *testing.T) {
+	plan := example()
+	plan.Suppose = &spec.Supposition{
+		Without: []spec.LostNodes{{Attribute: "rack", Value: "r1", Nodes: []spec.NodeID{"n1", "n2", "n3"}}, {Attribute: "node", Value: "n7", Nodes: []spec.NodeID{"n7"}}},
+		With:    []spec.MoreNodes{{Count: 5, Class: "big"}, {Count: 2, Like: "n3"}},
+	}
+	golden(t, "suppose.txt", 0, func(p *Page) { p.Plan(plan, PlanOptions{}) })
+}
+
 func TestAPlanWithoutChangesIsOneLine(t *testing.T) {
 	text := golden(t, "no-changes.txt", 0, func(p *Page) { p.Plan(&spec.Plan{ID: "p-1", Commit: "9c1e2d7aaaaaaaaa"}, PlanOptions{}) })
 	if strings.Count(text, "\n") != 1 {

@@ -292,24 +292,44 @@ func (c *Client) Roles(ctx context.Context) ([]api.Role, error) {
 	return get[[]api.Role](ctx, c, "/v1/roles", nil)
 }
 
-// PendingPlan is the plan that waits, or else what the head of the branch would do now.
-func (c *Client) PendingPlan(ctx context.Context) (*spec.Plan, error) {
-	return get[*spec.Plan](ctx, c, "/v1/plan", nil)
+// What says what is planned, and on which nodes. The zero value is the plan that waits, or else what the head of the branch would
+// do now.
+type What struct {
+	Ref     string   // branch, tag or commit
+	Tree    fs.FS    // or else these files
+	Without []string // nodes to do without: "node/n3", "rack/r1"
+	With    []string // nodes to suppose beside those that are there: "5xbig", "2xlike/n3"
 }
+
+// MakePlan plans; nothing is applied.
+func (c *Client) MakePlan(ctx context.Context, w What) (*spec.Plan, error) {
+	q := url.Values{"without": w.Without, "with": w.With}
+	switch {
+	case w.Tree != nil:
+		return upload[*spec.Plan](ctx, c, "/v1/plan", q, w.Tree)
+	case w.Ref != "":
+		q.Set("ref", w.Ref)
+		return ask[*spec.Plan](ctx, c, http.MethodPost, "/v1/plan", q, nil)
+	}
+	return get[*spec.Plan](ctx, c, "/v1/plan", q)
+}
+
+// PendingPlan is the plan that waits, or else what the head of the branch would do now.
+func (c *Client) PendingPlan(ctx context.Context) (*spec.Plan, error) { return c.MakePlan(ctx, What{}) }
 
 // PlanRef is what a branch, tag or commit would do now.
 func (c *Client) PlanRef(ctx context.Context, ref string) (*spec.Plan, error) {
-	return ask[*spec.Plan](ctx, c, http.MethodPost, "/v1/plan", url.Values{"ref": {ref}}, nil)
+	return c.MakePlan(ctx, What{Ref: ref})
 }
 
 // PlanTree is what the files of a folder would do now.
 func (c *Client) PlanTree(ctx context.Context, tree fs.FS) (*spec.Plan, error) {
-	return upload[*spec.Plan](ctx, c, "/v1/plan", tree)
+	return c.MakePlan(ctx, What{Tree: tree})
 }
 
 // Validate checks the files of a folder with the plugins that the master knows.
 func (c *Client) Validate(ctx context.Context, tree fs.FS) (*api.Validation, error) {
-	return upload[*api.Validation](ctx, c, "/v1/validate", tree)
+	return upload[*api.Validation](ctx, c, "/v1/validate", nil, tree)
 }
 
 // Plan is a plan that waits or was followed.

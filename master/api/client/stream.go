@@ -26,11 +26,11 @@ var ErrHungUp = errors.New("the master went away; try again")
 const maxFile = 1 << 20
 
 // upload sends a folder as a tar archive. Folders whose name begins with "." (such as .git) stay behind.
-func upload[T any](ctx context.Context, c *Client, where string, tree fs.FS) (T, error) {
+func upload[T any](ctx context.Context, c *Client, where string, query url.Values, tree fs.FS) (T, error) {
 	reader, writer := io.Pipe()
 	var sender sync.WaitGroup
 	sender.Go(func() { writer.CloseWithError(writeTree(writer, tree)) })
-	answer, err := askRaw[T](ctx, c, http.MethodPost, where, nil, reader, "application/x-tar")
+	answer, err := askRaw[T](ctx, c, http.MethodPost, where, query, reader, "application/x-tar")
 	_ = reader.Close()
 	sender.Wait()
 	return answer, err

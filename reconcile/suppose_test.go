@@ -1,0 +1,126 @@
+package reconcile_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/stowage/stowage/reconcile"
+	"github.com/stowage/stowage/spec"
+)
+
+func supposition(t testing.TB, without, with []string) spec.Supposition {
+	t.Helper()
+	s, err := spec.ParseSupposition(without, with)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func supposing(t *testing.T, in reconcile.Input, without, with []string) reconcile.Input {
+	t.Helper()
+	in, err := reconcile.Suppose(in, supposition(t, without, with))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return in
+}
+
+func racked(t *testing.T) *lab {
+	l := newLab(t, 4)
+	for i := range l.in.Nodes {
+		l.in.Nodes[i].Attributes["rack"] = []string{"r1", "r2"}[i/2]
+	}
+	l.in.Desired.NodeClasses = []spec.NodeClass{{Name: "big", Capacity: spec.Resources{CPU: 16_000, Memory: 64 * spec.GiB}, Attributes: map[string]string{"rack": "r9"}}}
+	l.commit(edit(service("web", 8), func(a *spec.App) { a.Tasks[0].CPU = 4000 }))
+	l.step()
+	l.world()
+	return l
+}
+
+func TestWhatIfNodesWereGoneAndOthersThere(t *testing.T) {
+	l := racked(t)
+	before, _ := json.Marshal(l.in)
+	l.in = supposing(t, l.in, []string{"rack/r1"}, nil)
+	p, _ := l.plan()
+	if p.Summary.Blocked != 4 || p.Suppose == nil || !slices.Equal(p.Suppose.Without[0].Nodes, []spec.NodeID{"n01", "n02"}) {
+		t.Fatalf("%+v %+v", p.Summary, p.Suppose)
+	}
+	l = racked(t)
+	l.in = supposing(t, l.in, []string{"rack/r1"}, []string{"1xbig", "1xlike/n01"})
+	p, _ = l.plan()
+	if p.Summary.Blocked != 0 || !slices.Equal(p.Suppose.With[0].Nodes, []spec.NodeID{"big+1"}) || !slices.Equal(p.Suppose.With[1].Nodes, []spec.NodeID{"n01+1"}) {
+		t.Fatalf("%+v %+v", p.Summary, p.Suppose)
+	}
+	l = racked(t)
+	if _, err := reconcile.Suppose(l.in, supposition(t, []string{"node/n01"}, []string{"3xbig"})); err != nil {
+		t.Fatal(err)
+	}
+	if after, _ := json.Marshal(l.in); !bytes.Equal(before, after) {
+		t.Error("the input was changed")
+	}
+}
+
+func TestASuppositionOfWhatIsNotThere(t *testing.T) {
+	l := racked(t)
+	for _, c := range []struct{ without, with, says string }{
+		{"node/n1", "", `there is no node "n1": did you mean "n01"?`},
+		{"rack/r3", "", `no node has rack = "r3": did you mean "r1"? There are r1, r2`},
+		{"rak/r1", "", `no node has the attribute "rak": did you mean "rack"?`},
+		{"", "2xbit", `there is no node_class "bit": did you mean "big"? There are big`},
+		{"", "2xlike/n9", `there is no node "n9"`},
+		{"", "10000xbig", ""},
+	} {
+		var without, with []string
+		if c.without != "" {
+			without = []string{c.without}
+		}
+		if c.with != "" {
+			with = []string{c.with}
+		}
+		_, err := reconcile.Suppose(l.in, supposition(t, without, with))
+		if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	for _, text := range []string{"big", "0xbig", "-1xbig", "10001xbig", "2x", "2xlike/"} {
+		if _, err := spec.ParseSupposition(nil, []string{text}); err == nil {
+			t.Errorf("--with %q is taken", text)
+		}
+	}
+	for _, text := range []string{"n3", "/x", "rack/"} {
+		if _, err := spec.ParseSupposition([]string{text}, nil); err == nil {
+			t.Errorf("--without %q is taken", text)
+		}
+	}
+}
+
+// Property: nothing is placed on a node that is supposed to be gone, and supposing nothing is planning as ever.
+func TestNothingGoesToNodesThatAreSupposedToBeGone(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		l, _ := drawLab(rt, t)
+		same, err := reconcile.Suppose(l.in, spec.Supposition{})
+		p, _ := strict(rt, l.in)
+		if q, _ := reconcile.Plan(same); err != nil || q.ID != p.ID {
+			rt.Fatal("an empty supposition plans otherwise")
+		}
+		gone := l.in.Nodes[rapid.IntRange(0, len(l.in.Nodes)-1).Draw(rt, "gone")].ID
+		in, err := reconcile.Suppose(l.in, supposition(t, []string{"node/" + string(gone)}, []string{"2xlike/" + string(gone)}))
+		if err != nil {
+			rt.Fatal(err)
+		}
+		p, _ = strict(rt, in)
+		for _, a := range p.Apps {
+			for _, c := range a.Changes {
+				if c.Node == gone && c.Kind != spec.ChangeStop {
+					rt.Fatalf("%s goes to %s", c.Slot, gone)
+				}
+			}
+		}
+	})
+}
