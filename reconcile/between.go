@@ -169,9 +169,9 @@ func (w *world) peers(x *app, a *spec.App) []place.Peer {
 	return wishes
 }
 
-// whereAfter returns where the app runs when a node has failed and some of what was on it has found new places.
-func (w *world) whereAfter(x *app, node int, taken []resident) []int32 {
-	nodes := slices.DeleteFunc(slices.Clone(w.ownOf(x)), func(n int32) bool { return int(n) == node })
+// whereAfter returns where the app runs when nodes are lost and some of what was on it has found new places.
+func (w *world) whereAfter(x *app, lost []bool, taken []resident) []int32 {
+	nodes := slices.DeleteFunc(slices.Clone(w.ownOf(x)), func(n int32) bool { return lost[n] })
 	for _, t := range taken {
 		if t.x == x {
 			nodes = append(nodes, int32(t.node))

@@ -1,25 +1,19 @@
 package reconcile
 
 import (
-	"cmp"
-	"slices"
-
-	"github.com/stowage/stowage/reconcile/place"
 	"github.com/stowage/stowage/spec"
 )
 
-// failureLooks bounds how many nodes are looked at to find homes for what a failing node would displace. It covers all
-// nodes of a small cluster and the busiest ones of a large one.
-const failureLooks = 2_000_000
-
 // resident is an allocation as it stands when the plan is done.
 type resident struct {
-	x    *app
-	v    *version
-	node int
+	x     *app
+	v     *version
+	node  int
+	index int
+	given *spec.Grant // nil: nothing by name
 }
 
-// capacity fills in how full the cluster is before and after, and what the loss of a node would do. It empties the
+// capacity fills in how full the cluster is before and after, and what the loss of a node or of a failure domain would do. It empties the
 // fleet and fills it as it will be: planning is over.
 func (w *world) capacity(p *spec.Plan) {
 	total := make([]int64, len(w.before))
@@ -39,7 +33,7 @@ func (w *world) capacity(p *spec.Plan) {
 	all := w.residents()
 	w.fleet.Clear()
 	for _, r := range all {
-		w.fleet.Take(r.node, r.v.need, nil)
+		w.fleet.Take(r.node, r.v.need, r.given)
 	}
 	after := make([]int64, len(total))
 	for n := range w.fleet.Len() {
@@ -71,7 +65,7 @@ func (w *world) residents() []resident {
 				stopped[v.ID] = true
 			}
 			if c.Node != "" && c.Kind != spec.ChangeUpdate {
-				all = append(all, resident{x, c.version, w.fleet.Node(c.Node)})
+				all = append(all, resident{x, c.version, w.fleet.Node(c.Node), c.Index, given(spec.Grant{Ports: c.Ports, Devices: c.Devices, Cores: c.Cores})})
 			}
 		}
 	}
@@ -82,11 +76,18 @@ func (w *world) residents() []resident {
 				continue
 			}
 			if node, v := w.nodeOf[x.first+i], w.known(a.Version); node >= 0 && v != nil {
-				all = append(all, resident{x, v, int(node)})
+				all = append(all, resident{x, v, int(node), a.Index, given(a.Grant())})
 			}
 		}
 	}
 	return all
+}
+
+func given(g spec.Grant) *spec.Grant {
+	if len(g.Ports)+len(g.Devices)+len(g.Cores) == 0 {
+		return nil
+	}
+	return &g
 }
 
 // largest returns what is free on the node where the most is free, taking the scarcer of cpu and memory.
@@ -110,81 +111,4 @@ func (w *world) largest() spec.Resources {
 		free[d] = max(0, w.fleet.Capacity(best)[d]-w.fleet.Used(best)[d])
 	}
 	return w.fleet.Resources(free)
-}
-
-// failure finds the node whose loss would hurt most: most allocations without a home, then most displaced.
-func (w *world) failure(all []resident) *spec.FailureImpact {
-	if w.fleet.Len() == 0 {
-		return nil
-	}
-	byNode := make([][]resident, w.fleet.Len())
-	own := map[*app][]int32{}
-	for _, r := range all {
-		if r.v.app.Kind != spec.KindSystem && w.fleet.Open(r.node) {
-			byNode[r.node] = append(byNode[r.node], r)
-		}
-		if w.matcher(r.x, r.v).Limited() {
-			own[r.x] = append(own[r.x], int32(r.node))
-		}
-	}
-	order := make([]int, 0, len(byNode))
-	for n := range byNode {
-		if w.fleet.Open(n) {
-			order = append(order, n)
-		}
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(len(byNode[b]), len(byNode[a])) })
-	var worst *spec.FailureImpact
-	looks := failureLooks
-	for _, n := range order {
-		if looks <= 0 {
-			break
-		}
-		homeless := w.homeless(n, byNode[n], own, &looks)
-		if worst == nil || homeless > worst.Homeless {
-			worst = &spec.FailureImpact{Node: w.fleet.ID(n), Displaced: len(byNode[n]), Homeless: homeless}
-		}
-	}
-	return worst
-}
-
-// homeless counts the allocations of a node that would find no other.
-func (w *world) homeless(node int, list []resident, own map[*app][]int32, looks *int) int {
-	without, full := 0, map[*version]bool{}
-	var taken []resident
-	for _, r := range list {
-		*looks--
-		if full[r.v] {
-			without++
-			continue
-		}
-		request := &place.Request{Match: w.matcher(r.x, r.v), Count: 1, Total: r.v.app.Count}
-		request.Beside = w.besides(r.x, r.v.app, func(x *app) []int32 { return w.whereAfter(x, node, taken) })
-		for _, n := range own[r.x] {
-			if int(n) != node {
-				request.Own = append(request.Own, n)
-			}
-		}
-		for _, t := range taken {
-			if t.x == r.x {
-				request.Own = append(request.Own, int32(t.node))
-			}
-		}
-		home, looked := w.fleet.FirstFit(request, node)
-		*looks -= looked + len(request.Own)
-		for i := range request.Beside {
-			*looks -= len(request.Beside[i].Nodes)
-		}
-		if home < 0 {
-			full[r.v] = true
-			without++
-			continue
-		}
-		w.fleet.Take(home, r.v.need, nil)
-		taken = append(taken, resident{r.x, r.v, home})
-	}
-	for _, t := range taken {
-		w.fleet.Release(t.node, t.v.need, nil)
-	}
-	return without
 }

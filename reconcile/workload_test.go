@@ -56,10 +56,9 @@ func drawn(r *rand.Rand, table []chance) int {
 
 // Workloads as clusters report them: most apps are small and few, and a few large or many ones make up the load.
 var (
-	coresOf   = []chance{{25, 100}, {25, 250}, {20, 500}, {14, 1000}, {8, 2000}, {5, 4000}, {2, 8000}, {1, 16000}} // thousandths
-	perCore   = []chance{{10, 512}, {20, 1024}, {30, 2048}, {25, 4096}, {15, 8192}}                                // MiB
-	countOf   = []chance{{40, 1}, {20, 2}, {12, 3}, {10, 5}, {8, 10}, {6, 20}, {3, 50}, {1, 100}}
-	minutesOf = []chance{{30, 10}, {25, 60}, {18, 360}, {12, 1440}, {9, 4320}, {6, 20160}} // how long it stays
+	coresOf = []chance{{25, 100}, {25, 250}, {20, 500}, {14, 1000}, {8, 2000}, {5, 4000}, {2, 8000}, {1, 16000}} // thousandths
+	perCore = []chance{{10, 512}, {20, 1024}, {30, 2048}, {25, 4096}, {15, 8192}}                                // MiB
+	countOf = []chance{{40, 1}, {20, 2}, {12, 3}, {10, 5}, {8, 10}, {6, 20}, {3, 50}, {1, 100}}
 )
 
 // largestMiB is the most that an allocation asks for: it fits on every kind of node.

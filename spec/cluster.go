@@ -1,5 +1,8 @@
 package spec
 
+// MaxFailureDomains bounds the attributes whose values are looked at as losses.
+const MaxFailureDomains = 8
+
 // Cluster is everything a commit says: the desired state. Defaults are filled in and every reference is checked, so
 // that nobody downstream asks whether a field was written.
 type Cluster struct {
@@ -18,7 +21,8 @@ type Cluster struct {
 	Moved        []Moved       `json:"moved,omitempty"`        // in the order written
 	// NodeClasses are kinds of machine that plans may count with; sorted by name.
 	NodeClasses []NodeClass `json:"node_classes,omitempty"`
-	// FailureDomains are attributes of nodes: all nodes with one value may fail together.
+	// FailureDomains are attributes of nodes: all nodes with one value may fail together. None: those
+	// that apps spread over or group by.
 	FailureDomains []string `json:"failure_domains,omitempty"`
 	Pos            Pos      `json:"pos"`
 }

@@ -222,11 +222,35 @@ type CapacityChange struct {
 	Largest Resources `json:"largest"` // the largest task that still fits on one node afterwards
 }
 
-// FailureImpact is the loss of the node that would hurt most after the plan.
+// FailureImpact is what the loss of nodes would do after the plan. Node, Displaced and Homeless are of the node that
+// would hurt most.
 type FailureImpact struct {
 	Node      NodeID `json:"node"`
 	Displaced int    `json:"displaced"`
 	Homeless  int    `json:"homeless"` // of them would find no other node
+	// Slots are the first few without another node.
+	Slots   []Slot         `json:"slots,omitempty"`
+	Nodes   []Loss         `json:"nodes,omitempty"`   // the worst ones, worst first
+	Looked  int            `json:"looked,omitempty"`  // nodes whose loss was looked at, those with most allocations first
+	Of      int            `json:"of,omitempty"`      // nodes that take allocations
+	Domains []DomainImpact `json:"domains,omitempty"` // in the order of the cluster's failure_domains
+}
+
+// DomainImpact is what the loss of all nodes with one value of an attribute would do.
+type DomainImpact struct {
+	Attribute string `json:"attribute"`
+	Values    []Loss `json:"values,omitempty"` // the worst ones, worst first
+	Looked    int    `json:"looked"`           // values whose loss was looked at, those with most allocations first
+	Of        int    `json:"of"`               // values that nodes which take allocations have
+}
+
+// Loss is what the loss of one node, or of all nodes with one value, would do.
+type Loss struct {
+	Name      string `json:"name"`            // of the node, or the value
+	Nodes     int    `json:"nodes"`           // that are lost
+	Displaced int    `json:"displaced"`       // allocations on them, but those of system apps
+	Homeless  int    `json:"homeless"`        // of them would find no other node
+	Slots     []Slot `json:"slots,omitempty"` // the first few without another node
 }
 
 // Guard is a limit that the plan would cross.

@@ -2,6 +2,7 @@ package place
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/stowage/stowage/spec"
 )
@@ -50,14 +51,41 @@ func (f *Fleet) Fits(r *Request) int {
 	return sum
 }
 
-// FirstFit returns the first node that takes an allocation of the request, or -1, but not the one given; and how many
+// Lose takes nodes that take allocations out of the fleet, until what it returns is called.
+func (f *Fleet) Lose(nodes []int32) (back func()) {
+	for _, n := range nodes {
+		f.states[n] = spec.NodeDown
+	}
+	return func() {
+		for _, n := range nodes {
+			f.states[n] = spec.NodeReady
+		}
+	}
+}
+
+// Domain returns the values of an attribute, in order of the first node that has each, and the nodes of each that take
+// allocations.
+func (f *Fleet) Domain(attribute string) (values []string, nodes [][]int32) {
+	c := f.column(attribute)
+	nodes = make([][]int32, len(c.values))
+	for n, v := range c.of {
+		if v != none && f.Open(n) {
+			nodes[v] = append(nodes[v], int32(n))
+		}
+	}
+	return c.values, nodes
+}
+
+// FirstFit returns the first node from the given one on that takes an allocation of the request, or -1; and how many
 // nodes it looked at.
-func (f *Fleet) FirstFit(r *Request, not int) (node, looked int) {
+func (f *Fleet) FirstFit(r *Request, from int) (node, looked int) {
 	groups, same := r.Match.groups(r), f.sameHave(r.Match, r)
-	for _, n := range r.candidates() {
+	all := r.candidates()
+	first, _ := slices.BinarySearch(all, int32(from))
+	for _, n := range all[first:] {
 		looked++
 		i := int(n)
-		if i == not || f.states[i] != spec.NodeReady || !f.fits(i, r.Match.Need, false) || !groups.accept(i) || !accepts(same, i) {
+		if f.states[i] != spec.NodeReady || !f.fits(i, r.Match.Need, false) || !groups.accept(i) || !accepts(same, i) {
 			continue
 		}
 		if r.Match.named && f.roomByName(i, r, 1) == 0 {
@@ -67,6 +95,10 @@ func (f *Fleet) FirstFit(r *Request, not int) (node, looked int) {
 	}
 	return -1, looked
 }
+
+// Fills reports whether a node that did not take an allocation of the app takes none later, as long as nothing ends:
+// nothing that comes makes a place for it.
+func (m *Matcher) Fills() bool { return len(m.same) == 0 && !m.near }
 
 // Limited reports whether the app has rules by which an empty node alone is no place: over its own allocations, or near
 // those of another app.

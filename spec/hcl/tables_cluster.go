@@ -3,6 +3,7 @@ package hcl
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/zclconf/go-cty/cty"
@@ -22,6 +23,8 @@ var clusterTable = &table[spec.Cluster]{
 	args: []argument[spec.Cluster]{
 		arg("preemption", flag, func(c *spec.Cluster) *bool { return &c.Preemption },
 			fmt.Sprintf("Apps of a higher priority (by at least %d) may displace others when there is no room", spec.PreemptionGap)),
+		arg("failure_domains", domains, func(c *spec.Cluster) *[]string { return &c.FailureDomains },
+			fmt.Sprintf("Attributes of nodes, at most %d: all nodes with one value may fail together, and every plan says what that would do. Without it: those that apps spread over or group by", spec.MaxFailureDomains)),
 	},
 	blocks: []nested[spec.Cluster]{
 		one("sync", func(c *spec.Cluster) *spec.Sync { return &c.Sync }, syncTable, "How commits take effect."),
@@ -57,6 +60,32 @@ var beyond = kind[int]{
 		}
 		return fmt.Sprintf("\"%d%%\"", p)
 	},
+}
+
+// domains are attributes of nodes that many nodes can share.
+var domains = kind[[]string]{
+	name: "list of texts",
+	read: func(v cty.Value) ([]string, error) {
+		names, err := texts.read(v)
+		if err != nil {
+			return nil, err
+		}
+		if len(names) > spec.MaxFailureDomains {
+			return nil, wrong(fmt.Sprintf("must have at most %d attributes, but here are %d. Name those that fail as one", spec.MaxFailureDomains, len(names)))
+		}
+		for i, n := range names {
+			switch {
+			case n == "":
+				return nil, wrong("must have names of attributes, but here is an empty one")
+			case n == spec.AttributeID:
+				return nil, wrong(fmt.Sprintf("must have attributes that nodes share. Remove %q: the loss of each single node is looked at anyway", n))
+			case slices.Contains(names[:i], n):
+				return nil, wrong(fmt.Sprintf("must have each attribute once. Remove the second %q", shorten(n, 60)))
+			}
+		}
+		return names, nil
+	},
+	show: texts.show,
 }
 
 var syncTable = &table[spec.Sync]{

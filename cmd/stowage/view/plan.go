@@ -401,13 +401,56 @@ func (p *Page) planFoot(plan *spec.Plan) {
 		r := &plan.Reservations[i]
 		p.Line("  reserved   %s for role %s: %s on each of %s, %s of it not used", r.Name, r.Role, amounts(r.Each), plural(r.Nodes, "node"), amounts(r.Unused))
 	}
-	if f := plan.Failure; f != nil && f.Displaced > 0 {
-		rest := "all fit elsewhere"
-		if f.Homeless > 0 {
-			rest = fmt.Sprintf("%d of them fit nowhere else", f.Homeless)
-		}
-		p.Line("  if a node fails   worst %s: %s displaced, %s", f.Node, plural(f.Displaced, "allocation"), rest)
+	p.failure(plan.Failure)
+}
+
+// failure says what the worst loss of a node, and of each failure domain, would do.
+func (p *Page) failure(f *spec.FailureImpact) {
+	if f == nil {
+		return
 	}
+	p.loss("node", &spec.Loss{Name: string(f.Node), Displaced: f.Displaced, Homeless: f.Homeless, Slots: f.Slots}, f.Looked, f.Of)
+	for i := range f.Domains {
+		d := &f.Domains[i]
+		switch {
+		case len(d.Values) > 0:
+			p.loss(d.Attribute, &d.Values[0], d.Looked, d.Of)
+		case d.Of == 0:
+			p.Line("  if a %s fails   no node has the attribute %q", d.Attribute, d.Attribute)
+		default:
+			p.Line("  if a %s fails   not looked at: too much runs in each of its %s", d.Attribute, plural(d.Of, "value"))
+		}
+	}
+}
+
+// foldHomeless is how many slots without a home are named.
+const foldHomeless = 3
+
+func (p *Page) loss(what string, l *spec.Loss, looked, of int) {
+	if l.Displaced == 0 {
+		return
+	}
+	rest := "all fit elsewhere"
+	if l.Homeless > 0 {
+		var names []string
+		for i, s := range l.Slots {
+			if i == foldHomeless {
+				break
+			}
+			names = append(names, s.String())
+		}
+		if l.Homeless > len(names) && len(names) > 0 {
+			names = append(names, "…")
+		}
+		rest = fmt.Sprintf("%d without a home", l.Homeless)
+		if len(names) > 0 {
+			rest += ": " + strings.Join(names, ", ")
+		}
+	}
+	if looked < of {
+		rest += fmt.Sprintf(" (the %d fullest of %d looked at)", looked, of)
+	}
+	p.Line("  if a %s fails   worst %s: %s displaced, %s", what, l.Name, plural(l.Displaced, "allocation"), rest)
 }
 
 // amounts prints what is not zero of some resources.

@@ -66,7 +66,9 @@ func example() *spec.Plan {
 		},
 		Capacity: spec.CapacityChange{Total: spec.Resources{CPU: 100_000, Memory: 400 * spec.GiB}, Before: spec.Resources{CPU: 61_000, Memory: 288 * spec.GiB},
 			After: spec.Resources{CPU: 68_000, Memory: 316 * spec.GiB}, Largest: spec.Resources{CPU: 6000, Memory: 11 * spec.GiB}},
-		Failure: &spec.FailureImpact{Node: "n07", Displaced: 3},
+		Failure: &spec.FailureImpact{Node: "n07", Displaced: 3, Looked: 20, Of: 20, Domains: []spec.DomainImpact{
+			{Attribute: "rack", Looked: 2, Of: 3, Values: []spec.Loss{{Name: "r2", Nodes: 5, Displaced: 12, Homeless: 2, Slots: []spec.Slot{slot(3), slot(4)}}}},
+			{Attribute: "zone", Of: 2}, {Attribute: "row"}}},
 		Guards:  []spec.Guard{{Rule: "max_prune", Detail: "3 of 4 apps would stop; at most 20% may without approval"}},
 		Summary: spec.Summary{Start: 2, Replace: 1, Blocked: 2}}
 }
@@ -74,7 +76,7 @@ func example() *spec.Plan {
 func TestPlan(t *testing.T) {
 	text := golden(t, "plan.txt", 0, func(p *Page) { p.Plan(example(), PlanOptions{Apply: "stowage apply p-7f3a9c"}) })
 	for _, want := range []string{"2 of 10 do not fit", "9 nodes: constraint kernel.version >= 6.1", "quota of role eng: cpu (12 of 12 are used)", "constraint kernel.version >= 6.1, and memory", "would fit with count = 8", "next n09 0.79: less free memory",
-		"after shop/web[4] is healthy", "preempts batch-0-3", "worst n07: 3 allocations displaced, all fit elsewhere", "2 commits behind", "(signed)"} {
+		"after shop/web[4] is healthy", "preempts batch-0-3", "worst n07: 3 allocations displaced, all fit elsewhere", "worst r2: 12 allocations displaced, 2 without a home: shop/web[3], shop/web[4] (the 2 fullest of 3 looked at)", "if a zone fails   not looked at", "no node has the attribute \"row\"", "2 commits behind", "(signed)"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the plan does not say %q", want)
 		}
