@@ -35,6 +35,11 @@ test: deps ## everything but the slow lanes, in a few minutes
 race: deps ## the same under the race detector
 	go test -race -timeout 60m ./...
 
+.PHONY: explore
+explore: deps ## the simulator's seeds of today, and the planner in all small worlds
+	STOWAGE_SIM_SEEDS=1000 STOWAGE_SIM_FIRST=$$(($$(date -u +%s) / 86400 * 1000)) go test -run Seeds -timeout 60m ./reconcile/sim
+	STOWAGE_WORLDS=all go test -run AllSmallWorlds -timeout 60m ./reconcile
+
 .PHONY: fuzz
 FUZZTIME ?= 20s
 fuzz: ## each fuzz target for FUZZTIME

@@ -31,7 +31,7 @@ func supposing(t *testing.T, in reconcile.Input, without, with []string) reconci
 	return in
 }
 
-func racked(t *testing.T) *lab {
+func rackedNodes(t *testing.T) *lab {
 	l := newLab(t, 4)
 	for i := range l.in.Nodes {
 		l.in.Nodes[i].Attributes["rack"] = []string{"r1", "r2"}[i/2]
@@ -44,20 +44,20 @@ func racked(t *testing.T) *lab {
 }
 
 func TestWhatIfNodesWereGoneAndOthersThere(t *testing.T) {
-	l := racked(t)
+	l := rackedNodes(t)
 	before, _ := json.Marshal(l.in)
 	l.in = supposing(t, l.in, []string{"rack/r1"}, nil)
 	p, _ := l.plan()
 	if p.Summary.Blocked != 4 || p.Suppose == nil || !slices.Equal(p.Suppose.Without[0].Nodes, []spec.NodeID{"n01", "n02"}) {
 		t.Fatalf("%+v %+v", p.Summary, p.Suppose)
 	}
-	l = racked(t)
+	l = rackedNodes(t)
 	l.in = supposing(t, l.in, []string{"rack/r1"}, []string{"1xbig", "1xlike/n01"})
 	p, _ = l.plan()
 	if p.Summary.Blocked != 0 || !slices.Equal(p.Suppose.With[0].Nodes, []spec.NodeID{"big+1"}) || !slices.Equal(p.Suppose.With[1].Nodes, []spec.NodeID{"n01+1"}) {
 		t.Fatalf("%+v %+v", p.Summary, p.Suppose)
 	}
-	l = racked(t)
+	l = rackedNodes(t)
 	if _, err := reconcile.Suppose(l.in, supposition(t, []string{"node/n01"}, []string{"3xbig"})); err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestWhatIfNodesWereGoneAndOthersThere(t *testing.T) {
 }
 
 func TestASuppositionOfWhatIsNotThere(t *testing.T) {
-	l := racked(t)
+	l := rackedNodes(t)
 	for _, c := range []struct{ without, with, says string }{
 		{"node/n1", "", `there is no node "n1": did you mean "n01"?`},
 		{"rack/r3", "", `no node has rack = "r3": did you mean "r1"? There are r1, r2`},
