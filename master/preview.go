@@ -113,7 +113,7 @@ func (m *Master) preview(ctx context.Context, rev spec.Revision, s spec.Supposit
 		return nil, settling()
 	}
 	if in, err = reconcile.Suppose(in, s); err != nil {
-		return nil, badRequest(err.Error(), "see stowage nodes, and the node_class blocks of what is planned")
+		return nil, badRequest(err.Error(), "see stowage node ls, and the node_class blocks of what is planned")
 	}
 	plan, _ := reconcile.Plan(in)
 	return &plan, nil
