@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,8 @@ type dev struct {
 	dataDir string
 	apiAddr string
 	log     *slog.Logger
+
+	issued []byte // the credentials, as they were left for the command line
 }
 
 func (s *shell) devCommand() *cobra.Command {
@@ -173,7 +176,7 @@ func (d *dev) connect(ctx context.Context, masterDir string, failed <-chan error
 		c, err := client.Load(filepath.Join(masterDir, "credentials.json"))
 		if err == nil {
 			if _, err = c.Status(ctx); err == nil {
-				return c, copyFile(filepath.Join(masterDir, "credentials.json"), filepath.Join(d.home(), "dev.json"))
+				return c, d.leaveCredentials(filepath.Join(masterDir, "credentials.json"))
 			}
 		}
 		select {
@@ -241,15 +244,29 @@ func (d *dev) waitForNodes(ctx context.Context, c *client.Client, failed <-chan 
 	}
 }
 
+// leaveCredentials copies the master's credentials to where the command line looks for them first.
+func (d *dev) leaveCredentials(from string) error {
+	var err error
+	if d.issued, err = os.ReadFile(from); err != nil {
+		return fmt.Errorf("read credentials: %w", err)
+	}
+	return copyFile(from, filepath.Join(d.home(), "dev.json"))
+}
+
+// removeCredentials takes them away again, unless a cluster that was started since has left its own.
+func (d *dev) removeCredentials() error {
+	file := filepath.Join(d.home(), "dev.json")
+	if now, err := os.ReadFile(file); err != nil || !bytes.Equal(now, d.issued) {
+		return nil
+	}
+	return os.Remove(file)
+}
+
 // takeDown removes everything: tasks, executors, data and credentials.
 func (d *dev) takeDown() error {
 	ctx, cancel := context.WithTimeout(context.Background(), devDown)
 	defer cancel()
-	err := takeDownAgents(ctx, d.dataDir)
-	if gone := os.Remove(filepath.Join(d.home(), "dev.json")); gone != nil && !errors.Is(gone, os.ErrNotExist) {
-		err = errors.Join(err, gone)
-	}
-	return err
+	return errors.Join(takeDownAgents(ctx, d.dataDir), d.removeCredentials())
 }
 
 // sayMissing tells what this machine or this user cannot do.
