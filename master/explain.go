@@ -57,7 +57,7 @@ func (m *Master) whole(ctx context.Context, s *snapshot) *spec.Plan {
 	if s.following == nil || s.plan.Summary.Blocked == 0 {
 		return nil
 	}
-	plan, err := m.preview(ctx, s.following.Revision, spec.Supposition{})
+	plan, err := m.preview(ctx, s.following.Revision, false, spec.Supposition{})
 	if err != nil {
 		return nil // what the loop found is told without it
 	}

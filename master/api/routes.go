@@ -41,6 +41,7 @@ const (
 	mediaEvents = "text/event-stream"
 	mediaTar    = "application/x-tar"
 	mediaText   = "text/plain"
+	mediaGzip   = "application/gzip"
 )
 
 var treeParams = []Param{
@@ -82,6 +83,8 @@ var Routes = []Route{
 
 	{ID: "makePlan", Method: "POST", Path: "/v1/plan", Access: Read, Query: treeParams, Upload: mediaTar, Response: spec.Plan{}, Summary: "What a commit or an uploaded tree (tar) would do now; nothing is applied"},
 	{ID: "pendingPlan", Method: "GET", Path: "/v1/plan", Access: Read, Query: treeParams[2:], Response: spec.Plan{}, Summary: "The plan that waits for approval, or else what the head of the branch would do now"},
+	{ID: "makeInput", Method: "POST", Path: "/v1/input", Access: Read, Query: treeParams[:2], Upload: mediaTar, Media: mediaGzip, Summary: "All that the plan of a commit or an uploaded tree depends on, as compressed JSON, for planning without a master; without the values of environments"},
+	{ID: "pendingInput", Method: "GET", Path: "/v1/input", Access: Read, Media: mediaGzip, Summary: "The same of the plan that waits for approval, or else of the head of the branch"},
 	{ID: "plan", Method: "GET", Path: "/v1/plans/{id}", Access: Read, Response: spec.Plan{}, Summary: "A plan that waits or was followed"},
 	{ID: "diff", Method: "GET", Path: "/v1/diff", Access: Read, Response: Diff{}, Summary: "What differs between two plans",
 		Query: []Param{{"from", "a plan's ID", "string"}, {"to", "another's", "string"}}},
