@@ -127,6 +127,7 @@ func (s *snapshot) explainApp(app spec.AppName) api.Explanation {
 	e := api.Explanation{Subject: string(app)}
 	if i := s.indexOf(app); i >= 0 {
 		e.Spec, e.Rollout, e.Held = s.specs[i], s.apps[i].Rollout, s.apps[i].Held
+		e.Scale = s.apps[i].Scale
 	}
 	if p := planOf(&s.plan, app); p != nil {
 		e.Blocked = p.Blocked

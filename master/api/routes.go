@@ -97,6 +97,7 @@ var Routes = []Route{
 	{ID: "cancelRebalance", Method: "DELETE", Path: "/v1/rebalance", Access: Operate, Response: Applied{}, Summary: "End the rebalancing under way; what has not moved stays"},
 	{ID: "promote", Method: "POST", Path: "/v1/promote", Access: Operate, Request: AppRequest{}, Response: Applied{}, Summary: "Let the canaries of an app replace the rest"},
 	{ID: "restart", Method: "POST", Path: "/v1/restart", Access: Operate, Request: AppRequest{}, Response: Applied{}, Summary: "Replace all allocations of an app within its budget"},
+	{ID: "scale", Method: "POST", Path: "/v1/scale", Access: Operate, Request: ScaleRequest{}, Response: Applied{}, Summary: "Choose the count of an app, within the bounds that its scaling block gives"},
 	{ID: "runs", Method: "GET", Path: "/v1/runs", Access: Read, Response: []Runs{}, Summary: "Apps with runs, their next firings and their runs",
 		Query: []Param{{"app", "only of this app, or of apps below this name", "string"}}},
 	{ID: "dispatch", Method: "POST", Path: "/v1/dispatch", Access: Operate, Request: DispatchRequest{}, Response: Dispatched{}, Status: 201, Summary: "Start a run of an app with a schedule"},
