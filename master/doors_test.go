@@ -327,7 +327,7 @@ func TestASavedInputGivesThePlanOfTheMaster(t *testing.T) {
 	a := joinAgent(t, c, "n1")
 	a.run(t)
 	ctx := t.Context()
-	c.status(t, "the plan waits", func(s *api.Status) bool { return s.Pending != nil })
+	c.status(t, "the plan with the node waits", func(s *api.Status) bool { return s.Pending != nil && s.Pending.Summary.Start == 3 })
 	tree := fstest.MapFS{"all.hcl": {Data: []byte(manual(header) + strings.Replace(secret, "sesame-1", "sesame-2", 1))}}
 	suppose := []string{"node/n1"}
 	for _, w := range []client.What{{}, {Ref: "main"}, {Tree: tree}, {Without: suppose}, {Tree: tree, Without: suppose, With: []string{"2xlike/n1"}}} {
