@@ -169,17 +169,6 @@ func (w *world) peers(x *app, a *spec.App) []place.Peer {
 	return wishes
 }
 
-// whereAfter returns where the app runs when nodes are lost and some of what was on it has found new places.
-func (w *world) whereAfter(x *app, lost []bool, taken []resident) []int32 {
-	nodes := slices.DeleteFunc(slices.Clone(w.ownOf(x)), func(n int32) bool { return lost[n] })
-	for _, t := range taken {
-		if t.x == x {
-			nodes = append(nodes, int32(t.node))
-		}
-	}
-	return nodes
-}
-
 // peersFirst orders jobs so that an app comes after those it has rules or wishes over. A circle of wishes is
 // cut at its first app by name, which goes last.
 func (w *world) peersFirst(jobs []*job) []*job {

@@ -10,8 +10,9 @@ import (
 
 const (
 	// failureLooks bounds how many nodes are looked at to find homes for what failing nodes would displace, for single
-	// nodes and for all domains together each. It covers all of a small cluster and the fullest losses of a large one.
-	failureLooks = 2_000_000
+	// nodes and for all domains together each. A cluster of 10,000 nodes with 100,000 allocations needs some 2,000,000, unless
+	// most of its apps have rules over others; beyond it the fullest losses are looked at.
+	failureLooks = 50_000_000
 	// lossesKept is how many losses of nodes, and of values of a domain, a plan holds.
 	lossesKept = 100
 	// homelessKept is how many slots without another node a loss names.
@@ -27,26 +28,28 @@ type loss struct {
 
 // failures looks for homes for what the loss of nodes displaces. The fleet is as it is when the plan is done.
 type failures struct {
-	w      *world
-	byNode [][]resident // by importance; without system apps, which follow no node
-	own    map[*app][]int32
-	lost   []bool
+	w       *world
+	losses  *place.Losses
+	byNode  [][]resident // by importance; without system apps, which follow no node
+	own     map[*app][]int32
+	seekers map[*version]*place.Seeker // nil: only FirstFit will do
+	counts  map[*app][]counter         // those that have to know where the app is
+	taken   map[*app][]int32           // where what the present loss displaces has found a place
 }
+
+// counter has to know of every allocation of an app that comes or goes.
+type counter interface{ Count(node, change int) }
 
 // failure looks at the loss of each node and of each value of each failure domain.
 func (w *world) failure(all []resident) *spec.FailureImpact {
 	if w.fleet.Len() == 0 {
 		return nil
 	}
-	f := &failures{w, make([][]resident, w.fleet.Len()), map[*app][]int32{}, make([]bool, w.fleet.Len())}
-	for _, r := range all {
-		if r.v.app.Kind != spec.KindSystem && w.fleet.Open(r.node) {
-			f.byNode[r.node] = append(f.byNode[r.node], r)
-		}
-		if w.matcher(r.x, r.v).Limited() {
-			f.own[r.x] = append(f.own[r.x], int32(r.node))
-		}
-	}
+	return w.newFailures(all).impact()
+}
+
+func (f *failures) impact() *spec.FailureImpact {
+	w := f.w
 	var single []loss
 	for n := range f.byNode {
 		if w.fleet.Open(n) {
@@ -80,6 +83,56 @@ func (w *world) failure(all []resident) *spec.FailureImpact {
 		p.Domains = append(p.Domains, d)
 	}
 	return p
+}
+
+// newFailures finds what each node has, and who can find homes fast.
+func (w *world) newFailures(all []resident) *failures {
+	f := &failures{
+		w: w, losses: w.fleet.Losses(), byNode: make([][]resident, w.fleet.Len()), own: map[*app][]int32{},
+		seekers: map[*version]*place.Seeker{}, counts: map[*app][]counter{}, taken: map[*app][]int32{},
+	}
+	for _, r := range all {
+		if r.v.app.Kind != spec.KindSystem && w.fleet.Open(r.node) {
+			f.byNode[r.node] = append(f.byNode[r.node], r)
+		}
+		f.own[r.x] = append(f.own[r.x], int32(r.node))
+	}
+	for i := range f.byNode {
+		for _, r := range f.byNode[i] {
+			if _, seen := f.seekers[r.v]; !seen {
+				f.seekers[r.v] = f.seeker(r.x, r.v)
+			}
+		}
+	}
+	return f
+}
+
+// seeker finds homes for a version fast; nil where its rules allow no such thing.
+func (f *failures) seeker(x *app, v *version) *place.Seeker {
+	var peers []*app
+	rules := f.w.besides(x, v.app, func(y *app) []int32 { peers = append(peers, y); return []int32{} })
+	for _, y := range peers {
+		if y.desired == nil || y.desired.app.Kind == spec.KindSystem {
+			return nil
+		}
+	}
+	m := f.w.matcher(x, v)
+	if !m.Fills() {
+		return nil
+	}
+	s := f.losses.Seeker(m, f.own[x], v.app.Count)
+	if s.Limits() {
+		f.counts[x] = append(f.counts[x], s)
+	}
+	for i := range rules {
+		if rules[i].Nodes == nil {
+			continue // the other app runs nowhere
+		}
+		y := peers[0]
+		peers = peers[1:]
+		f.counts[y] = append(f.counts[y], s.Apart(rules[i].Attribute, f.own[y]))
+	}
+	return s
 }
 
 // failureDomains are the attributes that the cluster names, or those that apps spread over or group by.
@@ -132,19 +185,20 @@ func (f *failures) worst(losses []loss, looks *int) (worst []spec.Loss, looked i
 
 // homeless returns what would find no other node, or not ok when the looks do not suffice to tell.
 func (f *failures) homeless(l *loss, looks *int) (without []resident, ok bool) {
-	w := f.w
-	back := w.fleet.Lose(l.nodes)
-	for _, n := range l.nodes {
-		f.lost[n] = true
+	back := f.losses.Lose(l.nodes)
+	var placed []resident
+	for _, r := range l.residents {
+		f.count(r.x, r.node, -1)
 	}
-	var taken []resident
 	defer func() {
-		for i := range taken {
-			w.fleet.Release(taken[i].node, taken[i].v.need, taken[i].given)
+		for _, t := range placed {
+			f.w.fleet.Release(t.node, t.v.need, t.given)
+			f.count(t.x, t.node, -1)
 		}
-		for _, n := range l.nodes {
-			f.lost[n] = false
+		for _, r := range l.residents {
+			f.count(r.x, r.node, 1)
 		}
+		clear(f.taken)
 		back()
 	}()
 	slices.SortStableFunc(l.residents, func(a, b resident) int {
@@ -155,53 +209,71 @@ func (f *failures) homeless(l *loss, looks *int) (without []resident, ok bool) {
 		if *looks--; *looks < 0 {
 			return nil, false
 		}
-		m := w.matcher(r.x, r.v)
-		if from[r.v] == w.fleet.Len() {
-			without = append(without, r)
-			continue
-		}
-		q := f.request(m, r, taken)
-		home, looked := w.fleet.FirstFit(q, from[r.v])
-		*looks -= looked + len(q.Own)
-		if m.Limited() {
-			*looks -= len(taken)
-		}
-		for i := range q.Beside {
-			*looks -= len(q.Beside[i].Nodes)
-		}
-		if m.Fills() {
-			from[r.v] = home
-			if home < 0 {
-				from[r.v] = w.fleet.Len()
-			}
-		}
+		home, q := f.home(r, from, looks)
 		if home < 0 {
 			without = append(without, r)
 			continue
 		}
-		t := resident{r.x, r.v, home, r.index, given(w.fleet.Grant(home, spec.Slot{App: r.x.name, Index: r.index}, q))}
-		w.fleet.Take(home, t.v.need, t.given)
-		taken = append(taken, t)
+		t := resident{r.x, r.v, home, r.index, given(f.w.fleet.Grant(home, spec.Slot{App: r.x.name, Index: r.index}, q))}
+		f.losses.Put(home, t.v.need, t.given)
+		f.count(t.x, home, 1)
+		f.taken[t.x] = append(f.taken[t.x], int32(home))
+		placed = append(placed, t)
 	}
 	return without, true
 }
 
+// count tells those who have to know of an allocation of the app more or less on a node.
+func (f *failures) count(x *app, node, change int) {
+	for _, s := range f.counts[x] {
+		s.Count(node, change)
+	}
+}
+
+// home finds the first node that takes the allocation, or -1.
+func (f *failures) home(r resident, from map[*version]int, looks *int) (home int, q *place.Request) {
+	m := f.w.matcher(r.x, r.v)
+	if s := f.seekers[r.v]; s != nil {
+		node, looked := s.First()
+		*looks -= looked
+		return node, &place.Request{Match: m, Count: 1}
+	}
+	if from[r.v] == f.w.fleet.Len() {
+		return -1, nil
+	}
+	q = f.request(m, r)
+	home, looked := f.w.fleet.FirstFit(q, from[r.v])
+	*looks -= looked + len(q.Own)
+	for i := range q.Beside {
+		*looks -= len(q.Beside[i].Nodes) + len(m.Takes())
+	}
+	if m.Fills() {
+		from[r.v] = home
+		if home < 0 {
+			from[r.v] = f.w.fleet.Len()
+		}
+	}
+	return home, q
+}
+
 // request asks for a place for one of a loss, beside what is left and what has found a place.
-func (f *failures) request(m *place.Matcher, r resident, taken []resident) *place.Request {
+func (f *failures) request(m *place.Matcher, r resident) *place.Request {
 	q := &place.Request{Match: m, Count: 1, Total: r.v.app.Count}
-	q.Beside = f.w.besides(r.x, r.v.app, func(x *app) []int32 { return f.w.whereAfter(x, f.lost, taken) })
-	if !m.Limited() {
-		return q
-	}
-	for _, n := range f.own[r.x] {
-		if !f.lost[n] {
-			q.Own = append(q.Own, n)
-		}
-	}
-	for i := range taken {
-		if taken[i].x == r.x {
-			q.Own = append(q.Own, int32(taken[i].node))
-		}
+	q.Beside = f.w.besides(r.x, r.v.app, func(x *app) []int32 { return f.whereAfter(x, f.own[x]) })
+	if m.Limited() {
+		q.Own = f.whereAfter(r.x, f.own[r.x])
 	}
 	return q
+}
+
+// whereAfter returns where an app that was on these nodes runs when some are lost and part of what was on them has found new
+// places.
+func (f *failures) whereAfter(x *app, before []int32) []int32 {
+	nodes := make([]int32, 0, len(before))
+	for _, n := range before {
+		if !f.losses.Lost(int(n)) {
+			nodes = append(nodes, n)
+		}
+	}
+	return append(nodes, f.taken[x]...)
 }

@@ -1,6 +1,7 @@
 package reconcile_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"testing"
 
@@ -133,4 +134,40 @@ func mostKept(needs []int, free map[spec.NodeID]int) int {
 		}
 	}
 	return most
+}
+
+// TestWhatIsRememberedBetweenLossesChangesNothing: over apps of every kind of rule, losses are the same with and without it.
+func TestWhatIsRememberedBetweenLossesChangesNothing(t *testing.T) {
+	homeless, related := 0, 0
+	rapid.Check(t, func(rt *rapid.T) {
+		l, apps := drawLab(rt, t)
+		domains(l, "zone", "node.id")
+		for range rapid.IntRange(0, 3).Draw(rt, "turns") {
+			l.turn(rt, always)
+			if a := drawApp(rt, string(apps[0].Name), 6); a.Kind == apps[0].Kind {
+				apps[0] = a
+			}
+			if len(apps) > 1 && rapid.Bool().Draw(rt, "apart") {
+				apps[0].Constraints = append(apps[0].Constraints, spec.Constraint{App: apps[1].Name, Operator: spec.OpApart, Attribute: rapid.SampledFrom([]string{"zone", "node.id"}).Draw(rt, "of")})
+				related++
+			}
+			l.commit(apps...)
+		}
+		fast, slow := reconcile.FailureBothWays(l.in)
+		if fast == nil || slow == nil {
+			if fast != slow {
+				rt.Fatalf("%+v, %+v", fast, slow)
+			}
+			return
+		}
+		homeless += fast.Homeless
+		a, _ := json.Marshal(fast)
+		b, _ := json.Marshal(slow)
+		if string(a) != string(b) {
+			rt.Fatalf("remembered:\n%s\nlooking at all:\n%s", a, b)
+		}
+	})
+	if homeless == 0 || related == 0 {
+		t.Errorf("%d homeless, %d rules between apps", homeless, related)
+	}
 }

@@ -12,7 +12,7 @@ import (
 
 // Violation is one thing that should not be.
 type Violation struct {
-	Rule    string // "capacity", "ports", "named", "constraint", "limit", "budget", "slots", "quota", "guarantee", "reservation", "gang", "pool", "between", "reason", "state", "counts", "runs"
+	Rule    string // "capacity", "ports", "named", "constraint", "limit", "budget", "slots", "quota", "guarantee", "reservation", "gang", "pool", "between", "reason", "state", "counts", "losses", "runs"
 	Subject string // the node, slot or app concerned
 	Detail  string
 }
@@ -39,6 +39,7 @@ func Plan(in reconcile.Input, p spec.Plan, r reconcile.Report) []Violation {
 	c.sharing()
 	c.texts()
 	c.counts()
+	c.losses()
 	c.rollouts(r)
 	c.runs(r)
 	return c.found

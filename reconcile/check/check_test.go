@@ -53,6 +53,15 @@ func related() reconcile.Input {
 	return in
 }
 
+// alone is the world with room on one node only, and a failure domain.
+func alone() reconcile.Input {
+	in := world()
+	c := *in.Desired
+	c.FailureDomains = []string{"zone"}
+	in.Nodes, in.Desired = in.Nodes[:1], &c
+	return in
+}
+
 // running is the world after everything has started, with the next version committed.
 func running() reconcile.Input {
 	in := world()
@@ -102,6 +111,10 @@ func TestEveryRuleBites(t *testing.T) {
 		{"no score", "reason", world(), func(_ *spec.Plan, c []spec.Change) { c[1].Score = nil }},
 		{"waits for nothing", "reason", world(), func(_ *spec.Plan, c []spec.Change) { c[1].Now = false }},
 		{"a wrong count", "counts", world(), func(p *spec.Plan, _ []spec.Change) { p.Summary.Start++ }},
+		{"a loss that displaces more", "losses", world(), func(p *spec.Plan, _ []spec.Change) { p.Failure.Nodes[0].Displaced++ }},
+		{"a home that nobody has", "losses", alone(), func(p *spec.Plan, _ []spec.Change) { p.Failure.Nodes[0].Homeless, p.Failure.Homeless = 0, 0 }},
+		{"another loss is the worst", "losses", world(), func(p *spec.Plan, _ []spec.Change) { p.Failure.Displaced++ }},
+		{"more values than there are", "losses", alone(), func(p *spec.Plan, _ []spec.Change) { p.Failure.Domains[0].Looked = 9 }},
 		{"a healthy one too many stops", "budget", running(), func(_ *spec.Plan, c []spec.Change) {
 			for i := range c {
 				c[i].Now, c[i].After, c[i].KeepOld = true, "", false

@@ -1,0 +1,116 @@
+package check
+
+import (
+	"slices"
+
+	"github.com/stowage/stowage/spec"
+)
+
+// settledAt is an allocation as it stands when the plan is done.
+type settledAt struct {
+	version spec.Hash
+	need    spec.Resources
+}
+
+// losses counts again what each loss that the plan tells of displaces, and finds how much of it surely has no home: what is
+// larger than the room of any other node.
+func (c *checker) losses() {
+	f := c.plan.Failure
+	if f == nil {
+		return
+	}
+	on := c.afterwards()
+	for i := range f.Nodes {
+		l := &f.Nodes[i]
+		c.loss(l, on, func(n *spec.NodeView) bool { return string(n.ID) == l.Name })
+	}
+	for i := range f.Domains {
+		d := &f.Domains[i]
+		for k := range d.Values {
+			l := &d.Values[k]
+			c.loss(l, on, func(n *spec.NodeView) bool {
+				if d.Attribute == spec.AttributeID {
+					return string(n.ID) == l.Name
+				}
+				v, ok := n.Attributes[d.Attribute]
+				return ok && v == l.Name
+			})
+		}
+		if d.Looked > d.Of || len(d.Values) > d.Looked || !slices.IsSortedFunc(d.Values, worse) {
+			c.report("losses", d.Attribute, "%d of %d looked at, %d told", d.Looked, d.Of, len(d.Values))
+		}
+	}
+	if len(f.Nodes) > 0 && (f.Looked > f.Of || len(f.Nodes) > f.Looked || f.Homeless != f.Nodes[0].Homeless || f.Displaced != f.Nodes[0].Displaced || !slices.IsSortedFunc(f.Nodes, worse)) {
+		c.report("losses", string(f.Node), "it is not the first of the losses, or these are not in order")
+	}
+}
+
+func worse(a, b spec.Loss) int {
+	if a.Homeless != b.Homeless {
+		return b.Homeless - a.Homeless
+	}
+	return b.Displaced - a.Displaced
+}
+
+// afterwards lists what is on each node when the plan is done.
+func (c *checker) afterwards() map[spec.NodeID][]settledAt {
+	on, ended := map[spec.NodeID][]settledAt{}, map[spec.AllocationID]bool{}
+	c.each(func(_ *spec.AppPlan, ch *spec.Change) {
+		if ch.Old != "" && ch.Kind != spec.ChangeUpdate && !ch.Canary {
+			ended[ch.Old] = true
+		}
+		for _, v := range ch.Victims {
+			ended[v.ID] = true
+		}
+		if starts(ch) {
+			on[ch.Node] = append(on[ch.Node], settledAt{ch.Version, c.need(ch.Version)})
+		}
+	})
+	for i := range c.in.Current {
+		if a := &c.in.Current[i]; !a.State.Terminal() && a.Want == spec.WantRun && !ended[a.ID] {
+			on[a.Node] = append(on[a.Node], settledAt{a.Version, c.need(a.Version)})
+		}
+	}
+	return on
+}
+
+func (c *checker) loss(l *spec.Loss, on map[spec.NodeID][]settledAt, lost func(*spec.NodeView) bool) {
+	var displaced []settledAt
+	var free []spec.Resources
+	nodes := 0
+	for i := range c.in.Nodes {
+		n := &c.in.Nodes[i]
+		if n.State != spec.NodeReady || slices.ContainsFunc(c.in.Drains, func(d spec.Drain) bool { return d.Node == n.ID }) {
+			continue
+		}
+		if lost(n) {
+			nodes++
+			for _, a := range on[n.ID] {
+				if app := c.apps[a.version]; app == nil || app.Kind != spec.KindSystem {
+					displaced = append(displaced, a)
+				}
+			}
+			continue
+		}
+		left := n.Capacity
+		left.MemoryMax = 0
+		for _, a := range on[n.ID] {
+			left = left.Minus(a.need)
+		}
+		left.CPU, left.Memory, left.Disk = max(left.CPU, 0), max(left.Memory, 0), max(left.Disk, 0)
+		free = append(free, left)
+	}
+	nowhere := 0
+	for _, a := range displaced {
+		a.need.MemoryMax = 0
+		if !slices.ContainsFunc(free, func(r spec.Resources) bool { return exceeds(a.need, r) == "" }) {
+			nowhere++
+		}
+	}
+	switch {
+	case l.Nodes != nodes || l.Displaced != len(displaced):
+		c.report("losses", l.Name, "%d nodes lost and %d allocations displaced, counted again %d and %d", l.Nodes, l.Displaced, nodes, len(displaced))
+	case l.Homeless > l.Displaced || l.Homeless < nowhere || len(l.Slots) > l.Homeless:
+		c.report("losses", l.Name, "%d of %d without a home, %d slots named, %d fit on no other node", l.Homeless, l.Displaced, len(l.Slots), nowhere)
+	}
+}
