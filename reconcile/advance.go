@@ -143,6 +143,7 @@ func (w *world) classify(x *app, to *version) {
 		x.allocs = append(x.allocs, rollout.Alloc{
 			AllocationView: a, Fit: fit, Ground: w.ground(a, after), Canary: a.Canary,
 			Restart: restart > 0 && a.Generation < restart && !a.State.Terminal(), Moving: w.moving[a.ID],
+			Bound: v != nil && v.app.Kind == spec.KindSystem,
 		})
 	}
 }
@@ -309,7 +310,7 @@ func (w *world) isBack(x *app) bool {
 			w.wake(at)
 		}
 	}
-	return len(slots) >= x.good.app.Count
+	return len(slots) >= w.slotsOf(x, x.good)
 }
 
 // isSettled reports whether the app is what others may depend on: every slot has a settled allocation of the desired

@@ -95,7 +95,7 @@ func (w *world) shortOf(x *app) string {
 	}
 	count := x.version.app.Count
 	if x.version.app.Kind == spec.KindSystem {
-		count = w.wanted(x)
+		count = w.slotsOf(x, x.version)
 	}
 	_, up := w.working(x)
 	return fmt.Sprintf("%d of %d work, %d have to", up, count, count-w.budget(x.version.app, count))

@@ -113,10 +113,7 @@ func (w *world) missedNodes(x *app) []int32 {
 	nodes := []int32{}
 	for i := range x.missed {
 		s := &x.missed[i]
-		node := s.Node
-		if !s.OnNode && s.Old != nil {
-			node = w.fleet.Node(s.Old.Node)
-		}
+		node := w.fleet.Node(s.Node)
 		if s.Kind != spec.ChangeBlocked && node >= 0 {
 			nodes = append(nodes, int32(node))
 		}

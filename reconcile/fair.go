@@ -102,7 +102,7 @@ func (w *world) share(jobs []*job) [][]*rollout.Step {
 
 // plain reports whether the steps ask for nothing but a node.
 func plain(steps []*rollout.Step) bool {
-	return !slices.ContainsFunc(steps, func(s *rollout.Step) bool { return s.Old != nil || s.OnNode })
+	return !slices.ContainsFunc(steps, func(s *rollout.Step) bool { return s.Old != nil || s.Node != "" })
 }
 
 // saved is what placing a band changes, so that it can be taken back.

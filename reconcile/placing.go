@@ -170,6 +170,7 @@ func (w *world) place() {
 	now, later = w.peersFirst(now), w.peersFirst(later)
 	w.placeFairly(now)
 	w.placeNear(now)
+	w.passOn(later)
 	for _, x := range w.apps {
 		if x.held == "" && x.lacking() != nil {
 			w.explain(x) // as it is now: what leaves later helps none of these
@@ -257,7 +258,7 @@ func (w *world) request(j *job, count int) *place.Request {
 	}
 	r.Going = x.going
 	if v.Kind == spec.KindSystem {
-		r.Total = w.wanted(x)
+		r.Total = w.slotsOf(x, j.version)
 	}
 	r.Beside = w.besides(x, v, w.ownOf)
 	r.Peers = w.peers(x, v)
@@ -288,10 +289,7 @@ func (w *world) placeSteps(j *job, steps []*rollout.Step) []*rollout.Step {
 func (w *world) placeOnNodes(j *job, steps []*rollout.Step) []*rollout.Step {
 	var missed []*rollout.Step
 	for _, s := range steps {
-		node := s.Node
-		if !s.OnNode && s.Old != nil {
-			node = w.fleet.Node(s.Old.Node)
-		}
+		node := w.fleet.Node(s.Node)
 		if node < 0 {
 			continue
 		}
@@ -317,7 +315,8 @@ func (w *world) stopFirst(j *job, s *rollout.Step, asked bool) bool {
 	if s.Old == nil || x.held != "" {
 		return false
 	}
-	if node := w.fleet.Node(s.Old.Node); node >= 0 && !w.fleet.Open(node) {
+	elsewhere := s.Node != "" && s.Node != s.Old.Node
+	if node := w.fleet.Node(s.Old.Node); elsewhere || node >= 0 && !w.fleet.Open(node) {
 		if w.leaveFirst(j, s, asked) {
 			return true
 		}

@@ -137,8 +137,8 @@ func (w *world) victims(j *job) [][]victim {
 func (w *world) chooseVictims(j *job, s *rollout.Step, byNode [][]victim) (int, []victim) {
 	best, bestNode := []victim(nil), -1
 	r := w.request(j, 1)
-	if s.OnNode {
-		r.Own, r.Only = nil, []int32{int32(s.Node)}
+	if node := w.fleet.Node(s.Node); node >= 0 { // a system app's
+		r.Own, r.Only = nil, []int32{int32(node)}
 	}
 	defer w.reserved.hide(j.x)()
 	for _, n := range w.fleet.Acceptable(r) {

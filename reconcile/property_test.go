@@ -92,7 +92,7 @@ func drawApp(t *rapid.T, name string, most int) *spec.App {
 	case 5:
 		a.Network.Ports = []spec.PortSpec{{Name: "a", Static: 80, Protocol: spec.TCP}, {Name: "b", Protocol: spec.UDP}}
 	case 6:
-		a.Kind, a.Gang = spec.KindSystem, false
+		a.Kind, a.Gang, a.Count = spec.KindSystem, false, 0
 		a.Update.Strategy, a.Update.MinHealthy = spec.StrategyRolling, 0
 		a.Pool = rapid.SampledFrom([]spec.PoolName{"", "gpu", spec.AllPools}).Draw(t, "system pool")
 	case 7:

@@ -37,12 +37,12 @@ func (w *world) stepsOf(x *app) {
 		Even:     w.even(x),
 	}
 	if v.Kind == spec.KindSystem {
-		a.Count = w.wanted(x)
+		a.Count = w.slotsOf(x, x.version)
 		a.Nodes = w.nodesWithout(x)
 	}
 	a.Unavailable, a.Total = w.budget(v, a.Count), w.total
 	if x.canary != nil {
-		a.Canaries = &rollout.Canaries{Spec: x.canary.app, Count: rollout.CanariesOf(&x.rollout, x.canary.app)}
+		a.Canaries = &rollout.Canaries{Spec: x.canary.app, Count: rollout.CanariesOf(&x.rollout, x.canary.app, w.wanted(x))}
 	}
 	x.out = rollout.Decide(&a)
 	if x.gaveUp {
@@ -117,7 +117,7 @@ func (w *world) otherWork() map[spec.NodeID]bool {
 }
 
 // nodesWithout returns the nodes that should have an allocation of a system app and have none.
-func (w *world) nodesWithout(x *app) []int {
+func (w *world) nodesWithout(x *app) []spec.NodeID {
 	has := map[spec.NodeID]bool{}
 	for i := range x.allocs {
 		a := &x.allocs[i]
@@ -125,10 +125,10 @@ func (w *world) nodesWithout(x *app) []int {
 			has[a.Node] = true
 		}
 	}
-	var nodes []int
+	var nodes []spec.NodeID
 	for _, n := range w.allowed(x, x.version.app, w.matcher(x, x.version).Open()) {
-		if !has[w.fleet.ID(int(n))] {
-			nodes = append(nodes, int(n))
+		if id := w.fleet.ID(int(n)); !has[id] {
+			nodes = append(nodes, id)
 		}
 	}
 	return nodes

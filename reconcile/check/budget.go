@@ -1,6 +1,7 @@
 package check
 
 import (
+	"math"
 	"slices"
 
 	"github.com/stowage/stowage/spec"
@@ -32,7 +33,7 @@ func (c *checker) budgets() {
 	}
 	for _, app := range c.in.Desired.Apps {
 		s := standings[app.Name]
-		if !touched[app.Name] || app.Kind != spec.KindService || s == nil {
+		if !touched[app.Name] || app.Kind == spec.KindBatch || s == nil {
 			continue
 		}
 		count := c.countOf(app)
@@ -59,6 +60,9 @@ func (c *checker) stand(all map[spec.AppName]*standing, a *spec.AllocationView, 
 	s.slots[a.Index] = true
 	n := c.nodes[a.Node]
 	if a.State.Terminal() || !a.Healthy || n == nil || n.State == spec.NodeUnknown || n.State == spec.NodeDown || c.overdue(a.Node) {
+		return
+	}
+	if v := c.apps[a.Version]; v != nil && v.Kind == spec.KindSystem && !c.stays(a.App, n) {
 		return
 	}
 	s.before[a.Index] = true
@@ -92,19 +96,63 @@ func (c *checker) total(bound spec.Percent, standings map[spec.AppName]*standing
 	}
 }
 
-// mostOf returns the highest count of the versions in play.
-func (c *checker) mostOf(app *spec.App) int {
-	count := app.Count
-	for i := range c.in.Rollouts {
-		r := &c.in.Rollouts[i]
-		if r.App != app.Name {
-			continue
+// stays reports whether a system app may stay on a node: what it is there for is over where its constraints no longer
+// hold, and where a drain has left nothing else.
+func (c *checker) stays(name spec.AppName, n *spec.NodeView) bool {
+	for _, v := range c.inPlay(name) {
+		if v.Kind == spec.KindSystem && c.slotsOn(v, n) == 0 {
+			return false
 		}
-		for _, h := range []spec.Hash{r.Good, r.Target} {
-			if v := c.apps[h]; v != nil {
-				count = max(count, v.Count)
+	}
+	return true
+}
+
+// inPlay returns the versions of an app that its slots may be brought to.
+func (c *checker) inPlay(name spec.AppName) []*spec.App {
+	if c.play == nil {
+		c.play = make(map[spec.AppName][]*spec.App, len(c.in.Desired.Apps))
+		for _, app := range c.in.Desired.Apps {
+			c.play[app.Name] = append(c.play[app.Name], app)
+		}
+		for i := range c.in.Rollouts {
+			r := &c.in.Rollouts[i]
+			for _, h := range []spec.Hash{r.Good, r.Target} {
+				if v := c.apps[h]; v != nil {
+					c.play[r.App] = append(c.play[r.App], v)
+				}
 			}
 		}
+	}
+	return c.play[name]
+}
+
+// slotsOf returns how many slots a version has: of a system app one for each node that has to have it.
+func (c *checker) slotsOf(v *spec.App) int {
+	if v.Kind != spec.KindSystem {
+		return v.Count
+	}
+	n := 0
+	for i := range c.in.Nodes {
+		n += c.slotsOn(v, &c.in.Nodes[i])
+	}
+	return n
+}
+
+// slotsOn returns 1 for a node on which a system app has to be. Which nodes those are that have what is asked for by
+// name, or are near or apart from others, is another rule's affair.
+func (c *checker) slotsOn(v *spec.App, n *spec.NodeView) int {
+	between := slices.ContainsFunc(v.Constraints, func(r spec.Constraint) bool { return r.App != "" })
+	if between || named(v) || !c.takes(v, n) {
+		return 0
+	}
+	return 1
+}
+
+// mostOf returns the highest count of the versions in play.
+func (c *checker) mostOf(app *spec.App) int {
+	count := 0
+	for _, v := range c.inPlay(app.Name) {
+		count = max(count, c.slotsOf(v))
 	}
 	return count
 }
@@ -117,32 +165,18 @@ func (c *checker) overdue(id spec.NodeID) bool {
 
 // countOf returns how many slots the app may be brought to: the lowest count of the versions in play.
 func (c *checker) countOf(app *spec.App) int {
-	count := app.Count
-	for i := range c.in.Rollouts {
-		r := &c.in.Rollouts[i]
-		if r.App != app.Name {
-			continue
-		}
-		for _, h := range []spec.Hash{r.Good, r.Target} {
-			if v := c.apps[h]; v != nil {
-				count = min(count, v.Count)
-			}
-		}
+	count := math.MaxInt
+	for _, v := range c.inPlay(app.Name) {
+		count = min(count, c.slotsOf(v))
 	}
 	return count
 }
 
 // allowed returns how many slots of the app may lack a healthy allocation.
 func (c *checker) allowed(app *spec.App, count int) int {
-	most := budget(app, count, c.in.Desired.Disruption.MaxUnavailable)
-	for i := range c.in.Rollouts {
-		if r := &c.in.Rollouts[i]; r.App == app.Name {
-			for _, h := range []spec.Hash{r.Good, r.Target} {
-				if v := c.apps[h]; v != nil {
-					most = max(most, budget(v, count, c.in.Desired.Disruption.MaxUnavailable))
-				}
-			}
-		}
+	most := 0
+	for _, v := range c.inPlay(app.Name) {
+		most = max(most, budget(v, count, c.in.Desired.Disruption.MaxUnavailable))
 	}
 	return most
 }

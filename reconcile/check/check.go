@@ -54,6 +54,7 @@ type checker struct {
 	apps  map[spec.Hash]*spec.App
 	roles map[spec.AppName]spec.RoleName // made when first asked for
 	stops map[spec.AllocationID]bool     // told to stop by the plan, now
+	play  map[spec.AppName][]*spec.App   // made when first asked for
 	found []Violation
 }
 

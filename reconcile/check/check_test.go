@@ -63,8 +63,18 @@ func alone() reconcile.Input {
 }
 
 // running is the world after everything has started, with the next version committed.
-func running() reconcile.Input {
+func running() reconcile.Input { return started(world()) }
+
+// everywhere is the same with a system app on three nodes.
+func everywhere() reconcile.Input {
 	in := world()
+	in.Nodes[2].State, in.Nodes[3].Pool = spec.NodeReady, ""
+	app := in.Desired.Apps[0]
+	app.Kind, app.Count, app.Constraints = spec.KindSystem, 0, app.Constraints[:1]
+	return started(in)
+}
+
+func started(in reconcile.Input) reconcile.Input {
 	p, r := reconcile.Plan(in)
 	in = reconcile.Apply(in, reconcile.Decide(in, p, r, 1))
 	for i := range in.Current {
@@ -79,7 +89,7 @@ func running() reconcile.Input {
 }
 
 func TestGoodPlansPass(t *testing.T) {
-	for _, in := range []reconcile.Input{world(), running(), related()} {
+	for _, in := range []reconcile.Input{world(), running(), everywhere(), related()} {
 		p, r := reconcile.Plan(in)
 		if len(p.Apps) == 0 {
 			t.Fatal("nothing is planned")
@@ -116,6 +126,11 @@ func TestEveryRuleBites(t *testing.T) {
 		{"another loss is the worst", "losses", world(), func(p *spec.Plan, _ []spec.Change) { p.Failure.Displaced++ }},
 		{"more values than there are", "losses", alone(), func(p *spec.Plan, _ []spec.Change) { p.Failure.Domains[0].Looked = 9 }},
 		{"a healthy one too many stops", "budget", running(), func(_ *spec.Plan, c []spec.Change) {
+			for i := range c {
+				c[i].Now, c[i].After, c[i].KeepOld = true, "", false
+			}
+		}},
+		{"a system app stops on too many nodes", "budget", everywhere(), func(_ *spec.Plan, c []spec.Change) {
 			for i := range c {
 				c[i].Now, c[i].After, c[i].KeepOld = true, "", false
 			}

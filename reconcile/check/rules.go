@@ -139,7 +139,7 @@ func (c *checker) limit(a *spec.AppPlan, app *spec.App, rule spec.Constraint, on
 	case spec.OpMaxPer:
 		most = rule.Number
 	case spec.OpGroupBy:
-		if slices.ContainsFunc(app.Tasks, func(t spec.Task) bool { return len(t.Devices) > 0 || t.Cores > 0 }) {
+		if named(app) {
 			return // which nodes have what is asked for by name is another rule's affair
 		}
 		most = c.evenShare(a, app, rule, len(on))
@@ -161,15 +161,7 @@ func (c *checker) evenShare(a *spec.AppPlan, app *spec.App, rule spec.Constraint
 	values := map[string]bool{}
 	for i := range c.in.Nodes {
 		n := &c.in.Nodes[i]
-		if n.State != spec.NodeReady || c.drained(n.ID) || app.Pool != spec.AllPools && app.Pool.Or() != n.Pool.Or() {
-			continue
-		}
-		takes := true
-		for _, r := range app.Constraints {
-			v, ok := attribute(n, r.Attribute)
-			takes = takes && holds(r, v, ok)
-		}
-		if v, ok := attribute(n, rule.Attribute); ok && takes {
+		if v, ok := attribute(n, rule.Attribute); ok && c.takes(app, n) {
 			values[v] = true
 		}
 	}
@@ -178,6 +170,24 @@ func (c *checker) evenShare(a *spec.AppPlan, app *spec.App, rule spec.Constraint
 	}
 	groups := max(1, len(values), rule.Number)
 	return (max(app.Count, on) + groups - 1) / groups
+}
+
+// named reports whether the app asks for devices or cores.
+func named(app *spec.App) bool {
+	return slices.ContainsFunc(app.Tasks, func(t spec.Task) bool { return len(t.Devices) > 0 || t.Cores > 0 })
+}
+
+// takes reports whether a node takes allocations, and those of the app by its pool and constraints.
+func (c *checker) takes(app *spec.App, n *spec.NodeView) bool {
+	if n.State != spec.NodeReady || c.drained(n.ID) || app.Pool != spec.AllPools && app.Pool.Or() != n.Pool.Or() {
+		return false
+	}
+	for _, r := range app.Constraints {
+		if v, ok := attribute(n, r.Attribute); !holds(r, v, ok) {
+			return false
+		}
+	}
+	return true
 }
 
 // same looks for a start that brings another value than the allocations before it have.

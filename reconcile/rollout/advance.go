@@ -125,7 +125,7 @@ func progress(r *spec.Rollout, f *Facts, tell func(what, why string)) spec.Time 
 	if c.settled > r.Healthy {
 		r.Healthy, r.Progress = c.settled, f.Now
 	}
-	if c.settledSlots >= c.wanted && c.outdated == 0 {
+	if c.outdated == 0 && (c.settledSlots >= c.wanted || placed(r, f, &c)) {
 		r.State, r.Reason = spec.RolloutDone, ""
 		tell(whatDone, "")
 		return 0
@@ -159,6 +159,26 @@ func progress(r *spec.Rollout, f *Facts, tell func(what, why string)) spec.Time 
 	return sooner(at, c.next)
 }
 
+// placed reports whether all that has a place is of the target and well. A slot without one waits for room, as it did
+// before the rollout; that is no reason to go back.
+func placed(r *spec.Rollout, f *Facts, c *counts) bool {
+	if f.App.Kind == spec.KindBatch || r.Good == "" || c.settledSlots == 0 {
+		return false
+	}
+	for i := range f.Allocs {
+		x := &f.Allocs[i]
+		newest := i+1 == len(f.Allocs) || f.Allocs[i+1].Index != x.Index
+		if x.Canary || x.Want != spec.WantRun || x.Ground == Lost {
+			continue
+		}
+		ok, _ := x.Settled(f.App, f.Now)
+		if !ok && (newest || !x.State.Terminal()) && x.Fit != Outdated {
+			return false
+		}
+	}
+	return true
+}
+
 // fail ends the rollout, and goes back where there is something to go back to.
 func fail(r *spec.Rollout, f *Facts, why string, tell func(what, why string)) {
 	r.State, r.Reason = spec.RolloutFailed, why
@@ -173,24 +193,26 @@ func wantCanaries(r *spec.Rollout, f *Facts, c counts) int {
 	if r.Promoted || r.Good == "" || !f.Known || c.toReplace == 0 || f.App.Kind == spec.KindBatch {
 		return 0
 	}
-	switch f.App.Update.Strategy {
-	case spec.StrategyCanary:
-		return min(max(1, f.App.Update.Canary), max(1, f.App.Count))
-	case spec.StrategyBlueGreen:
-		return f.App.Count
-	}
-	return 0
+	return canaries(f.App, f.Wanted)
 }
 
-// CanariesOf returns how many canaries the rollout has or waits for.
-func CanariesOf(r *spec.Rollout, app *spec.App) int {
+// CanariesOf returns how many canaries the rollout of an app that wants so many slots has or waits for.
+func CanariesOf(r *spec.Rollout, app *spec.App, wanted int) int {
 	if r.State != spec.RolloutCanaries {
 		return 0
 	}
-	if app.Update.Strategy == spec.StrategyBlueGreen {
-		return app.Count
+	return canaries(app, wanted)
+}
+
+// canaries returns how many canaries the strategy of an app with so many slots asks for.
+func canaries(app *spec.App, wanted int) int {
+	switch app.Update.Strategy {
+	case spec.StrategyCanary:
+		return min(max(1, app.Update.Canary), max(1, wanted))
+	case spec.StrategyBlueGreen:
+		return wanted
 	}
-	return min(max(1, app.Update.Canary), max(1, app.Count))
+	return 0
 }
 
 // counts is how an app's allocations stand against the target.

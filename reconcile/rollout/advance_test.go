@@ -13,6 +13,7 @@ func TestAdvance(t *testing.T) {
 		return &spec.Rollout{App: "web", Target: "new", Good: good, State: s, Started: since, Progress: since}
 	}
 	set := func(r *spec.Rollout, f func(*spec.Rollout)) *spec.Rollout { f(r); return r }
+	one := func(r *spec.Rollout) { r.Healthy = 1 }
 	promoted := func(r *spec.Rollout) { r.Promoted = true }
 	other := func(r *spec.Rollout) { r.Target = "other" }
 	canary := func(f *Facts) { f.App.Update.Strategy, f.App.Update.Canary = spec.StrategyCanary, 1 }
@@ -39,6 +40,14 @@ func TestAdvance(t *testing.T) {
 		{"back", at(spec.RolloutReverting, "good", late), func(f *Facts) { f.Back = true }, "0o+ 1o+", spec.RolloutFailed, "good"},
 		{"not back yet", at(spec.RolloutReverting, "good", late), nil, "0o+ 1n", spec.RolloutReverting, "good"},
 		{"failed stays failed", at(spec.RolloutFailed, "good", late), nil, "0o+ 1o+", spec.RolloutFailed, "good"},
+
+		{"one slot has no place", at(spec.RolloutRolling, "good", late), nil, "0n+", spec.RolloutDone, "good"},
+		{"one slot has no place, the other is ill", at(spec.RolloutRolling, "good", late), nil, "0n", spec.RolloutReverting, "good"},
+		{"one slot is lost, the other well", at(spec.RolloutRolling, "good", early), nil, "0n+ 1ox", spec.RolloutDone, "good"},
+		{"one slot fails", set(at(spec.RolloutRolling, "good", late), one), nil, "0n+ 1n!", spec.RolloutReverting, "good"},
+		{"one slot failed in the old version", at(spec.RolloutRolling, "good", early), nil, "0n+ 1o!", spec.RolloutDone, "good"},
+		{"no slot has a place", at(spec.RolloutRolling, "good", late), nil, "", spec.RolloutReverting, "good"},
+		{"a first deployment, one slot has no place", set(at(spec.RolloutRolling, "", late), one), nil, "0n+", spec.RolloutFailed, ""},
 
 		{"canaries begin", at(spec.RolloutRolling, "good", early), canary, "0o+ 1o+", spec.RolloutCanaries, "good"},
 		{"canaries are healthy", at(spec.RolloutCanaries, "good", early), canary, "0o+ 0nc+ 1o+", spec.RolloutRolling, "good"},

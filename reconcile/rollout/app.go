@@ -35,6 +35,7 @@ type Alloc struct {
 	Ground  Ground
 	Restart bool // an operator wants it replaced
 	Moving  bool // it is being moved, and its successor is on its way
+	Bound   bool // its version is that of a system app: it is there for its node
 	Canary  bool // it is an extra beside the allocation of its slot; Fit is against the version of the canaries
 	Promote bool // it was an extra, and is now the allocation of its slot
 }
@@ -58,8 +59,8 @@ type App struct {
 	// Even picks which n of the allocations, the first to go first, are to go so that what remains is as even as the app
 	// asks; nil: as many of each group of Order.
 	Even     func(list []*Alloc, n int) []int
-	Canaries *Canaries // not nil while canaries are wanted
-	Nodes    []int     // for KindSystem: the nodes that should have an allocation, without those that do
+	Canaries *Canaries     // not nil while canaries are wanted
+	Nodes    []spec.NodeID // for KindSystem: the nodes that should have an allocation, without those that do
 }
 
 // Total is what is left of the cluster's budget.
@@ -111,9 +112,8 @@ type Step struct {
 	Wave    int    // steps of a later wave come when those of the one before are healthy
 	Reason  string
 	Attempt int
-	Until   spec.Time // the end of a back-off
-	Node    int       // for KindSystem
-	OnNode  bool      // Node counts
+	Until   spec.Time   // the end of a back-off
+	Node    spec.NodeID // of a system app: where the new one has to be
 }
 
 // Places reports whether the step brings a new allocation.
@@ -128,8 +128,16 @@ type Outcome struct {
 	// Spare is how many more slots may lose their healthy allocation now.
 	Spare int
 	// Ready counts the slots with an allocation of Spec that has been healthy for long enough.
-	Ready int
-	Next  spec.Time // the earliest moment at which something changes by itself, or zero
+	Ready    int
+	Next     spec.Time // the earliest moment at which something changes by itself, or zero
+	width    int       // how many slots are replaced at once; 0 when that is not what bounds them
+	inflight int       // slots that count as being replaced
+}
+
+// More returns how many more slots may be replaced now when so many of those that count as being replaced are not, as
+// there is no place for them.
+func (o *Outcome) More(without int) int {
+	return max(0, o.width-(o.inflight-without)) - max(0, o.width-o.inflight)
 }
 
 // sooner returns the earlier of two moments, zero meaning none.

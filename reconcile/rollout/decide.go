@@ -27,6 +27,7 @@ const (
 	ReasonCanaryEnd   = "canaries of this version are no longer wanted"
 	ReasonPromoted    = "the canary was promoted"
 	ReasonNoNode      = "the node no longer takes it"
+	ReasonOneEach     = "a system app has one allocation on each node, and this node has another"
 	ReasonStuck       = "the rollout failed, and the old allocation works"
 	ReasonBackOff     = "waits before the next attempt, as the last one failed"
 	ReasonNodeNew     = "every matching node has one, and this one had none"
@@ -46,6 +47,8 @@ type decision struct {
 	up       int // slots with an allocation that does its work
 	extra    int // slots with an old and a new allocation
 	waitsFor []int
+	nodes    []spec.NodeID       // of App.Nodes those that no slot has been given
+	bound    map[int]spec.NodeID // of a system app: the node of each slot
 }
 
 // Decide gives the steps that lead from what is to what should be, those that can be taken now and those that wait.
@@ -54,7 +57,7 @@ func Decide(a *App) Outcome {
 	slots := a.slots()
 	gone := map[int]bool{}
 	if a.Spec.Kind == spec.KindSystem {
-		d.systemGone(slots, gone)
+		d.bind(slots, gone)
 	} else if n := len(slots) - a.Count; n > 0 {
 		gone = a.surplus(slots, n)
 	}
@@ -92,19 +95,10 @@ func (d *decision) stop(x *Alloc, reason string) {
 func (d *decision) stopSlot(s *slot) {
 	reason := ReasonSurplus
 	if d.a.Spec.Kind == spec.KindSystem {
-		reason = ReasonNoNode
+		reason = d.whyGone(s)
 	}
 	for _, x := range s.live() {
 		d.stop(x, reason)
-	}
-}
-
-// systemGone finds the allocations of a system app whose node no longer takes them: Order is negative there.
-func (d *decision) systemGone(slots []*slot, gone map[int]bool) {
-	for _, s := range slots {
-		if m := s.main(); d.a.Order != nil && d.a.Order(m) < 0 {
-			gone[s.index] = true
-		}
 	}
 }
 
@@ -126,8 +120,8 @@ func (d *decision) addMissing(wanted []*slot) {
 		d.waitsFor = append(d.waitsFor, s.Slot)
 	}
 	if d.a.Spec.Kind == spec.KindSystem {
-		for _, n := range d.a.Nodes {
-			start(Step{Reason: ReasonNodeNew, Node: n, OnNode: true})
+		for _, n := range d.nodes {
+			start(Step{Reason: ReasonNodeNew, Node: n})
 		}
 		return
 	}
@@ -220,9 +214,10 @@ func (d *decision) heal(s *slot) {
 	case s.failed != nil:
 		step.Reason = ReasonFailed
 		if d.a.Spec.Kind == spec.KindSystem {
-			step.Old = s.failed // its node is the slot's
+			step.Old = s.failed
 		}
 	}
+	step.Node = d.bound[s.index]
 	if d.retry(s, &step) {
 		d.step(backedOff(step))
 	} else {
@@ -307,6 +302,8 @@ func (d *decision) reasonFor(old *Alloc) string {
 		return ReasonDrain
 	case old.Moving && !old.Restart:
 		return ReasonMoved
+	case !old.Restart:
+		return ReasonOneEach
 	}
 	return ReasonRestart
 }

@@ -23,7 +23,7 @@ func (d *decision) replace(candidates []*slot) {
 	pace := d.pace(candidates)
 	for _, s := range candidates {
 		old := keep(s.old)
-		step := Step{Slot: s.index, Kind: spec.ChangeReplace, Old: old, Reason: d.reasonFor(old)}
+		step := Step{Slot: s.index, Kind: spec.ChangeReplace, Old: old, Node: d.bound[s.index], Reason: d.reasonFor(old)}
 		d.retry(s, &step)
 		if old.Fit != Outdated && !old.Restart {
 			// Draining is not part of a rollout: where there is room, all move at once.
@@ -106,6 +106,7 @@ func (d *decision) pace(candidates []*slot) *pace {
 	default:
 		p.width = max(1, u.MaxParallel)
 		p.start = max(0, p.width-d.inflight)
+		d.out.width, d.out.inflight = p.width, d.inflight
 	}
 	return p
 }
@@ -198,7 +199,7 @@ func (d *decision) canaries(wanted []*slot) {
 			if !want[k] {
 				continue
 			}
-			step := Step{Slot: k, Kind: spec.ChangeStart, Canary: true, Now: d.a.Waiting == "", After: d.a.Waiting, Reason: ReasonCanary}
+			step := Step{Slot: k, Kind: spec.ChangeStart, Canary: true, Node: d.bound[k], Now: d.a.Waiting == "", After: d.a.Waiting, Reason: ReasonCanary}
 			if f := d.failedCanary(k); f != nil && d.retryAfter(f, &step) {
 				step = backedOff(step)
 			} else if d.starts(k) {
