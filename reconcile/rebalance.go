@@ -215,7 +215,9 @@ func (r *rebalancer) try(m *mover, only []int32, policy place.Policy) (done, boo
 	}
 	q := w.request(&job{x: m.x, version: m.x.version}, 1)
 	q.Only = only
+	show := w.reserved.hide(m.x)
 	b := w.fleet.Batch(q)
+	show()
 	if len(b.Nodes) == 0 {
 		return done{}, false
 	}
@@ -235,6 +237,8 @@ func (r *rebalancer) shift(m *mover, to int, given spec.Grant) {
 	w, x := r.w, m.x
 	w.fleet.Release(m.node, x.version.need, &m.given)
 	w.fleet.Take(to, x.version.need, &given)
+	w.reserved.count(x, m.node, x.version.need, -1)
+	w.reserved.count(x, to, x.version.need, 1)
 	w.ownOf(x)
 	x.own = without(x.own, m.node)
 	x.own = append(x.own, int32(to))

@@ -74,11 +74,13 @@ func (r *rebalancer) roomFor(x *app, slot spec.Slot) {
 		going []*mover
 	}
 	var chances []chance
+	show := w.reserved.hide(x)
 	for _, n := range w.fleet.Acceptable(w.request(j, 1)) {
 		if going := r.enough(int(n), j.version.need); going != nil {
 			chances = append(chances, chance{int(n), going})
 		}
 	}
+	show()
 	slices.SortStableFunc(chances, func(a, b chance) int { return cmp.Compare(len(a.going), len(b.going)) })
 	for _, c := range chances[:min(len(chances), maxTried)] {
 		others := r.open(func(n int) bool { return n != c.node })
@@ -99,6 +101,7 @@ func (r *rebalancer) roomFor(x *app, slot spec.Slot) {
 		}
 		given := w.fleet.Grant(c.node, slot, w.request(j, 1))
 		w.fleet.Take(c.node, j.version.need, &given)
+		w.reserved.count(x, c.node, j.version.need, 1)
 		x.own = append(w.ownOf(x), int32(c.node))
 		return
 	}

@@ -116,6 +116,13 @@ func TestRebalanceGoals(t *testing.T) {
 			l.in.Current[0].Healthy = false
 			return []*spec.App{web}
 		}, ""},
+		{"what is kept for a role is not moved onto", func(l *lab) []*spec.App {
+			l.in.Desired.Reservations = []spec.Reservation{reserve("peak", "db", 1000, spec.Constraint{Attribute: "node.id", Operator: spec.OpEqual, Value: "n2"})}
+			web, db := asks("web", 1, 250, 64*spec.MiB), edit(asks("db", 1, 100, 64*spec.MiB), func(a *spec.App) { a.Role, a.Pinned = "db", true })
+			l.put(web, "n1")
+			l.put(db, "n2")
+			return []*spec.App{web, db}
+		}, ""},
 		{"a node that would cost more than it is worth stays", func(l *lab) []*spec.App {
 			var apps []*spec.App
 			for i := range 11 {
