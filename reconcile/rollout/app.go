@@ -137,6 +137,9 @@ type Outcome struct {
 // More returns how many more slots may be replaced now when so many of those that count as being replaced are not, as
 // there is no place for them.
 func (o *Outcome) More(without int) int {
+	if o.width == 0 {
+		return 0
+	}
 	return max(0, o.width-(o.inflight-without)) - max(0, o.width-o.inflight)
 }
 

@@ -1,0 +1,36 @@
+package reconcile_test
+
+import (
+	"testing"
+
+	"github.com/stowage/stowage/spec"
+)
+
+// TestOneSlotWithoutAPlace: what it takes of the pace passes on where max_parallel is what counts, and nowhere else.
+func TestOneSlotWithoutAPlace(t *testing.T) {
+	for about, row := range map[string]struct {
+		update func(*spec.Update)
+		now    int // replacements at once
+	}{
+		"max_parallel": {func(u *spec.Update) { u.MaxParallel = 1 }, 1},
+		"two at once":  {func(u *spec.Update) { u.MaxParallel = 2 }, 2},
+		"min_healthy":  {func(u *spec.Update) { u.MinHealthy = 500 }, 1},
+	} {
+		l := newLab(t, 2)
+		l.in.Desired.Disruption.MaxUnavailable = spec.Percent{Value: 60}
+		web := edit(asks("web", 4, 4000, spec.GiB), func(a *spec.App) { row.update(&a.Update) })
+		l.commit(web)
+		l.settle()
+		web = edit(web, count(5))
+		l.commit(web)
+		l.settle()
+		l.commit(edit(web, command("v2")))
+		if p := l.step(); now(p, spec.ChangeReplace) != row.now {
+			t.Errorf("%s: %d are replaced at once, want %d\n%s", about, now(p, spec.ChangeReplace), row.now, show(p))
+		}
+		l.settle()
+		if r := l.running("web"); r["v2"] != 4 {
+			t.Errorf("%s: %v run, want four of v2", about, r)
+		}
+	}
+}
