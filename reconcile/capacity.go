@@ -76,11 +76,20 @@ func (w *world) residents() []resident {
 				continue
 			}
 			if node, v := w.nodeOf[x.first+i], w.known(a.Version); node >= 0 && v != nil {
-				all = append(all, resident{x, v, int(node), a.Index, given(a.Grant())})
+				all = append(all, resident{x, v, int(node), a.Index, granted(a)})
 			}
 		}
 	}
 	return all
+}
+
+// granted is what an allocation has by name; nil for nothing, as most have.
+func granted(a *spec.AllocationView) *spec.Grant {
+	if len(a.Ports)+len(a.Devices)+len(a.Cores) == 0 {
+		return nil
+	}
+	g := a.Grant()
+	return &g
 }
 
 func given(g spec.Grant) *spec.Grant {

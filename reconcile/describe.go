@@ -194,19 +194,28 @@ func (w *world) stay(x *app) []spec.SlotRange {
 	list := slices.Clone(x.out.Stay)
 	slices.SortFunc(list, func(a, b *rollout.Alloc) int { return a.Index - b.Index })
 	var out []spec.SlotRange
+	var seen map[spec.NodeID]bool // of a range that has more than are named one by one
 	for _, a := range list {
 		n := len(out)
-		if n > 0 && a.Index <= out[n-1].Last+1 {
-			r := &out[n-1]
-			r.Last = a.Index
-			if len(r.Nodes) < maxNodes {
-				r.Nodes = append(r.Nodes, a.Node)
-			} else if !slices.Contains(r.Nodes, a.Node) {
-				r.Nodes = append(r.Nodes, a.Node)
-			}
+		if n == 0 || a.Index > out[n-1].Last+1 {
+			out, seen = append(out, spec.SlotRange{First: a.Index, Last: a.Index, Nodes: []spec.NodeID{a.Node}}), nil
 			continue
 		}
-		out = append(out, spec.SlotRange{First: a.Index, Last: a.Index, Nodes: []spec.NodeID{a.Node}})
+		r := &out[n-1]
+		r.Last = a.Index
+		if len(r.Nodes) >= maxNodes {
+			if seen == nil {
+				seen = map[spec.NodeID]bool{}
+				for _, id := range r.Nodes {
+					seen[id] = true
+				}
+			}
+			if seen[a.Node] {
+				continue
+			}
+			seen[a.Node] = true
+		}
+		r.Nodes = append(r.Nodes, a.Node)
 	}
 	for i := range out {
 		if len(out[i].Nodes) > maxNodes {

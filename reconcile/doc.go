@@ -3,7 +3,7 @@
 //
 // A plan is made in one pass over the whole cluster:
 //
-//	world.go     reads the input into apps and a place.Fleet
+//	world.go     reads the input into apps and a place.Fleet; memory.go keeps of it what the next plan needs again
 //	advance.go   carries the rollouts on and settles which version each app should have
 //	steps.go     asks rollout.Decide for the steps of each app that is not as it should be
 //	placing.go   retires what goes, then finds nodes for what comes: first what can start now, then what waits

@@ -14,6 +14,8 @@ type lab struct {
 	t   testing.TB
 	in  reconcile.Input
 	gen spec.Generation
+
+	memory reconcile.Memory // of a master beside this one that remembers
 }
 
 func newLab(t testing.TB, nodes int) *lab {

@@ -32,8 +32,8 @@ func (w *world) plan() spec.Plan {
 		FormatVersion: spec.PlanFormatVersion, Commit: in.Commit, Subject: in.Subject, Signed: in.Signed,
 		Base: in.Base, Suppose: in.Suppose, Policies: w.policiesUsed(),
 	}
-	p.Base.Nodes = w.nodesHash()
 	if !in.Brief {
+		p.Base.Nodes = w.nodesHash()
 		p.Schedules = w.schedules()
 	}
 	for _, x := range w.apps {
@@ -81,13 +81,18 @@ func (w *world) appPlan(x *app) (spec.AppPlan, bool) {
 	if a.Blocked != nil && a.Action == spec.ChangeStay {
 		a.Action = spec.ChangeBlocked
 	}
-	if x.desired != nil && x.held == "" && x.run != nil {
-		a.Stay = w.stay(x)
-	} else if x.desired != nil && x.held == "" {
+	if x.desired == nil || x.held != "" {
+		return a, true
+	}
+	if x.run == nil {
 		r := x.rollout
 		a.Rollout = &r
-		a.Fields = w.fields(x)
+	}
+	if !w.in.Brief {
 		a.Stay = w.stay(x)
+		if x.run == nil {
+			a.Fields = w.fields(x)
+		}
 	}
 	return a, true
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -155,7 +156,11 @@ func strict(t *rapid.T, in reconcile.Input) (spec.Plan, reconcile.Report) {
 func (l *lab) turn(t *rapid.T, healthy func(*spec.AllocationView) bool) bool {
 	l.in.Brief = true // as the master does
 	p, r := strict(t, l.in)
-	l.in.Brief = false
+	l.in.Memory = &l.memory
+	if q, s := reconcile.Plan(l.in); q.ID != p.ID || !reflect.DeepEqual(r, s) {
+		t.Fatalf("what was remembered of the last plan makes this one different:\n%s\nis not\n%s", show(q), show(p))
+	}
+	l.in.Brief, l.in.Memory = false, nil
 	d := reconcile.Decide(l.in, p, r, l.gen+1)
 	if !d.Empty() {
 		l.gen++
@@ -327,6 +332,30 @@ func TestThereAndBackAgain(t *testing.T) {
 			if a.Want == spec.WantRun && !a.State.Terminal() && l.in.Versions[a.Version].Tasks[0].Command[0] == "other" {
 				rt.Fatalf("%s still has the version in between", a.ID)
 			}
+		}
+	})
+}
+
+func TestASavedInputGivesTheSamePlan(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		l, apps := drawLab(rt, t)
+		for range rapid.IntRange(0, 3).Draw(rt, "turns") {
+			l.turn(rt, always)
+			apps[0] = drawApp(rt, string(apps[0].Name), 6)
+			l.commit(apps...)
+		}
+		saved, err := json.Marshal(l.in)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		var again reconcile.Input
+		if err := json.Unmarshal(saved, &again); err != nil {
+			rt.Fatal(err)
+		}
+		first, _ := json.Marshal(planOf(l.in))
+		second, _ := json.Marshal(planOf(again))
+		if string(first) != string(second) {
+			rt.Fatalf("replaying gives another plan:\n%s\n%s", first, second)
 		}
 	})
 }

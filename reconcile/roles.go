@@ -111,6 +111,10 @@ func (r *roles) role(byName map[spec.RoleName]*party, name spec.RoleName) *party
 
 // count adds what the app has and keeps: what the plan stops at once is not counted.
 func (r *roles) count(x *app, p *party) {
+	if x.calm && len(x.changes) == 0 {
+		p.add(x.version.need, int64(len(x.views)))
+		return
+	}
 	total := make([]int64, len(r.total))
 	stops := map[spec.AllocationID]bool{}
 	for i := range x.changes {

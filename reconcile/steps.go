@@ -57,8 +57,8 @@ func (w *world) stepsOf(x *app) {
 // order groups allocations for an even scale-down: by the value of the first spread, or by node. For system apps it is
 // negative where the node no longer takes the app.
 func (w *world) order(x *app) func(*rollout.Alloc) int {
-	m := w.matcher(x, x.version)
 	if x.version.app.Kind == spec.KindSystem {
+		m := w.matcher(x, x.version)
 		open := map[spec.NodeID]bool{}
 		for _, n := range w.allowed(x, x.version.app, m.Takes()) {
 			open[w.fleet.ID(int(n))] = true
@@ -81,16 +81,17 @@ func (w *world) order(x *app) func(*rollout.Alloc) int {
 		if node < 0 {
 			return -1
 		}
-		return m.SpreadGroup(node)
+		return w.matcher(x, x.version).SpreadGroup(node)
 	}
 }
 
 // even picks what goes when the count is lower, of an app that says how its allocations are spread.
 func (w *world) even(x *app) func([]*rollout.Alloc, int) []int {
-	m := w.matcher(x, x.version)
-	if !m.Spreads() {
+	a := x.version.app
+	if len(a.Spreads) == 0 && !slices.ContainsFunc(a.Constraints, func(c spec.Constraint) bool { return c.Operator == spec.OpGroupBy }) {
 		return nil
 	}
+	m := w.matcher(x, x.version)
 	return func(list []*rollout.Alloc, n int) []int {
 		nodes := make([]int32, len(list))
 		for i, a := range list {

@@ -85,6 +85,9 @@ func (t *trials) works(app spec.AppName, edits ...spec.Edit) bool {
 	if err != nil {
 		return false
 	}
+	if !in.Memory.knows(in.Nodes) {
+		in.Memory = nil // what is remembered is of the nodes that there are
+	}
 	w := newWorld(&in)
 	w.advance()
 	w.steps()

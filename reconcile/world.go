@@ -2,9 +2,7 @@ package reconcile
 
 import (
 	"cmp"
-	"maps"
 	"slices"
-	"sort"
 
 	"github.com/stowage/stowage/reconcile/place"
 	"github.com/stowage/stowage/reconcile/rollout"
@@ -94,7 +92,13 @@ type version struct {
 
 func newWorld(in *Input) *world {
 	w := &world{in: in, byName: map[spec.AppName]*app{}, preempted: map[spec.AllocationID]bool{}, versions: make(map[spec.Hash]*version, len(in.Versions)+8)}
-	w.fleet = place.NewBoundFleet(w.nodes(), w.resourceNames(), in.Desired.Overcommit)
+	nodes := w.nodes()
+	w.fleet = w.layout(nodes).Fleet(nodes)
+	for i := range in.Drains {
+		if n := w.fleet.Node(in.Drains[i].Node); n >= 0 {
+			w.fleet.Drain(n)
+		}
+	}
 	w.before = make([]int64, len(w.fleet.Vector(spec.Resources{})))
 	w.readDesired()
 	w.readMoved()
@@ -107,7 +111,7 @@ func newWorld(in *Input) *world {
 	return w
 }
 
-// nodes returns the nodes with drains applied: the wish counts from the moment it is known.
+// nodes returns the nodes by ID, and reads the drains.
 func (w *world) nodes() []spec.NodeView {
 	w.drains, w.overdue = map[spec.NodeID]*spec.Drain{}, map[spec.NodeID]bool{}
 	for i := range w.in.Drains {
@@ -121,16 +125,11 @@ func (w *world) nodes() []spec.NodeView {
 			}
 		}
 	}
-	nodes := w.in.Nodes
-	if !slices.IsSortedFunc(nodes, byID) || len(w.drains) > 0 {
-		nodes = slices.Clone(nodes)
-		slices.SortFunc(nodes, byID)
+	if w.in.Memory.knows(w.in.Nodes) || slices.IsSortedFunc(w.in.Nodes, byID) {
+		return w.in.Nodes
 	}
-	for i := range nodes {
-		if len(w.drains) > 0 && w.drains[nodes[i].ID] != nil && nodes[i].State == spec.NodeReady {
-			nodes[i].State = spec.NodeDraining
-		}
-	}
+	nodes := slices.Clone(w.in.Nodes)
+	slices.SortFunc(nodes, byID)
 	return nodes
 }
 
@@ -162,10 +161,11 @@ func (w *world) resourceNames() []string {
 	for i := range w.in.Desired.Reservations {
 		names = append(names, w.in.Desired.Reservations[i].Names()...)
 	}
-	for _, h := range slices.Sorted(maps.Keys(w.in.Versions)) {
-		see(w.in.Versions[h])
+	for _, a := range w.in.Versions { // any order: sorted below
+		see(a)
 	}
-	return names
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // wake makes the report ask for another plan at the given moment.
@@ -182,7 +182,10 @@ func (w *world) tell(subject, what, why string) {
 func (w *world) readDesired() {
 	roots := spec.Roots(w.in.Desired.Apps)
 	for _, a := range w.in.Desired.Apps {
-		h := w.in.hashes(a)
+		h, ok := w.in.Hashes[a.Name]
+		if !ok {
+			h = HashApp(a)
+		}
 		if root := roots[a.Name]; root != "" {
 			w.templates = append(w.templates, runs.Template{App: a, Hash: h.Version, Root: root})
 			continue
@@ -268,7 +271,7 @@ func (w *world) readCurrent() {
 		SortAllocations(w.current)
 		w.group()
 	}
-	sort.Slice(w.apps, func(i, k int) bool { return w.apps[i].name < w.apps[k].name })
+	slices.SortFunc(w.apps, func(a, b *app) int { return cmp.Compare(a.name, b.name) })
 	for _, x := range w.apps {
 		x.held = w.in.Held[x.name]
 	}
@@ -329,7 +332,7 @@ func (w *world) fillFleet() {
 func (w *world) fillApp(x *app, waiting []*spec.AllocationView) []*spec.AllocationView {
 	var last spec.Hash
 	var v *version
-	calm, node := w.mayBeCalm(x), -1
+	calm, node, guess := w.mayBeCalm(x), -1, w.remembered(x)
 	for i := range x.views {
 		a := &x.views[i]
 		if a.State != spec.StateRunning {
@@ -342,7 +345,11 @@ func (w *world) fillApp(x *app, waiting []*spec.AllocationView) []*spec.Allocati
 		if v == nil || a.Version != last {
 			v, last = w.known(a.Version), a.Version
 		}
-		node = w.fleet.NodeNear(node, a.Node)
+		if i < len(guess) && guess[i] >= 0 && w.fleet.ID(int(guess[i])) == a.Node {
+			node = int(guess[i])
+		} else {
+			node = w.fleet.NodeNear(node, a.Node)
+		}
 		w.nodeOf[x.first+i] = int32(node)
 		if calm {
 			calm = a.Healthy && a.Want == spec.WantRun && !a.Canary && a.Version == x.record.Target &&
@@ -356,10 +363,10 @@ func (w *world) fillApp(x *app, waiting []*spec.AllocationView) []*spec.Allocati
 			waiting = append(waiting, a)
 			continue
 		}
-		given := a.Grant()
-		w.fleet.Take(node, v.need, &given)
+		held := granted(a)
+		w.fleet.Take(node, v.need, held)
 		if a.Want == spec.WantStop {
-			w.fleet.Leave(node, a.ID, v.need, &given, nil)
+			w.fleet.Leave(node, a.ID, v.need, held, nil)
 		}
 	}
 	x.calm = calm

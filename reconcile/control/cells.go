@@ -85,18 +85,18 @@ func (c *Core) merge(started []spec.Allocation) {
 	}
 	slices.SortFunc(added, func(a, b spec.AllocationView) int { return compareViews(&a, &b) })
 	// From the back, so that nothing is copied twice.
-	i, j := len(c.current)-1, len(added)-1
+	end, to := len(c.current), len(c.current)+len(added)
 	c.current = append(c.current, added...)
 	c.places = append(c.places, make([]*cell, len(added))...)
-	for to := len(c.current) - 1; j >= 0; to-- {
-		if i >= 0 && compareViews(&c.current[i], &added[j]) > 0 {
-			c.current[to], c.places[to] = c.current[i], c.places[i]
-			i--
-		} else {
-			c.current[to], c.places[to] = added[j], c.cells[added[j].ID]
-			j--
-		}
-		c.places[to].index = to
+	for j := len(added) - 1; j >= 0; j-- {
+		i, _ := slices.BinarySearchFunc(c.current[:end], added[j], func(a, b spec.AllocationView) int { return compareViews(&a, &b) })
+		copy(c.current[i+j+1:to], c.current[i:end])
+		copy(c.places[i+j+1:to], c.places[i:end])
+		end, to = i, i+j
+		c.current[to], c.places[to] = added[j], c.cells[added[j].ID]
+	}
+	for i := end; i < len(c.places); i++ {
+		c.places[i].index = i
 	}
 }
 

@@ -55,6 +55,7 @@ type Core struct {
 	round     int             // counts NodesSeen
 	views     []spec.NodeView // see nodeViews; nil: to be made again
 	wishes    []spec.Drain    // those of views
+	memory    reconcile.Memory
 	cells     map[spec.AllocationID]*cell
 	orphans   map[spec.NodeID][]*cell // of removed nodes
 	current   []spec.AllocationView   // sorted by slot, then generation; without retired ones
@@ -212,8 +213,6 @@ func (c *Core) take(ev Event) {
 		c.onRemove(e)
 	case Restart:
 		c.onRestart(e)
-	case Scale:
-		c.onScale(e)
 	case Promote:
 		c.onPromote(e)
 	case Dispatch:
@@ -234,8 +233,15 @@ func (c *Core) take(ev Event) {
 func (c *Core) record(e Entry) {
 	e.FormatVersion, e.Time = EntryVersion, c.now
 	c.state.Apply(e)
-	if e.Joined != nil || e.Removed != nil || e.Drained != nil || e.Undrained != nil {
+	switch {
+	case e.Joined != nil, e.Removed != nil:
 		c.views = nil
+	case c.views == nil:
+	case e.Drained != nil:
+		c.wishes = c.drains()
+	case e.Undrained != nil:
+		c.reviewNode(e.Undrained.Node)
+		c.wishes = c.drains()
 	}
 	c.entries = append(c.entries, e)
 	if e.Retired == nil && e.Forgotten == nil { // those mean nothing to a plan

@@ -98,7 +98,7 @@ func (c *Core) see(n *node) {
 
 func (c *Core) setNode(n *node, s spec.NodeState, why string) {
 	n.state, n.since = s, c.now
-	c.views = nil
+	c.reviewNode(n.id)
 	c.tell(string(n.id), string(s), why)
 	c.dirty = true
 	c.outdate()
@@ -338,8 +338,8 @@ func (c *Core) noteworthy(v *spec.AllocationView, now *spec.AllocationStatus) {
 	if now.State != v.State || now.Healthy != v.Healthy {
 		c.ownedChanged(v)
 	}
-	// On the way to running nothing is decided; an end is recorded, and that has the plan made again.
-	if now.Healthy != v.Healthy || (now.State != v.State && now.State == spec.StateRunning) {
+	// On the way to being healthy nothing is decided; an end is recorded, and that has the plan made again.
+	if now.Healthy != v.Healthy {
 		c.dirty = true
 	}
 }

@@ -128,7 +128,7 @@ func (c *Core) input(d *desired, r *spec.Revision, signed bool, behind int) reco
 		Desired: d.cluster, Hashes: d.hashes, Steps: d.steps, Held: c.heldApps(d),
 		Nodes: nodes, Drains: drains, Current: c.current, Versions: c.state.Versions,
 		Rollouts: c.state.Rollouts, Restarts: c.state.Restarts, Rebalance: c.state.Rebalance, Failures: c.failures(),
-		Runs: c.state.Runs, Agendas: c.state.Agendas,
+		Runs: c.state.Runs, Agendas: c.state.Agendas, Memory: &c.memory,
 		Policies: map[string]place.Policy{}, PolicyVersions: map[string]string{},
 	}
 	if c.state.Following != nil {
@@ -167,6 +167,10 @@ func (c *Core) retire() {
 	var ids []spec.AllocationID
 	d := c.following()
 	for i := 0; i < len(c.current); {
+		if !c.current[i].State.Terminal() && (i+1 == len(c.current) || c.current[i+1].Slot != c.current[i].Slot) {
+			i++ // as most are
+			continue
+		}
 		j := i + 1
 		for j < len(c.current) && c.current[j].Slot == c.current[i].Slot {
 			j++
@@ -175,7 +179,7 @@ func (c *Core) retire() {
 		kept := 0
 		for k := j - 1; k >= i; k-- {
 			v := &c.current[k]
-			if c.state.Allocations[v.ID].Ended == nil || (k == j-1 && wanted && v.Want == spec.WantRun) {
+			if !v.State.Terminal() || (k == j-1 && wanted && v.Want == spec.WantRun) {
 				continue
 			}
 			if end := v.Since.Add(KeepEnded); c.now >= end || kept >= KeepEndedPerSlot {

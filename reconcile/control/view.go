@@ -19,20 +19,24 @@ func (c *Core) Nodes() []spec.NodeView {
 	return views
 }
 
-// nodeViews are the nodes as a plan needs them, and the drains. They are kept from plan to plan while none joins, leaves
-// or changes its state: LastSeen, which goes on for those that are ready, means something to a plan only of the others.
+// nodeViews are the nodes as a plan needs them, and the drains. They are kept from plan to plan while none joins or
+// leaves: LastSeen, which goes on for those that are ready, means something to a plan only of the others.
 func (c *Core) nodeViews() ([]spec.NodeView, []spec.Drain) {
 	if c.views == nil {
 		c.views, c.wishes = c.Nodes(), c.drains()
 	}
 	for i := range c.wishes { // whether a node is empty changes without a word
-		id := c.wishes[i].Node
-		k, found := slices.BinarySearchFunc(c.views, id, func(v spec.NodeView, id spec.NodeID) int { return cmp.Compare(v.ID, id) })
-		if v, ok := c.Node(id); ok && found {
-			c.views[k] = v
-		}
+		c.reviewNode(c.wishes[i].Node)
 	}
 	return c.views, slices.Clone(c.wishes)
+}
+
+// reviewNode brings the view of a node up to date whose state may be another one.
+func (c *Core) reviewNode(id spec.NodeID) {
+	k, found := slices.BinarySearchFunc(c.views, id, func(v spec.NodeView, id spec.NodeID) int { return cmp.Compare(v.ID, id) })
+	if v, ok := c.Node(id); ok && found {
+		c.views[k] = v
+	}
 }
 
 // Node returns one node that has joined.
@@ -119,7 +123,6 @@ type AppView struct {
 	Run     bool          `json:"run,omitempty"` // the app of a run
 	Held    string        `json:"held,omitempty"`
 	Rollout *spec.Rollout `json:"rollout,omitempty"`
-	Scale   *spec.Scale   `json:"scale,omitempty"` // who chose Desired; nil: the specification
 }
 
 // Apps sums up the apps of the revision that is followed, and those that still have allocations; sorted by name.
@@ -141,9 +144,6 @@ func (c *Core) Apps() []AppView {
 			}
 		}
 		v := AppView{App: app.Name, Kind: app.Kind, Role: app.Role, Desired: app.Count, Held: held[app.Name]}
-		if s, ok := c.Scale(app.Name); ok {
-			v.Scale = &s
-		}
 		if roots[app.Name] != "" {
 			v.Desired = 0 // its runs have allocations
 		}
@@ -311,9 +311,9 @@ func (c *Core) PreviewInput(r spec.Revision, expansions []spec.Expansion, signed
 			}
 		}
 		return c.state.Expansions[n]
-	}, c.state.Scales)
+	})
 	in := c.input(d, &r, signed, behind)
-	in.Current = slices.Clone(in.Current)
+	in.Memory, in.Nodes, in.Current = nil, slices.Clone(in.Nodes), slices.Clone(in.Current)
 	in.Rollouts, in.Restarts, in.Failures = slices.Clone(in.Rollouts), slices.Clone(in.Restarts), slices.Clone(in.Failures)
 	versions := make(map[spec.Hash]*spec.App, len(in.Versions))
 	for h, app := range in.Versions { // any order: copied key by key

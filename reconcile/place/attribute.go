@@ -27,7 +27,7 @@ type column struct {
 	of     []int32  // of each node, or none
 }
 
-func (f *Fleet) column(attribute string) *column {
+func (f *Layout) column(attribute string) *column {
 	if c, ok := f.columns[attribute]; ok {
 		return c
 	}
@@ -51,7 +51,7 @@ func (f *Fleet) column(attribute string) *column {
 	return c
 }
 
-func (f *Fleet) attribute(node int, name string) (string, bool) {
+func (f *Layout) attribute(node int, name string) (string, bool) {
 	if v, ok := f.attrs[node][name]; ok {
 		return v, true
 	}

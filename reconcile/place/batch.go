@@ -2,6 +2,7 @@ package place
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/stowage/stowage/spec"
 )
@@ -38,8 +39,10 @@ func (f *Fleet) Batch(r *Request) *Batch {
 		own[n]--
 	}
 	groups := m.groups(r)
-	rows := f.scratch.rows[:0]
-	for _, node := range r.candidates() {
+	candidates := r.candidates()
+	b.reserve(len(candidates), d)
+	rows := slices.Grow(f.scratch.rows[:0], len(candidates))
+	for _, node := range candidates {
 		i := int(node)
 		if f.states[i] != spec.NodeReady || r.Single && own[i] > 0 || !groups.accept(i) || !f.fits(i, m.Need, r.Wait) {
 			continue
@@ -73,6 +76,12 @@ func (f *Fleet) Batch(r *Request) *Batch {
 		f.keepSame(b, m, r)
 	}
 	return b
+}
+
+// reserve makes sure of the memory for n nodes with d resources each.
+func (b *Batch) reserve(n, d int) {
+	b.Nodes, b.Capacity, b.Free = slices.Grow(b.Nodes, n), slices.Grow(b.Capacity, n*d), slices.Grow(b.Free, n*d)
+	b.Room, b.Own, b.Load = slices.Grow(b.Room, n), slices.Grow(b.Own, n), slices.Grow(b.Load, n)
 }
 
 // At returns which node of the fleet stands at an index of the last batch.

@@ -10,7 +10,7 @@ import (
 // openCore is a core that can be had, and how gladly.
 type openCore struct{ group, core, rank int }
 
-func (f *Fleet) coresOf(node int) []spec.CoreGroup {
+func (f *Layout) coresOf(node int) []spec.CoreGroup {
 	if f.cores == nil {
 		return nil
 	}
@@ -18,7 +18,7 @@ func (f *Fleet) coresOf(node int) []spec.CoreGroup {
 }
 
 // countCores returns how many cores the node could give if nobody had any.
-func (f *Fleet) countCores(node int) int {
+func (f *Layout) countCores(node int) int {
 	n := 0
 	for _, g := range f.coresOf(node) {
 		n += len(g.Cores)

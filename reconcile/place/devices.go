@@ -75,7 +75,7 @@ func (a *ask) liking(d *spec.Device) int {
 	return sum
 }
 
-func (f *Fleet) devicesOf(node int) []spec.Device {
+func (f *Layout) devicesOf(node int) []spec.Device {
 	if f.devices == nil {
 		return nil
 	}

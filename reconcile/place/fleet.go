@@ -6,41 +6,19 @@ import (
 	"github.com/stowage/stowage/spec"
 )
 
-// The first columns of every vector; named resources follow in order of their names.
-const (
-	cpu = iota
-	memory
-	disk
-	fixedDims
-)
-
 // Fleet is the nodes and what is taken of each. It belongs to one plan and is changed as the plan grows.
 type Fleet struct {
-	ids      []spec.NodeID
-	index    map[spec.NodeID]int32
+	*Layout
 	states   []spec.NodeState
 	lastSeen []spec.Time
-	attrs    []map[string]string
-	address  []string
-	pools    []spec.PoolName
-	divided  bool // some node is in another pool than the default one
-	dims     []string
-	dim      map[string]int
-	burst    int     // column of what tasks may burst to; 0: it is without bound
-	capacity []int64 // a row of len(dims) per node
-	used     []int64 // likewise: all that has not ended, less what Takeovers share
+	used     []int64 // a row of all resources per node: all that has not ended, less what Takeovers share
 	credit   []int64 // likewise: room of leaving allocations that nobody has claimed
 	load     []int32
-	held     [][]held           // ports, devices and cores that somebody has; see held
-	devices  [][]spec.Device    // of each node; nil when no node has any
-	cores    [][]spec.CoreGroup // likewise
-	dynamic  [][2]int           // first and last of the ports without a number that a node gives
+	held     [][]held // ports, devices and cores that somebody has; see held
 	leaving  [][]*leaver
-	columns  map[string]*column
-	scratch  scratch
 }
 
-// scratch is the memory of the last batch, used again by the next.
+// scratch is the memory of the last batch, used again by the next, of whatever fleet.
 type scratch struct {
 	batch Batch
 	rows  []int32
@@ -64,97 +42,8 @@ func NewFleet(nodes []spec.NodeView, extra []string) *Fleet {
 
 // NewBoundFleet is NewFleet where overcommitment has a bound: what tasks may burst to is then one more resource.
 func NewBoundFleet(nodes []spec.NodeView, extra []string, bound spec.Overcommit) *Fleet {
-	f := &Fleet{index: make(map[spec.NodeID]int32, len(nodes)), columns: map[string]*column{}}
-	f.nameResources(nodes, extra, bound.Memory > 0)
-	n, d := len(nodes), len(f.dims)
-	f.ids, f.states = make([]spec.NodeID, n), make([]spec.NodeState, n)
-	f.lastSeen, f.pools = make([]spec.Time, n), make([]spec.PoolName, n)
-	f.attrs, f.address = make([]map[string]string, n), make([]string, n)
-	f.capacity, f.used, f.credit = make([]int64, n*d), make([]int64, n*d), make([]int64, n*d)
-	f.load, f.held, f.leaving = make([]int32, n), make([][]held, n), make([][]*leaver, n)
-	f.scratch.own, f.dynamic = make([]int32, n), make([][2]int, n)
-	for i := range nodes {
-		v := &nodes[i]
-		f.dynamic[i][0], f.dynamic[i][1] = v.DynamicPorts()
-		f.ids[i], f.states[i], f.attrs[i], f.address[i] = v.ID, v.State, v.Attributes, v.Address
-		f.lastSeen[i], f.pools[i] = v.LastSeen, v.Pool.Or()
-		f.divided = f.divided || f.pools[i] != spec.DefaultPool
-		f.index[v.ID] = int32(i)
-		f.fill(f.capacity[i*d:(i+1)*d], v.Capacity)
-		if f.burst > 0 {
-			f.capacity[i*d+f.burst] = int64(bound.Of(v.Capacity.Memory))
-		}
-		f.nameUnits(i, &v.Node)
-	}
-	return f
+	return NewLayout(nodes, extra, bound).Fleet(nodes)
 }
-
-func (f *Fleet) nameResources(nodes []spec.NodeView, extra []string, bound bool) {
-	var names []string
-	for i := range nodes {
-		if len(nodes[i].Capacity.Named) > 0 {
-			names = append(names, nodes[i].Capacity.Names()...)
-		}
-	}
-	names = append(names, extra...)
-	slices.Sort(names)
-	names = slices.Compact(names)
-	fixed := []string{"cpu", "memory", "disk"}
-	if bound {
-		f.burst, fixed = len(fixed), append(fixed, "memory_max")
-	}
-	f.dims = append(fixed, names...)
-	f.dim = make(map[string]int, len(f.dims))
-	for i, name := range f.dims {
-		f.dim[name] = i
-	}
-}
-
-// Vector returns the amounts in the order of the fleet's resources.
-func (f *Fleet) Vector(r spec.Resources) []int64 {
-	v := make([]int64, len(f.dims))
-	f.fill(v, r)
-	return v
-}
-
-func (f *Fleet) fill(v []int64, r spec.Resources) {
-	v[cpu], v[memory], v[disk] = int64(r.CPU), int64(r.Memory), int64(r.Disk)
-	if f.burst > 0 {
-		v[f.burst] = int64(r.MemoryMax)
-	}
-	if len(r.Named) > 0 {
-		for _, name := range r.Names() {
-			if d, ok := f.dim[name]; ok {
-				v[d] = int64(r.Named[name])
-			}
-		}
-	}
-}
-
-// Resources turns a vector back into amounts with names.
-func (f *Fleet) Resources(v []int64) spec.Resources {
-	r := spec.Resources{CPU: spec.MilliCPU(v[cpu]), Memory: spec.Bytes(v[memory]), Disk: spec.Bytes(v[disk])}
-	for d := fixedDims; d < len(v); d++ {
-		if v[d] == 0 {
-			continue
-		}
-		if d == f.burst {
-			r.MemoryMax = spec.Bytes(v[d])
-			continue
-		}
-		if r.Named == nil {
-			r.Named = make(map[string]spec.Milli, len(v)-fixedDims)
-		}
-		r.Named[f.dims[d]] = spec.Milli(v[d])
-	}
-	return r
-}
-
-// Dimension returns the column of a resource, which must be known.
-func (f *Fleet) Dimension(name string) int { return f.dim[name] }
-
-// Dimensions returns the names of the columns. The slice must not be changed.
-func (f *Fleet) Dimensions() []string { return f.dims }
 
 // Short returns what the node lacks for one more allocation, counting the room of leaving ones as free; entries that
 // are not above zero are free instead.
@@ -169,56 +58,24 @@ func (f *Fleet) Short(node int, need []int64) []int64 {
 	return short
 }
 
-// Len returns the number of nodes.
-func (f *Fleet) Len() int { return len(f.ids) }
-
-// ID returns the name of a node.
-func (f *Fleet) ID(node int) spec.NodeID { return f.ids[node] }
-
-// Node returns the index of a node, or -1 when there is none of that name.
-func (f *Fleet) Node(id spec.NodeID) int {
-	if i, ok := f.index[id]; ok {
-		return int(i)
-	}
-	return -1
-}
-
-// NodeNear is Node for a caller that goes through allocations in order: often the next is on the same node, or the one
-// after it.
-func (f *Fleet) NodeNear(last int, id spec.NodeID) int {
-	for n := max(0, last); n <= last+1 && n < len(f.ids); n++ {
-		if f.ids[n] == id {
-			return n
-		}
-	}
-	return f.Node(id)
-}
-
 // Open reports whether the node takes allocations.
 func (f *Fleet) Open(node int) bool { return f.states[node] == spec.NodeReady }
 
+// Drain has a node that took allocations take none any more: the wish counts from the moment it is known.
+func (f *Fleet) Drain(node int) {
+	if f.Open(node) {
+		f.states[node] = spec.NodeDraining
+	}
+}
+
 // State returns what is thought of the node.
 func (f *Fleet) State(node int) spec.NodeState { return f.states[node] }
-
-// Pool returns the pool of the node.
-func (f *Fleet) Pool(node int) spec.PoolName { return f.pools[node] }
-
-// Holds reports whether the node is in the app's pool.
-func (f *Fleet) Holds(node int, app spec.PoolName) bool { return app.Holds(f.pools[node]) }
 
 // LastSeen returns when the node was last heard of.
 func (f *Fleet) LastSeen(node int) spec.Time { return f.lastSeen[node] }
 
 // Load returns how many allocations the node has.
 func (f *Fleet) Load(node int) int { return int(f.load[node]) }
-
-func (f *Fleet) row(all []int64, node int) []int64 {
-	d := len(f.dims)
-	return all[node*d : (node+1)*d : (node+1)*d]
-}
-
-// Capacity returns what the node has. The slice must not be changed.
-func (f *Fleet) Capacity(node int) []int64 { return f.row(f.capacity, node) }
 
 // Used returns what is taken of the node. The slice must not be changed.
 func (f *Fleet) Used(node int) []int64 { return f.row(f.used, node) }

@@ -18,7 +18,7 @@ const (
 )
 
 // nameUnits keeps what the node has by name.
-func (f *Fleet) nameUnits(i int, n *spec.Node) {
+func (f *Layout) nameUnits(i int, n *spec.Node) {
 	if len(n.Devices) > 0 {
 		if f.devices == nil {
 			f.devices = make([][]spec.Device, len(f.ids))

@@ -91,11 +91,23 @@ func (f *Fleet) Matcher(app *spec.App) *Matcher {
 		}
 	}
 	m.readAsks()
-	m.eligible = make([]int32, 0, len(f.ids))
 	pooled := f.divided || app.Pool.Or() != spec.DefaultPool
+	if !pooled && len(m.filters)+m.cores+len(m.asks) == 0 {
+		m.eligible = f.all
+	} else {
+		m.eligible = m.sift(pooled)
+	}
+	m.readWishes()
+	return m
+}
+
+// sift returns the nodes that the filters let through and that have what is asked for by name.
+func (m *Matcher) sift(pooled bool) []int32 {
+	f := m.fleet
+	eligible := make([]int32, 0, len(f.ids))
 nodes:
 	for i := range f.ids {
-		if pooled && !f.Holds(i, app.Pool) {
+		if pooled && !f.Holds(i, m.App.Pool) {
 			continue
 		}
 		for k := range m.filters {
@@ -107,10 +119,9 @@ nodes:
 		if m.cores > 0 && f.countCores(i) < m.cores || len(m.asks) > 0 && !f.hasDevices(i, m) {
 			continue
 		}
-		m.eligible = append(m.eligible, int32(i))
+		eligible = append(eligible, int32(i))
 	}
-	m.readWishes()
-	return m
+	return eligible
 }
 
 func (m *Matcher) readWishes() {

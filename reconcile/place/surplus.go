@@ -6,11 +6,6 @@ import (
 	"github.com/stowage/stowage/spec"
 )
 
-// Spreads reports whether the app says how its allocations are to be spread.
-func (m *Matcher) Spreads() bool {
-	return len(m.wishes) > 0 || slices.ContainsFunc(m.limits, func(l limit) bool { return l.rule.Operator == spec.OpGroupBy })
-}
-
 // pile is the allocations that share all groups, those that go first in front.
 type pile struct {
 	groups []int32

@@ -19,16 +19,18 @@ type slot struct {
 
 // slots sorts the allocations that are meant to be (no canaries, none that stops) into slots, by index.
 func (a *App) slots() []*slot {
-	var all []*slot
+	// Nearly every slot has one allocation: there is one piece of memory for all slots, and one for their lists.
+	all, slots, lists := make([]*slot, 0, len(a.Allocs)), make([]slot, len(a.Allocs)), make([]*Alloc, len(a.Allocs))
 	for i := range a.Allocs {
 		x := &a.Allocs[i]
 		if x.Canary {
 			continue
 		}
 		if len(all) == 0 || all[len(all)-1].index != x.Index {
-			all = append(all, &slot{index: x.Index})
+			slots[i].index = x.Index
+			all = append(all, &slots[i])
 		}
-		all[len(all)-1].add(a, x)
+		all[len(all)-1].add(a, x, lists[i:i:i+1])
 	}
 	return slices.DeleteFunc(all, func(s *slot) bool { return s.empty() })
 }
@@ -37,7 +39,8 @@ func (s *slot) empty() bool {
 	return len(s.current)+len(s.old)+len(s.lost)+len(s.overdue) == 0 && s.complete == nil && s.failed == nil
 }
 
-func (s *slot) add(a *App, x *Alloc) {
+// add puts an allocation where it belongs; room is the memory for a list that begins with it.
+func (s *slot) add(a *App, x *Alloc, room []*Alloc) {
 	batch := a.Spec.Kind == spec.KindBatch
 	switch {
 	case x.State == spec.StateComplete && x.Want == spec.WantRun:
@@ -52,22 +55,26 @@ func (s *slot) add(a *App, x *Alloc) {
 		return
 	default:
 		s.failed = nil
-		s.addLive(x, a)
+		list := s.list(a, x)
+		if *list == nil {
+			*list = room
+		}
+		*list = append(*list, x)
 	}
 }
 
-func (s *slot) addLive(x *Alloc, a *App) {
+// list is where an allocation that has not ended belongs.
+func (s *slot) list(a *App, x *Alloc) *[]*Alloc {
 	batch := a.Spec.Kind == spec.KindBatch
 	switch {
 	case x.Ground == Lost:
-		s.lost = append(s.lost, x)
+		return &s.lost
 	case x.Ground == Overdue:
-		s.overdue = append(s.overdue, x)
+		return &s.overdue
 	case x.Fit == Outdated || x.Restart || x.Moving || x.Ground == Draining && !batch && a.Spec.Kind != spec.KindSystem:
-		s.old = append(s.old, x)
-	default:
-		s.current = append(s.current, x)
+		return &s.old
 	}
+	return &s.current
 }
 
 // keep returns the allocation to keep of several for one slot: a healthy one, else the oldest.
@@ -104,7 +111,15 @@ func (s *slot) live() []*Alloc {
 
 // up reports whether any allocation of the slot does its work.
 func (s *slot) up() bool {
-	return s.complete != nil && len(s.old) == 0 || slices.ContainsFunc(s.live(), (*Alloc).up)
+	if s.complete != nil && len(s.old) == 0 {
+		return true
+	}
+	for _, list := range [][]*Alloc{s.current, s.old, s.overdue, s.lost} {
+		if slices.ContainsFunc(list, (*Alloc).up) {
+			return true
+		}
+	}
+	return false
 }
 
 // stops reports whether all that does the slot's work is stopped in any case, as the deadline of a drain has passed.

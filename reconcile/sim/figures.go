@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/stowage/stowage/reconcile/control"
 	"github.com/stowage/stowage/spec"
@@ -19,11 +20,18 @@ type Figures struct {
 	Wanted       int64         `json:"wanted"`      // slots on average, in thousandths
 	Started      int           `json:"started"`     // allocations
 	Churn        int64         `json:"churn"`       // allocations started for each wanted slot, in thousandths
+	Causes       []Cause       `json:"causes,omitempty"`
 	Outages      int           `json:"outages"`     // times that a wanted slot ceased to be healthy
 	HealMedian   spec.Duration `json:"heal_median"` // until it was healthy again
 	Heal99       spec.Duration `json:"heal_99"`     // in 99 of 100 cases at most
 	HealMax      spec.Duration `json:"heal_max"`
 	Plans        int           `json:"plans"` // made
+}
+
+// Cause is why allocations were started, and how many.
+type Cause struct {
+	Why     string `json:"why"`
+	Started int    `json:"started"`
 }
 
 // String prints the figures in a few lines.
@@ -32,8 +40,12 @@ func (f *Figures) String() string {
 	if f.Worst != "" {
 		s += fmt.Sprintf(", worst %s of %s", share(f.WorstShare), f.Worst)
 	}
-	return s + fmt.Sprintf("\nchurn %d.%03d allocations started for each of %d.%d slots\noutages: %d, healed in %s (median), %s (99 of 100), %s (longest)\n%d plans",
-		f.Churn/1000, f.Churn%1000, f.Wanted/1000, f.Wanted%1000/100, f.Outages, f.HealMedian, f.Heal99, f.HealMax, f.Plans)
+	s += fmt.Sprintf("\nchurn %d.%03d allocations started for each of %d.%d slots", f.Churn/1000, f.Churn%1000, f.Wanted/1000, f.Wanted%1000/100)
+	for _, c := range f.Causes {
+		s += fmt.Sprintf("\n  %d because %s", c.Started, c.Why)
+	}
+	return s + fmt.Sprintf("\noutages: %d, healed in %s (median), %s (99 of 100), %s (longest)\n%d plans",
+		f.Outages, f.HealMedian, f.Heal99, f.HealMax, f.Plans)
 }
 
 func share(millionths int64) string {
@@ -46,6 +58,7 @@ type meter struct {
 	apps    map[spec.AppName]*gauge
 	healthy map[spec.AllocationID]spec.Slot // allocations that are
 	started int
+	causes  map[string]int
 	heals   []spec.Duration
 }
 
@@ -75,6 +88,9 @@ func (g *gauge) count(now spec.Time) {
 func (m *meter) entry(e *control.Entry) {
 	if e.Decided != nil {
 		m.started += len(e.Decided.Start)
+		for i := range e.Decided.Start {
+			m.causes[cause(e.Decided.Start[i].Why)]++
+		}
 		for _, r := range e.Decided.Renamed {
 			m.rename(r.From, r.To)
 		}
@@ -94,6 +110,12 @@ func (m *meter) entry(e *control.Entry) {
 	for name, g := range m.apps { // any order: each by itself
 		m.want(g, wanted[name])
 	}
+}
+
+// cause is why an allocation was started, without the name of another that some reasons end with.
+func cause(why string) string {
+	why, _, _ = strings.Cut(why, " for ")
+	return why
 }
 
 // rename gives the allocations of one app to another.
@@ -195,6 +217,10 @@ func (m *meter) figures() Figures {
 		}
 	}
 	f.Availability = of(healthy, wanted)
+	for _, why := range sortedKeys(m.causes) {
+		f.Causes = append(f.Causes, Cause{why, m.causes[why]})
+	}
+	slices.SortStableFunc(f.Causes, func(a, b Cause) int { return cmp.Compare(b.Started, a.Started) })
 	if ms := int64(f.For / spec.Millisecond); ms > 0 {
 		f.Wanted = wanted / ms * 1000
 		if wanted < 1<<50 {

@@ -23,17 +23,20 @@ type Life struct {
 	// Partitions are per cent of the nodes in a month whose link is cut for minutes.
 	Partitions int
 	Racks      int // that lose their power in a year: about 20 in that cluster
-	Drains     int // for maintenance, a day: half an hour each, with a reboot
-	Commits    int // that change one app, a day
-	Bad        int // of a hundred commits, those whose version never gets healthy
-	Loops      int // slots that crash over and over for an hour, a month
-	Leaders    int // changes of the leader, a month
+	Drains     int // of one node for maintenance, a day: half an hour each, with a reboot
+	// Updates is how often in a year every node gets another kernel: rack by rack, evenly over the year, each drained for
+	// half an hour and rebooted.
+	Updates int
+	Commits int // that change one app, a day
+	Bad     int // of a hundred commits, those whose version never gets healthy
+	Loops   int // slots that crash over and over for an hour, a month
+	Leaders int // changes of the leader, a month
 }
 
 // Year is that of 10,000 nodes with 50,000 allocations of 500 apps.
 var Year = Life{
 	Nodes: 10_000, Rack: 40, Workload: Workload{Apps: 500, Allocations: 50_000, Parallel: 10}, Days: 365,
-	Crashes: 3, Partitions: 1, Racks: 20, Drains: 3, Commits: 2, Bad: 5, Loops: 10, Leaders: 2,
+	Crashes: 5, Partitions: 1, Racks: 20, Drains: 3, Updates: 12, Commits: 3, Bad: 5, Loops: 10, Leaders: 2,
 }
 
 // How long things take. Repair times are lognormal, from less than an hour to more than a day on average from system to
@@ -47,8 +50,8 @@ const (
 	maintenance   = 30 * spec.Minute
 	loopFor       = 1 * spec.Hour
 	month         = 30 * 24 * spec.Hour
-	lifeNodeSpec  = "cpu=32 memory=128GiB disk=1TiB"
-	neverFor      = 2 * spec.Hour // until a bad version would get healthy after all
+	lifeNodeSpec  = "cpu=8 memory=16GiB disk=1TiB" // two fifths of it are in use
+	neverFor      = 2 * spec.Hour                  // until a bad version would get healthy after all
 	wipedOfTen    = 1
 	firstQuietFor = spec.Hour // before anything breaks
 )
@@ -65,6 +68,7 @@ type liver struct {
 	todo    []deed
 	loops   map[string]bool // slots that were ever made to crash
 	drained map[string]bool // nodes that were ever drained
+	updated bool            // racks were drained
 	commits int
 }
 
@@ -167,6 +171,7 @@ func (v *liver) people() {
 		v.at(t+maintenance+2*spec.Minute, "return %s", n)
 		v.at(t+maintenance+5*spec.Minute, "undrain? %s", n)
 	})
+	v.updates()
 	v.often(rate(v.Commits, 24*spec.Hour), func(t spec.Duration) {
 		i := v.below(len(v.cluster.Apps))
 		app := *v.cluster.Apps[i]
@@ -182,6 +187,25 @@ func (v *liver) people() {
 		}
 		v.at(t, "commit %s", v.commit())
 	})
+}
+
+// updates gives every rack another kernel again and again.
+func (v *liver) updates() {
+	racks := (v.Nodes + v.Rack - 1) / v.Rack
+	each := rate(racks*v.Updates, 365*24*spec.Hour)
+	if each == 0 {
+		return
+	}
+	end := spec.Duration(v.Days) * 24 * spec.Hour
+	for t, k := firstQuietFor, 0; t < end; t, k = t+each, k+1 {
+		first := 1 + k%racks*v.Rack
+		rack := fmt.Sprintf("n[%05d-%05d]", first, min(v.Nodes, first+v.Rack-1))
+		v.at(t, "drain? rack=r%03d", k%racks)
+		v.at(t+maintenance, "crash %s", rack)
+		v.at(t+maintenance+2*spec.Minute, "return %s", rack)
+		v.at(t+maintenance+5*spec.Minute, "undrain? rack=r%03d", k%racks)
+	}
+	v.updated = true
 }
 
 func (v *liver) commit() string {
@@ -202,6 +226,9 @@ func (v *liver) repair() {
 	}
 	for _, n := range sortedKeys(v.drained) {
 		v.script.say("undrain? %s", n)
+	}
+	for rack := 0; v.updated && rack*v.Rack < v.Nodes; rack++ {
+		v.script.say("undrain? rack=r%03d", rack)
 	}
 	v.script.say("settle")
 	v.script.say("expect at-rest")

@@ -84,7 +84,7 @@ func newWorld(o *Options, began spec.Time) *world {
 		active: map[spec.Slot][]*activity{}, ranks: map[spec.AllocationID]int{}, homes: map[spec.AllocationID]int{},
 		starts: map[spec.Slot]int{}, trace: sha256.New(), options: o,
 	}
-	w.meter = meter{w: w, apps: map[spec.AppName]*gauge{}, healthy: map[spec.AllocationID]spec.Slot{}}
+	w.meter = meter{w: w, causes: map[string]int{}, apps: map[spec.AppName]*gauge{}, healthy: map[spec.AllocationID]spec.Slot{}}
 	w.master = newMaster(w)
 	return w
 }

@@ -2,16 +2,18 @@ package sim_test
 
 import (
 	"os"
+	"runtime/debug"
 	"strconv"
 	"testing"
 
 	"github.com/stowage/stowage/reconcile/sim"
 )
 
-// scaled changes what the environment says: STOWAGE_SIM_DAYS, STOWAGE_SIM_NODES, STOWAGE_SIM_ALLOCATIONS.
+// scaled changes what the environment says: STOWAGE_SIM_DAYS, STOWAGE_SIM_NODES, STOWAGE_SIM_ALLOCATIONS,
+// STOWAGE_SIM_UPDATES.
 func scaled(t testing.TB, life sim.Life) sim.Life {
 	t.Helper()
-	for name, field := range map[string]*int{"STOWAGE_SIM_DAYS": &life.Days, "STOWAGE_SIM_NODES": &life.Nodes, "STOWAGE_SIM_ALLOCATIONS": &life.Workload.Allocations} { // any order: each by itself
+	for name, field := range map[string]*int{"STOWAGE_SIM_DAYS": &life.Days, "STOWAGE_SIM_NODES": &life.Nodes, "STOWAGE_SIM_ALLOCATIONS": &life.Workload.Allocations, "STOWAGE_SIM_UPDATES": &life.Updates} { // any order: each by itself
 		if text := os.Getenv(name); text != "" {
 			n, err := strconv.Atoi(text)
 			if err != nil || n < 1 {
@@ -59,6 +61,7 @@ func BenchmarkDay(b *testing.B) {
 }
 
 func live(b *testing.B, life sim.Life) {
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // most of the world is always there: collecting it often finds little
 	r := sim.Live(life, sim.Options{Seed: 1})
 	if r.Err != nil {
 		b.Fatal(r.Err)
