@@ -68,8 +68,22 @@ func Run(ctx context.Context, w World) int {
 	case errors.As(err, &code):
 		return int(code)
 	}
-	s.complain(err)
+	s.complain(interrupted(err, ""))
 	return exitError
+}
+
+// errInterrupted ends a command that waited when somebody pressed Ctrl-C.
+var errInterrupted = errors.New("interrupted")
+
+// interrupted says of a wait that somebody ended what goes on without it; other errors stay as they are.
+func interrupted(err error, goesOn string) error {
+	switch {
+	case !errors.Is(err, context.Canceled):
+		return err
+	case goesOn == "":
+		return errInterrupted
+	}
+	return fmt.Errorf("%w: %s", errInterrupted, goesOn)
 }
 
 // complain prints an error with what to do about it.

@@ -93,21 +93,28 @@ func TestJoinTokensComeFromThreePlaces(t *testing.T) {
 	}
 }
 
+// fakeMaster answers as it is told; it returns the file of credentials for it.
+func fakeMaster(t *testing.T, answer http.HandlerFunc) (credentials string) {
+	t.Helper()
+	master := httptest.NewTLSServer(answer)
+	t.Cleanup(master.Close)
+	credentials = filepath.Join(t.TempDir(), "credentials.json")
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: master.Certificate().Raw})
+	if err := identity.WriteCredentials(credentials, identity.Credentials{Address: master.URL, CA: string(ca), Token: "t"}); err != nil {
+		t.Fatal(err)
+	}
+	return credentials
+}
+
 // A name that no app has is an error, also when the answer would be an empty list; an app without allocations is none.
 func TestAnAppThatIsNotThereIsAnError(t *testing.T) {
-	master := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	credentials := fakeMaster(t, func(w http.ResponseWriter, r *http.Request) {
 		answer := "[]"
 		if r.URL.Path == "/v1/apps" {
 			answer = `[{"name": "shop/web"}]`
 		}
 		_, _ = io.WriteString(w, answer)
-	}))
-	t.Cleanup(master.Close)
-	credentials := filepath.Join(t.TempDir(), "credentials.json")
-	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: master.Certificate().Raw})
-	if err := identity.WriteCredentials(credentials, identity.Credentials{Address: master.URL, CA: string(ca), Token: "t"}); err != nil {
-		t.Fatal(err)
-	}
+	})
 	for _, command := range []string{"ps", "why"} {
 		for name, want := range map[string]int{"nope": 1, "shop": 0, "shop/web": 0, "shop/we": 1} {
 			if code, _, stderr := run("--credentials", credentials, command, name); code != want || want == 1 && !strings.Contains(stderr, "there is no app") {

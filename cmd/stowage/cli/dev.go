@@ -324,7 +324,7 @@ func (d *dev) showDemo(ctx context.Context, c *client.Client) error {
 		return err
 	}
 	began := time.Now()
-	if err := d.follow(ctx, c, nil); err != nil {
+	if err := d.follow(ctx, c); err != nil {
 		return err
 	}
 	d.say("\nEverything runs, %d ms after the commit.\n\n$ stowage ps\n", time.Since(began).Milliseconds())

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -74,7 +75,7 @@ func (s *shell) drainCommand() *cobra.Command {
 				return err
 			}
 			if wait {
-				return s.awaitDrain(cmd.Context(), c, a.Nodes)
+				return interrupted(s.awaitDrain(cmd.Context(), c, a.Nodes), "the drain goes on; stowage drain shows how far it is, stowage drain --cancel takes it back")
 			}
 			return s.print(a, func(p *view.Page) {
 				p.Line("Draining %s; stowage drain shows how far it is, stowage drain --cancel takes it back.", view.Names(a.Nodes))
@@ -95,6 +96,9 @@ func (s *shell) undrainCommand() *cobra.Command {
 			nodes, where, err := choice.read(args)
 			if err != nil {
 				return err
+			}
+			if len(args)+len(choice.where) == 0 {
+				return errors.New("no node is named: write it as stowage undrain n7, or stowage undrain --where rack=r1")
 			}
 			c, err := s.client()
 			if err != nil {

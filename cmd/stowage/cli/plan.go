@@ -114,10 +114,18 @@ func savePlan(path string, plan *spec.Plan) error {
 
 func (s *shell) applyCommand() *cobra.Command {
 	var exact, wait bool
+	var within string
 	c := &cobra.Command{Use: "apply [PLAN | FILE]", Short: "Approve the plan that waits", Args: cobra.MaximumNArgs(1),
 		Long: "Approves a plan: the one that waits, one by its ID, or one from a file of stowage plan --out.\nThe same changes or fewer may then go to other nodes than planned. With --exact nothing may differ.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			request := api.ApplyRequest{Mode: "bounded"}
+			request, timeout := api.ApplyRequest{Mode: "bounded"}, spec.Duration(0)
+			if within != "" {
+				var err error
+				if timeout, err = spec.ParseDuration(within); err != nil {
+					return fmt.Errorf("--timeout: %w", err)
+				}
+				wait = true
+			}
 			if exact {
 				request.Mode = "exact"
 			}
@@ -144,13 +152,14 @@ func (s *shell) applyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := s.print(applied, func(p *view.Page) { applyWords(p, applied) }); err != nil || !wait || applied.NoOp {
+			if err := s.print(applied, func(p *view.Page) { applyWords(p, applied) }); err != nil || !wait || applied.Plan == nil {
 				return err
 			}
-			return s.follow(cmd.Context(), client, applied.Plan)
+			return s.await(cmd.Context(), client, applied, timeout)
 		}}
 	c.Flags().BoolVar(&exact, "exact", false, "refuse if anything that the plan rests on has moved")
-	c.Flags().BoolVar(&wait, "wait", false, "show progress until everything runs as planned")
+	c.Flags().BoolVar(&wait, "wait", false, "show progress until the plan is done; what it says has no place is named, not waited for")
+	c.Flags().StringVar(&within, "timeout", "", "as --wait, and end with an error after this long, such as 5m")
 	return c
 }
 

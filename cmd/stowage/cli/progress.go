@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/stowage/stowage/cmd/stowage/view"
 	"github.com/stowage/stowage/master/api"
 	"github.com/stowage/stowage/master/api/client"
 	"github.com/stowage/stowage/spec"
@@ -18,30 +19,47 @@ import (
 // errSettled ends the watch when nothing is left to do.
 var errSettled = errors.New("settled")
 
-// follow prints a line for each step of an allocation until everything is as the followed revision asks. With a plan it
-// waits until the commit of that plan is followed; without, until anything runs.
-func (s *shell) follow(ctx context.Context, c *client.Client, plan *spec.Plan) error {
-	seen := map[spec.AllocationID]string{}
-	p := s.page()
-	began := time.Now()
+// steps prints a line for each step of an allocation.
+type steps struct {
+	*shell
+	page  *view.Page
+	began time.Time
+	seen  map[spec.AllocationID]string
+	after spec.Generation // what is not newer was there before: it is told once it changes
+}
+
+func (s *shell) newSteps(after spec.Generation) *steps {
+	return &steps{shell: s, page: s.page(), began: time.Now(), seen: map[spec.AllocationID]string{}, after: after}
+}
+
+// tell prints what an allocation is by now, unless it was so before.
+func (t *steps) tell(a *spec.AllocationView) error {
+	word := stepWord(a)
+	was, known := t.seen[a.ID]
+	if was == word {
+		return nil
+	}
+	t.seen[a.ID] = word
+	switch {
+	case !known && a.Generation <= t.after:
+		return nil
+	case t.json:
+		return t.printLine(a)
+	}
+	t.page.Line("  %6d ms  %-16s on %-6s %s", time.Since(t.began).Milliseconds(), a.Slot, a.Node, word)
+	return nil
+}
+
+// follow prints a line for each step of an allocation until everything is as the followed revision asks, and anything runs.
+func (s *shell) follow(ctx context.Context, c *client.Client) error {
+	t := s.newSteps(0)
 	err := c.Watch(ctx, client.WatchFilter{}, func(change api.Change) error {
 		for i := range change.Allocations {
-			a := &change.Allocations[i]
-			word := stepWord(a)
-			if seen[a.ID] == word {
-				continue
+			if err := t.tell(&change.Allocations[i]); err != nil {
+				return err
 			}
-			seen[a.ID] = word
-			if s.json {
-				if err := s.printLine(a); err != nil {
-					return err
-				}
-				continue
-			}
-			p.Line("  %6d ms  %-16s on %-6s %s", time.Since(began).Milliseconds(), a.Slot, a.Node, word)
 		}
-		here := plan == nil && len(seen) > 0 || plan != nil && change.Commit == plan.Commit
-		if change.Settled && here {
+		if change.Settled && len(t.seen) > 0 {
 			return errSettled
 		}
 		return nil

@@ -56,7 +56,7 @@ func (s *shell) dispatchCommand() *cobra.Command {
 				return err
 			}
 			if wait {
-				return s.awaitRun(cmd.Context(), c, &d.Run)
+				return interrupted(s.awaitRun(cmd.Context(), c, &d.Run), "the run goes on; stowage runs shows it, stowage cancel "+string(d.Run.Name)+" ends it")
 			}
 			return s.print(d, func(p *view.Page) {
 				if d.NoOp {
