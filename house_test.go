@@ -156,8 +156,6 @@ func TestTheCoreIsPure(t *testing.T) {
 				}
 				at := p.Fset.Position(n.Pos())
 				switch n := n.(type) {
-				case *ast.GoStmt, *ast.SelectStmt, *ast.SendStmt, *ast.ChanType:
-					t.Errorf("%s: no goroutines and channels in the core", at)
 				case *ast.RangeStmt:
 					if _, isMap := p.TypesInfo.TypeOf(n.X).Underlying().(*types.Map); isMap && !explained[at.Line] {
 						t.Errorf("%s: a map has no order: range over slices.Sorted(maps.Keys(…)), or say in a comment \"any order: why\"", at)
@@ -168,6 +166,31 @@ func TestTheCoreIsPure(t *testing.T) {
 						f.Signature().Recv() == nil {
 						t.Errorf("%s: time.%s: time is part of the input", at, f.Name())
 					}
+				}
+				return true
+			})
+		}
+	}
+}
+
+// The language has no goroutines either: the race detector has nothing to look for below the daemons, and the slow lane
+// that runs it leaves these folders out.
+func TestTheCoreHasNoGoroutines(t *testing.T) {
+	for _, p := range load(t) {
+		_, rel := layerOf(p.PkgPath)
+		if !slices.ContainsFunc(pure, func(f string) bool { return within(rel, f) }) {
+			continue
+		}
+		for imported := range p.Imports {
+			if imported == "sync" || imported == "sync/atomic" {
+				t.Errorf("%s imports %s: %s", rel, imported, forbidden[imported])
+			}
+		}
+		for _, file := range p.Syntax {
+			ast.Inspect(file, func(n ast.Node) bool {
+				switch n.(type) {
+				case *ast.GoStmt, *ast.SelectStmt, *ast.SendStmt, *ast.ChanType:
+					t.Errorf("%s: no goroutines and channels in the core", p.Fset.Position(n.Pos()))
 				}
 				return true
 			})

@@ -23,7 +23,9 @@ import (
 	"github.com/stowage/stowage/master/api"
 	"github.com/stowage/stowage/master/api/client"
 	"github.com/stowage/stowage/master/identity"
+	"github.com/stowage/stowage/reconcile"
 	"github.com/stowage/stowage/spec"
+	"github.com/stowage/stowage/spec/hcl"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -313,6 +315,55 @@ func TestAPlanThatSupposesIsShownAndNeverApplied(t *testing.T) {
 		t.Errorf("a class that is not there: %v", err)
 	}
 	c.running(t, "shop/web", 3)
+}
+
+// What is planned from a saved input is what the master plans.
+func TestASavedInputGivesThePlanOfTheMaster(t *testing.T) {
+	secret := strings.Replace(webApp, "command", "env = { TOKEN = \"sesame-1\" }\n    command", 1)
+	if secret == webApp {
+		t.Fatal("the app has no command to stand before")
+	}
+	c := newCluster(t, map[string]string{"cluster.hcl": manual(header) + "\nnode_class \"big\" {\n  cpu = 16\n  memory = \"64GiB\"\n}\n", "web.hcl": secret})
+	a := joinAgent(t, c, "n1")
+	a.run(t)
+	ctx := t.Context()
+	c.status(t, "the plan with the node waits", func(s *api.Status) bool { return s.Pending != nil && s.Pending.Summary.Start == 3 })
+	tree := fstest.MapFS{"all.hcl": {Data: []byte(manual(header) + strings.Replace(secret, "sesame-1", "sesame-2", 1))}}
+	suppose := []string{"node/n1"}
+	for _, w := range []client.What{{}, {Ref: "main"}, {Tree: tree}, {Without: suppose}, {Tree: tree, Without: suppose, With: []string{"2xlike/n1"}}} {
+		live, err := c.client.MakePlan(ctx, w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		saved, err := c.client.Input(ctx, w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, _ := json.Marshal(saved); strings.Contains(string(text), "sesame") {
+			t.Errorf("%+v: the saved input tells a secret", w)
+		}
+		s, _ := spec.ParseSupposition(w.Without, w.With)
+		in, err := reconcile.Suppose(saved.Input, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, _ := reconcile.Plan(in)
+		if plan.ID != live.ID {
+			t.Errorf("%+v: %s from the saved input, %s of the master\n%+v\n%+v", w, plan.ID, live.ID, plan, live)
+		}
+	}
+	head, err := c.client.Input(ctx, client.What{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	live, err := c.client.MakePlan(ctx, client.What{Tree: tree})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cluster, _ := hcl.Load(tree, hcl.Options{})
+	if plan, _ := reconcile.Plan(head.Over(cluster, "")); plan.ID != live.ID {
+		t.Errorf("the tree over the saved state: %s, of the master %s\n%+v\n%+v", plan.ID, live.ID, plan, live)
+	}
 }
 
 // A preview runs no program that the followed branch does not have.

@@ -57,7 +57,7 @@ func (m *Master) whole(ctx context.Context, s *snapshot) *spec.Plan {
 	if s.following == nil || s.plan.Summary.Blocked == 0 {
 		return nil
 	}
-	plan, err := m.preview(ctx, s.following.Revision, spec.Supposition{})
+	plan, err := m.preview(ctx, s.following.Revision, false, spec.Supposition{})
 	if err != nil {
 		return nil // what the loop found is told without it
 	}
@@ -127,6 +127,7 @@ func (s *snapshot) explainApp(app spec.AppName) api.Explanation {
 	e := api.Explanation{Subject: string(app)}
 	if i := s.indexOf(app); i >= 0 {
 		e.Spec, e.Rollout, e.Held = s.specs[i], s.apps[i].Rollout, s.apps[i].Held
+		e.Scale = s.apps[i].Scale
 	}
 	if p := planOf(&s.plan, app); p != nil {
 		e.Blocked = p.Blocked

@@ -2,6 +2,7 @@ package master
 
 import (
 	"context"
+	"crypto/rand"
 	"net/http"
 	"reflect"
 	"slices"
@@ -19,32 +20,37 @@ import (
 func (m *Master) previews() map[string]server.Handler {
 	return map[string]server.Handler{
 		"makePlan": m.oneTree(server.JSON(m.makePlan)), "pendingPlan": server.JSON(m.pendingPlan), "plan": server.JSON(m.getPlan),
-		"diff": server.JSON(m.getDiff), "validate": m.oneTree(server.JSON(m.validate)),
+		"makeInput": m.oneTree(m.makeInput), "pendingInput": m.oneTree(m.pendingInput), "diff": server.JSON(m.getDiff), "validate": m.oneTree(server.JSON(m.validate)),
 	}
 }
 
 // makePlan plans a commit, or the tree in the request's body.
 func (m *Master) makePlan(c *server.Call) (any, error) {
-	q := c.URL.Query()
 	s, err := supposition(c)
 	if err != nil {
 		return nil, err
 	}
-	if ref := q.Get("ref"); ref != "" {
-		rev, err := m.revision(c, ref)
-		if err != nil {
-			return nil, err
-		}
-		return m.preview(c.Context(), rev, s)
-	}
-	cluster, ds, err := m.uploaded(c)
+	rev, err := m.given(c)
 	if err != nil {
 		return nil, err
 	}
-	if cluster == nil {
-		return nil, &api.Error{Status: http.StatusUnprocessableEntity, Message: "the tree cannot be used", Remedy: "mend what the diagnostics name", Diagnostics: ds}
+	return m.preview(c.Context(), rev, false, s)
+}
+
+// given is the revision that a request names, or brings along as a tree.
+func (m *Master) given(c *server.Call) (spec.Revision, error) {
+	q := c.URL.Query()
+	if ref := q.Get("ref"); ref != "" {
+		return m.revision(c, ref)
 	}
-	return m.preview(c.Context(), spec.Revision{Subject: q.Get("subject"), Cluster: cluster, Diagnostics: ds}, s)
+	cluster, ds, err := m.uploaded(c)
+	if err != nil {
+		return spec.Revision{}, err
+	}
+	if cluster == nil {
+		return spec.Revision{}, &api.Error{Status: http.StatusUnprocessableEntity, Message: "the tree cannot be used", Remedy: "mend what the diagnostics name", Diagnostics: ds}
+	}
+	return spec.Revision{Subject: q.Get("subject"), Cluster: cluster, Diagnostics: ds}, nil
 }
 
 func (m *Master) uploaded(c *server.Call) (*spec.Cluster, []spec.Diagnostic, error) {
@@ -79,11 +85,23 @@ func supposition(c *server.Call) (spec.Supposition, error) {
 }
 
 // preview plans a revision on the present state, beside the loop, or on that with other nodes.
-func (m *Master) preview(ctx context.Context, rev spec.Revision, s spec.Supposition) (*spec.Plan, error) {
-	var questions []expansion
-	err := m.look(ctx, func(c *control.Core) { questions = unanswered(c, rev.Cluster) })
+func (m *Master) preview(ctx context.Context, rev spec.Revision, signed bool, s spec.Supposition) (*spec.Plan, error) {
+	in, err := m.previewInput(ctx, rev, signed)
 	if err != nil {
 		return nil, err
+	}
+	if in, err = reconcile.Suppose(in, s); err != nil {
+		return nil, badRequest(err.Error(), "see stowage node ls, and the node_class blocks of what is planned")
+	}
+	plan, _ := reconcile.Plan(in)
+	return &plan, nil
+}
+
+// previewInput is all that the plan of a revision depends on.
+func (m *Master) previewInput(ctx context.Context, rev spec.Revision, signed bool) (in reconcile.Input, err error) {
+	var questions []expansion
+	if err := m.look(ctx, func(c *control.Core) { questions = unanswered(c, rev.Cluster) }); err != nil {
+		return in, err
 	}
 	var expansions []spec.Expansion
 	for _, q := range questions {
@@ -99,24 +117,16 @@ func (m *Master) preview(ctx context.Context, rev spec.Revision, s spec.Supposit
 		// Commits of another branch may lie anywhere; then nothing is told.
 		behind, _, _ = m.repo.Distance(string(from), string(rev.Commit))
 	}
-	var in reconcile.Input
 	settled := false
 	err = m.look(ctx, func(c *control.Core) {
 		if settled = c.Status().Settled; settled {
-			in = c.PreviewInput(rev, expansions, false, behind)
+			in = c.PreviewInput(rev, expansions, signed, behind)
 		}
 	})
-	if err != nil {
-		return nil, err
+	if err == nil && !settled {
+		err = settling()
 	}
-	if !settled {
-		return nil, settling()
-	}
-	if in, err = reconcile.Suppose(in, s); err != nil {
-		return nil, badRequest(err.Error(), "see stowage node ls, and the node_class blocks of what is planned")
-	}
-	plan, _ := reconcile.Plan(in)
-	return &plan, nil
+	return in, err
 }
 
 // settling refuses a plan while it would leave out what agents have not reported yet.
@@ -170,20 +180,62 @@ func (m *Master) pendingPlan(c *server.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.status.Settled && s.pending != nil && suppose.Empty() {
+		return s.pending.Plan, nil
+	}
+	rev, signed, err := s.head()
+	if err != nil {
+		return nil, err
+	}
+	return m.preview(c.Context(), rev, signed, suppose) // the loop's own plan leaves out what only people read
+}
+
+// head is the revision whose plan waits, or else the one that is followed.
+func (s *snapshot) head() (rev spec.Revision, signed bool, err error) {
 	switch {
 	case !s.status.Settled:
-		return nil, settling()
-	case s.pending != nil && !suppose.Empty():
-		return m.preview(c.Context(), s.pending.Revision, suppose)
+		return rev, false, settling()
 	case s.pending != nil:
-		return s.pending.Plan, nil
+		return s.pending.Revision, s.pending.Signed, nil
 	case s.status.Failure != nil:
 		r := s.status.Failure
-		return nil, &api.Error{Status: http.StatusUnprocessableEntity, Message: "commit " + r.Commit.Short() + " cannot be used", Remedy: "mend what the diagnostics name and commit", Diagnostics: r.Diagnostics}
+		return rev, false, &api.Error{Status: http.StatusUnprocessableEntity, Message: "commit " + r.Commit.Short() + " cannot be used", Remedy: "mend what the diagnostics name and commit", Diagnostics: r.Diagnostics}
 	case s.following == nil:
-		return nil, &api.Error{Status: http.StatusNotFound, Message: "no commit is followed yet", Remedy: "look at stowage status"}
+		return rev, false, &api.Error{Status: http.StatusNotFound, Message: "no commit is followed yet", Remedy: "look at stowage status"}
 	}
-	return m.preview(c.Context(), s.following.Revision, suppose) // the loop's own plan leaves out what only people read
+	return s.following.Revision, false, nil
+}
+
+// makeInput sends all that the plan of a commit, or of the tree in the request's body, depends on.
+func (m *Master) makeInput(w http.ResponseWriter, c *server.Call) error {
+	rev, err := m.given(c)
+	if err != nil {
+		return err
+	}
+	return m.sendInput(w, c, rev, false)
+}
+
+// pendingInput sends all that the plan depends on which waits, or else that of the head of the branch.
+func (m *Master) pendingInput(w http.ResponseWriter, c *server.Call) error {
+	s, err := m.snapshot(c.Context())
+	if err != nil {
+		return err
+	}
+	rev, signed, err := s.head()
+	if err != nil {
+		return err
+	}
+	return m.sendInput(w, c, rev, signed)
+}
+
+func (m *Master) sendInput(w http.ResponseWriter, c *server.Call, rev spec.Revision, signed bool) error {
+	in, err := m.previewInput(c.Context(), rev, signed)
+	if err != nil {
+		return err
+	}
+	s := reconcile.Save(in, rand.Text())
+	w.Header().Set("Content-Type", "application/gzip")
+	return api.WriteInput(w, &s)
 }
 
 func (m *Master) findPlan(c *server.Call, id string) (*spec.Plan, error) {

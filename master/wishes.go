@@ -43,6 +43,14 @@ func (m *Master) wishes() map[string]server.Handler {
 		"promote": server.Body(func(c *server.Call, q api.AppRequest) (any, error) {
 			return m.wish(c, func(r control.Request) control.Event { return control.Promote{Request: r, App: q.App} })
 		}),
+		"scale": server.Body(func(c *server.Call, q api.ScaleRequest) (any, error) {
+			if q.Count == nil {
+				return nil, badRequest("no count is given", "give count, the number of allocations that the app should have")
+			}
+			return m.wish(c, func(r control.Request) control.Event {
+				return control.Scale{Request: r, App: q.App, Count: *q.Count, Reason: q.Reason, By: c.Who}
+			})
+		}),
 		"restart": server.Body(func(c *server.Call, q api.AppRequest) (any, error) {
 			return m.wish(c, func(r control.Request) control.Event {
 				return control.Restart{Request: r, App: q.App, Reason: q.Reason}

@@ -12,10 +12,7 @@ func Decide(in Input, p spec.Plan, r Report, g spec.Generation) Decision {
 	d := Decision{Plan: p.ID, Commit: p.Commit, Generation: g, Time: in.Now, Renamed: renames(&in), Done: r.RestartsDone, Moved: r.MovesDone}
 	k := &decider{in: &in, d: &d, versions: map[spec.Hash]*spec.App{}, runtime: map[spec.Hash]spec.Hash{}}
 	for _, a := range in.Desired.Apps {
-		h, ok := in.Hashes[a.Name]
-		if !ok {
-			h = HashApp(a)
-		}
+		h := in.hashes(a)
 		k.versions[h.Version], k.runtime[h.Version] = a, h.Runtime
 	}
 	for h, a := range r.Versions { // any order: each hash has one value

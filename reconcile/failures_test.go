@@ -213,46 +213,6 @@ func TestFullClusterReplacesWithoutTakingTheLast(t *testing.T) {
 	}
 }
 
-func TestDependenciesStartInWavesAndStopInReverse(t *testing.T) {
-	l := newLab(t, 3)
-	app := func(name string, on ...spec.AppName) *spec.App {
-		a := service(name, 1)
-		for _, d := range on {
-			a.DependsOn = append(a.DependsOn, spec.Dependency{App: d, Deadline: 10 * spec.Minute})
-		}
-		return a
-	}
-	l.commit(app("a", "b", "c"), app("b", "c"), app("c", "d"), app("d"), app("e"))
-	seen, stopped := map[spec.AllocationID]bool{}, map[spec.AllocationID]bool{}
-	waves := func() []string {
-		var all []string
-		for range 6 {
-			l.step()
-			wave := ""
-			for i := range l.in.Current {
-				a := &l.in.Current[i]
-				if !seen[a.ID] || a.Want == spec.WantStop && !stopped[a.ID] {
-					wave += string(a.App)
-				}
-				seen[a.ID], stopped[a.ID] = true, a.Want == spec.WantStop
-			}
-			if wave != "" {
-				all = append(all, wave)
-			}
-			l.world()
-			l.advance(11 * spec.Second)
-		}
-		return all
-	}
-	if got := strings.Join(waves(), " "); got != "de c b a" {
-		t.Fatalf("started %s", got)
-	}
-	l.commit()
-	if got := strings.Join(waves(), " "); got != "ae b c d" {
-		t.Fatalf("stopped %s", got)
-	}
-}
-
 func TestDependencyThatNeverComesFails(t *testing.T) {
 	l := newLab(t, 3)
 	a := service("a", 1)

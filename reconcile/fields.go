@@ -33,10 +33,36 @@ func differences(from, to *spec.App, effect func(path string) string) []spec.Fie
 	var out []spec.FieldChange
 	for _, p := range slices.Compact(paths) {
 		if before[p] != after[p] {
-			out = append(out, spec.FieldChange{Path: p, From: before[p], To: after[p], Effect: effect(p)})
+			c := spec.FieldChange{Path: p, From: before[p], To: after[p], Effect: effect(p)}
+			if secret(p) {
+				c.From, c.To = unsaid(c.From, valueOld), unsaid(c.To, valueNew)
+			}
+			out = append(out, c)
 		}
 	}
 	return out
+}
+
+// What a plan says in place of the values of an environment: plans are shown, kept and passed on to more people than
+// the repository is.
+const (
+	valueOld = "(a value)"
+	valueNew = "(another value)"
+)
+
+// secret reports whether the field, such as "task.server.env.TOKEN", may hold what not everybody should read.
+func secret(path string) bool {
+	head, rest, _ := strings.Cut(path, ".")
+	_, field, _ := strings.Cut(rest, ".")
+	return head == "task" && strings.HasPrefix(field, "env.")
+}
+
+// unsaid is a word for a value that is there.
+func unsaid(value, word string) string {
+	if value == "" {
+		return ""
+	}
+	return word
 }
 
 // The effects of a changed field.

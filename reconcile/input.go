@@ -7,7 +7,7 @@ import (
 )
 
 // Input is everything that a plan depends on. Nothing is changed by planning, and the same input gives the same bytes.
-// It can be saved as JSON (all but Policies) and replayed: a bug report is an input.
+// It can be saved and replayed, all but Policies: a bug report is an input. See Save.
 type Input struct {
 	Now     spec.Time                 `json:"now"`
 	Seed    uint64                    `json:"seed"`
@@ -38,6 +38,8 @@ type Input struct {
 	PolicyVersions map[string]string `json:"policy_versions,omitempty"`
 	// Hashes are HashApps(Desired.Apps), for a caller that plans the same commit many times. What is missing is computed.
 	Hashes map[spec.AppName]AppHashes `json:"-"`
+	// Originals are the hashes that apps had before something of them was hidden, by those that they have now; see Save.
+	Originals map[spec.Hash]spec.Hash `json:"originals,omitempty"`
 	// Memory, when not nil, makes this plan faster and is made ready for the next one.
 	Memory *Memory `json:"-"`
 	// Brief leaves out of the plan what only people read of it: Capacity, Failure and the hash of the nodes, which look at

@@ -335,27 +335,3 @@ func TestThereAndBackAgain(t *testing.T) {
 		}
 	})
 }
-
-func TestASavedInputGivesTheSamePlan(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		l, apps := drawLab(rt, t)
-		for range rapid.IntRange(0, 3).Draw(rt, "turns") {
-			l.turn(rt, always)
-			apps[0] = drawApp(rt, string(apps[0].Name), 6)
-			l.commit(apps...)
-		}
-		saved, err := json.Marshal(l.in)
-		if err != nil {
-			rt.Fatal(err)
-		}
-		var again reconcile.Input
-		if err := json.Unmarshal(saved, &again); err != nil {
-			rt.Fatal(err)
-		}
-		first, _ := json.Marshal(planOf(l.in))
-		second, _ := json.Marshal(planOf(again))
-		if string(first) != string(second) {
-			rt.Fatalf("replaying gives another plan:\n%s\n%s", first, second)
-		}
-	})
-}

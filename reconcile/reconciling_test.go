@@ -1,11 +1,262 @@
 package reconcile_test
 
 import (
-	"maps"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stowage/stowage/spec"
 )
+
+// turn is something that happens in the cluster, and the whole plan that follows from it. Slots are told by kind of
+// change: "replace" starts the new one first, "exchange" stops the old one first; what stands after "later" waits.
+type turn struct {
+	happens func(*lab)
+	want    string
+}
+
+// history is one line of the table of reconciling: an app that runs as the spec says, then turns. Slot 0 of it is on the
+// first node, slot 1 on the second, and so on; with more slots than nodes it goes round.
+type history struct {
+	name  string
+	nodes int
+	count int
+	as    func(*spec.App) // nil: as service() makes it
+	turns []turn
+}
+
+func (h history) run(t *testing.T) {
+	l := newLab(t, h.nodes)
+	l.in.Desired.Policy.Name = "spread"
+	if h.count >= 0 {
+		web := service("web", h.count)
+		if h.as != nil {
+			h.as(web)
+		}
+		l.commit(web)
+		l.settle()
+	}
+	for i, turn := range h.turns {
+		if turn.happens != nil {
+			turn.happens(l)
+		}
+		p := l.step()
+		if got := changes(p); got != turn.want {
+			t.Fatalf("turn %d\ngot  %s\nwant %s\n%s", i+1, got, turn.want, show(p))
+		}
+		l.obey()
+	}
+}
+
+// obey lets the nodes stop what is to stop; what is to start is starting, and healthy only when a turn says so.
+func (l *lab) obey() {
+	for i := range l.in.Current {
+		if a := &l.in.Current[i]; a.Want == spec.WantStop {
+			l.follow(a)
+		}
+	}
+}
+
+// changes writes the changes of a plan down: those of now by kind and slots, then those that wait.
+func changes(p spec.Plan) string {
+	var parts [2][]string
+	for later := range 2 {
+		slots := map[string][]int{}
+		for _, a := range p.Apps {
+			for _, c := range a.Changes {
+				kind := string(c.Kind)
+				switch {
+				case c.Canary:
+					kind = "canary"
+				case c.Kind == spec.ChangeReplace && !c.KeepOld:
+					kind = "exchange"
+				}
+				if c.Now == (later == 0) {
+					slots[kind] = append(slots[kind], c.Index)
+				}
+			}
+			if b := a.Blocked; b != nil && later == 0 {
+				for _, s := range b.Slots {
+					slots["blocked"] = append(slots["blocked"], s)
+				}
+			}
+		}
+		for _, kind := range []string{"start", "canary", "update", "replace", "exchange", "move", "stop", "blocked"} {
+			if s := slots[kind]; len(s) > 0 {
+				slices.Sort(s)
+				parts[later] = append(parts[later], kind+" "+ranges(s))
+			}
+		}
+	}
+	text := strings.Join(parts[0], ", ")
+	if len(parts[1]) > 0 {
+		text += "; later " + strings.Join(parts[1], ", ")
+	}
+	return strings.TrimPrefix(text, "; ")
+}
+
+// ranges writes sorted numbers as 0-3 5.
+func ranges(list []int) string {
+	var out []string
+	for i := 0; i < len(list); {
+		k := i
+		for k+1 < len(list) && list[k+1] == list[k]+1 {
+			k++
+		}
+		if k == i {
+			out = append(out, fmt.Sprint(list[i]))
+		} else {
+			out = append(out, fmt.Sprintf("%d-%d", list[i], list[k]))
+		}
+		i = k + 1
+	}
+	return strings.Join(out, " ")
+}
+
+// What can happen in a turn.
+
+func all(events ...func(*lab)) func(*lab) {
+	return func(l *lab) {
+		for _, e := range events {
+			e(l)
+		}
+	}
+}
+
+// asked commits the app changed; without edits nothing is left of it.
+func asked(edits ...func(*spec.App)) func(*lab) {
+	return func(l *lab) {
+		a := service("web", 0)
+		if len(l.in.Desired.Apps) > 0 {
+			a = l.in.Desired.Apps[0]
+		}
+		l.commit(edit(a, func(a *spec.App) {
+			for _, f := range edits {
+				f(a)
+			}
+		}))
+	}
+}
+
+// up makes what starts in the slots healthy, and lets so much time pass that it counts; without slots, everywhere.
+func up(slots ...int) func(*lab) {
+	return func(l *lab) {
+		for _, a := range l.live("web") {
+			if len(slots) == 0 || slices.Contains(slots, a.Index) {
+				l.follow(a)
+			}
+		}
+		l.advance(11 * spec.Second)
+	}
+}
+
+// ill makes the newest allocation of each slot run and not be healthy.
+func ill(slots ...int) func(*lab) {
+	return func(l *lab) {
+		for _, s := range slots {
+			for _, a := range l.live("web") {
+				if a.Index == s {
+					a.State, a.Healthy, a.HealthySince = spec.StateRunning, false, 0
+				}
+			}
+		}
+	}
+}
+
+// gone forgets the slots: nothing of them is recorded.
+func gone(slots ...int) func(*lab) {
+	return func(l *lab) {
+		l.in.Current = slices.DeleteFunc(l.in.Current, func(a spec.AllocationView) bool { return slices.Contains(slots, a.Index) })
+	}
+}
+
+func (l *lab) nodesOf(slots []int) []spec.NodeID {
+	var on []spec.NodeID
+	for _, a := range l.live("web") {
+		if slices.Contains(slots, a.Index) && !slices.Contains(on, a.Node) {
+			on = append(on, a.Node)
+		}
+	}
+	return on
+}
+
+// lost makes the nodes of the slots silent for so long that they are given up.
+func lost(slots ...int) func(*lab) {
+	return func(l *lab) {
+		for _, n := range l.nodesOf(slots) {
+			l.node(n).State, l.node(n).LastSeen = spec.NodeUnknown, l.in.Now
+		}
+		l.advance(31 * spec.Second)
+	}
+}
+
+// silent makes the nodes of the slots silent, for less long than that.
+func silent(slots ...int) func(*lab) {
+	return func(l *lab) {
+		for _, n := range l.nodesOf(slots) {
+			l.node(n).State, l.node(n).LastSeen = spec.NodeUnknown, l.in.Now
+		}
+		l.advance(12 * spec.Second)
+	}
+}
+
+func returned(l *lab) {
+	for i := range l.in.Nodes {
+		l.in.Nodes[i].State, l.in.Nodes[i].LastSeen = spec.NodeReady, l.in.Now
+	}
+}
+
+func drained(slots ...int) func(*lab) {
+	return func(l *lab) {
+		for _, n := range l.nodesOf(slots) {
+			l.drain(string(n))
+		}
+	}
+}
+
+func undrained(l *lab) { l.in.Drains = nil }
+
+func overdue(l *lab) {
+	for i := range l.in.Drains {
+		l.in.Drains[i].Deadline = l.in.Now
+	}
+}
+
+// ended makes the allocations of the slots end, in the given state.
+func ended(state spec.State, slots ...int) func(*lab) {
+	return func(l *lab) {
+		for _, a := range l.live("web") {
+			if slices.Contains(slots, a.Index) {
+				a.State, a.Healthy, a.Since = state, false, l.in.Now
+			}
+		}
+	}
+}
+
+func pass(d spec.Duration) func(*lab) { return func(l *lab) { l.advance(d) } }
+
+// How an app is changed.
+
+func count(n int) func(*spec.App) { return func(a *spec.App) { a.Count = n } }
+
+func checked(a *spec.App) {
+	a.Tasks[0].Checks = []spec.Check{{Name: "c", Type: spec.CheckExec, Command: []string{"true"}}}
+}
+
+func recreate(a *spec.App)  { a.Update.Strategy = spec.StrategyRecreate }
+func blueGreen(a *spec.App) { a.Update.Strategy = spec.StrategyBlueGreen }
+func batch(a *spec.App)     { a.Kind = spec.KindBatch }
+
+func parallel(n int) func(*spec.App) { return func(a *spec.App) { a.Update.MaxParallel = n } }
+
+func canaries(n int) func(*spec.App) {
+	return func(a *spec.App) { a.Update.Strategy, a.Update.Canary = spec.StrategyCanary, n }
+}
+
+func healthy(least, surge spec.Milli) func(*spec.App) {
+	return func(a *spec.App) { a.Update.MinHealthy, a.Update.Surge = least, surge }
+}
 
 // ten has an app with ten slots running, each on a node of its own.
 func ten(t *testing.T) (*lab, *spec.App) {
@@ -18,218 +269,4 @@ func ten(t *testing.T) (*lab, *spec.App) {
 		t.Fatalf("on %d nodes, want 10", n)
 	}
 	return l, web
-}
-
-func count(n int) func(*spec.App) { return func(a *spec.App) { a.Count = n } }
-
-func TestReconcilingTable(t *testing.T) {
-	check := func(a *spec.App) {
-		a.Tasks[0].Checks = []spec.Check{{Name: "c", Type: spec.CheckExec, Command: []string{"true"}}}
-	}
-	recreate := func(a *spec.App) { a.Update.Strategy = spec.StrategyRecreate }
-	tests := []struct {
-		name  string
-		exist int
-		edit  []func(*spec.App)
-		world func(l *lab)
-		want  spec.Summary
-		now   map[spec.ChangeKind]int
-	}{
-		{"5 exist, 10 are desired: 5 are placed, 5 left", 5, []func(*spec.App){count(10)}, nil, spec.Summary{Start: 5}, nil},
-		{"20 exist, 10 are desired: 10 stop", 20, []func(*spec.App){count(10)}, nil, spec.Summary{Stop: 10}, nil},
-		{"a change that needs no restart, and 15", 10, []func(*spec.App){check, count(15)}, nil, spec.Summary{Update: 10, Start: 5}, map[spec.ChangeKind]int{spec.ChangeUpdate: 10, spec.ChangeStart: 5}},
-		{"a change that needs one, recreate", 10, []func(*spec.App){command("v2"), recreate}, nil, spec.Summary{Replace: 10}, map[spec.ChangeKind]int{spec.ChangeReplace: 10}},
-		{"the same, and 5", 10, []func(*spec.App){command("v2"), recreate, count(5)}, nil, spec.Summary{Replace: 5, Stop: 5}, map[spec.ChangeKind]int{spec.ChangeReplace: 5, spec.ChangeStop: 5}},
-		{"2 of 10 on a lost node", 10, nil, func(l *lab) { l.lose("n03"); l.lose("n05") }, spec.Summary{Start: 2}, map[spec.ChangeKind]int{spec.ChangeStart: 2}},
-		{"the same, and 5: the lost ones are among those that go", 10, []func(*spec.App){count(5)}, func(l *lab) { l.lose("n03"); l.lose("n05") }, spec.Summary{Stop: 5}, nil},
-		{"2 of 10 on draining nodes", 10, nil, func(l *lab) { l.drain("n03"); l.drain("n05") }, spec.Summary{Move: 2}, map[spec.ChangeKind]int{spec.ChangeMove: 2}},
-		{"rolling, max_parallel 4", 10, []func(*spec.App){command("v2"), func(a *spec.App) { a.Update.MaxParallel = 4 }}, nil, spec.Summary{Replace: 10}, map[spec.ChangeKind]int{spec.ChangeReplace: 4}},
-		{"7 of 10 old exist, max_parallel 4: the 3 missing first, plus 1", 7, []func(*spec.App){count(10), command("v2"), func(a *spec.App) { a.Update.MaxParallel = 4 }}, nil, spec.Summary{Start: 3, Replace: 7}, map[spec.ChangeKind]int{spec.ChangeStart: 3, spec.ChangeReplace: 1}},
-		{"canary 2 and 15 at once: only the canaries", 10, []func(*spec.App){count(15), command("v2"), func(a *spec.App) { a.Update.Strategy, a.Update.Canary = spec.StrategyCanary, 2 }}, nil, spec.Summary{Start: 2}, map[spec.ChangeKind]int{spec.ChangeStart: 2}},
-		{"blue/green: as many new ones first", 10, []func(*spec.App){command("v2"), func(a *spec.App) { a.Update.Strategy = spec.StrategyBlueGreen }}, nil, spec.Summary{Start: 10}, map[spec.ChangeKind]int{spec.ChangeStart: 10}},
-		{"minimum healthy ½ of 3, no surge: 1 stops at once", 3, []func(*spec.App){command("v2"), func(a *spec.App) { a.Update.MinHealthy = 500 }}, nil, spec.Summary{Replace: 3}, map[spec.ChangeKind]int{spec.ChangeReplace: 1}},
-		{"minimum healthy 1.0, surge 0.7 of 3: 2 new first", 3, []func(*spec.App){command("v2"), func(a *spec.App) { a.Update.MinHealthy, a.Update.Surge = 1000, 700 }}, nil, spec.Summary{Replace: 3}, map[spec.ChangeKind]int{spec.ChangeReplace: 2}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			l := newLab(t, 25)
-			l.in.Desired.Policy.Name = "spread"
-			web := service("web", tt.exist)
-			l.commit(web)
-			l.settle()
-			if len(tt.edit) > 0 {
-				l.commit(edit(web, func(a *spec.App) {
-					for _, f := range tt.edit {
-						f(a)
-					}
-				}))
-			}
-			if tt.world != nil {
-				tt.world(l)
-			}
-			p := l.step()
-			want(t, p, tt.want)
-			for _, kind := range []spec.ChangeKind{spec.ChangeStart, spec.ChangeReplace, spec.ChangeStop, spec.ChangeUpdate, spec.ChangeMove} {
-				if n, ok := tt.now[kind]; ok && now(p, kind) != n {
-					t.Errorf("%d %s now, want %d\n%s", now(p, kind), kind, n, show(p))
-				}
-			}
-			l.settle()
-		})
-	}
-}
-
-func TestScaleDownTakesTheLostFirst(t *testing.T) {
-	l, web := ten(t)
-	l.lose("n03")
-	l.lose("n05")
-	l.commit(edit(web, count(5)))
-	p := l.step()
-	gone := map[spec.NodeID]bool{}
-	for _, c := range p.Apps[0].Changes {
-		gone[c.From] = true
-	}
-	if !gone["n03"] || !gone["n05"] || len(gone) != 5 {
-		t.Fatalf("gone from %v, want n03 and n05 among five", gone)
-	}
-}
-
-func TestScaleDownStaysEven(t *testing.T) {
-	l := newLab(t, 2)
-	l.in.Desired.Policy.Name = "spread"
-	web := service("web", 20)
-	l.commit(web)
-	l.settle()
-	l.commit(edit(web, count(10)))
-	l.settle()
-	if w := l.where("web"); w["n01"] != 5 || w["n02"] != 5 {
-		t.Fatalf("left %v, want 5 and 5", w)
-	}
-}
-
-func TestScaleDownTakesTheYoungest(t *testing.T) {
-	l := newLab(t, 1)
-	web := service("web", 3)
-	l.commit(web)
-	l.settle()
-	l.commit(edit(web, count(5)))
-	l.settle()
-	l.commit(edit(web, count(3)))
-	p := l.step()
-	for _, c := range p.Apps[0].Changes {
-		if c.Index < 3 {
-			t.Errorf("%s stops, want the youngest", c.Slot)
-		}
-	}
-}
-
-func TestBatchOnADrainingNodeFinishes(t *testing.T) {
-	l := newLab(t, 3)
-	job := service("job", 2)
-	job.Kind = spec.KindBatch
-	l.commit(job)
-	l.step()
-	l.world()
-	for n := range maps.Keys(l.where("job")) {
-		l.drain(string(n))
-	}
-	l.advance(spec.Minute)
-	p := l.step()
-	want(t, p, spec.Summary{})
-	for i := range l.in.Current {
-		l.in.Current[i].State, l.in.Current[i].Healthy = spec.StateComplete, false
-	}
-	want(t, l.step(), spec.Summary{})
-}
-
-func TestCompletedBatchIsNotDoneAgain(t *testing.T) {
-	l := newLab(t, 3)
-	job := service("job", 2)
-	job.Kind = spec.KindBatch
-	l.commit(job)
-	l.step()
-	for i := range l.in.Current {
-		l.in.Current[i].State = spec.StateComplete
-	}
-	want(t, l.step(), spec.Summary{})
-	l.commit(edit(job, command("v2")))
-	want(t, l.step(), spec.Summary{Start: 2})
-}
-
-func TestRollingGoesOnAsSlotsBecomeHealthy(t *testing.T) {
-	l, web := ten(t)
-	l.commit(edit(web, func(a *spec.App) { command("v2")(a); a.Update.MaxParallel = 4 }))
-	l.step()
-	l.advance(spec.Second)
-	want := func(n int) {
-		t.Helper()
-		p, _ := l.plan()
-		if got := now(p, spec.ChangeReplace); got != n {
-			t.Fatalf("%d replaced now, want %d\n%s", got, n, show(p))
-		}
-	}
-	want(0)
-	healthy := 0
-	for _, a := range l.live("web") {
-		if !a.Healthy && healthy < 3 {
-			l.follow(a)
-			healthy++
-		}
-	}
-	want(0) // healthy, but not for long enough
-	l.advance(10 * spec.Second)
-	want(3)
-	l.settle()
-	if r := l.running("web"); r["v2"] != 10 || len(r) != 1 {
-		t.Fatalf("running %v", r)
-	}
-}
-
-func TestMinHealthyHalfOfThree(t *testing.T) {
-	l := newLab(t, 6)
-	web := service("web", 3)
-	l.commit(web)
-	l.settle()
-	l.commit(edit(web, func(a *spec.App) { command("v2")(a); a.Update.MinHealthy = 500 }))
-	for range 3 {
-		p := l.step()
-		if n := now(p, spec.ChangeReplace); n != 1 {
-			t.Fatalf("%d replaced now, want 1\n%s", n, show(p))
-		}
-		if n := len(l.live("web")); n != 3 {
-			t.Fatalf("%d are to run, want 3: no surge", n)
-		}
-		l.world()
-		l.world()
-		l.advance(11 * spec.Second)
-	}
-	l.settle()
-	if r := l.running("web"); r["v2"] != 3 {
-		t.Fatalf("running %v", r)
-	}
-}
-
-func TestMinHealthyAllWithSurge(t *testing.T) {
-	l := newLab(t, 6)
-	web := service("web", 3)
-	l.commit(web)
-	l.settle()
-	l.commit(edit(web, func(a *spec.App) { command("v2")(a); a.Update.MinHealthy, a.Update.Surge = 1000, 700 }))
-	least, most := 3, 0
-	for range 10 {
-		l.step()
-		most = max(most, len(l.live("web")))
-		l.world()
-		n := 0
-		for _, a := range l.live("web") {
-			if a.Healthy {
-				n++
-			}
-		}
-		least = min(least, n)
-		l.advance(11 * spec.Second)
-	}
-	if r := l.running("web"); r["v2"] != 3 || len(r) != 1 || least < 3 || most != 5 {
-		t.Fatalf("running %v, at least %d, at most %d; want 3 of v2, never below 3, at most 5", r, least, most)
-	}
 }

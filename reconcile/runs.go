@@ -23,7 +23,7 @@ func (w *world) readRuns() {
 	slices.SortFunc(w.templates, func(a, b runs.Template) int { return cmp.Compare(a.App.Name, b.App.Name) })
 	w.runs = runs.Advance(&runs.Facts{
 		Now: w.in.Now, Commit: w.in.Commit, Templates: w.templates, Runs: w.in.Runs, Agendas: w.in.Agendas,
-		Prune: w.in.Desired.Sync.Prune, Progress: w.progressOf, Renamed: w.nowCalled,
+		Prune: w.in.Desired.Sync.Prune, Progress: w.progressOf, Renamed: w.nowCalled, Originals: w.in.Originals,
 	})
 	w.events = append(w.events, w.runs.Events...)
 	w.wake(w.runs.Next)

@@ -28,6 +28,21 @@ func HashApps(apps []*spec.App) map[spec.AppName]AppHashes {
 	return all
 }
 
+// hashes are those of an app of Desired.
+func (in *Input) hashes(a *spec.App) AppHashes {
+	h, ok := in.Hashes[a.Name]
+	if !ok {
+		h = HashApp(a)
+		if original, ok := in.Originals[h.Version]; ok {
+			h.Version = original
+		}
+	}
+	return h
+}
+
+// HashOf is the hash of an app of Desired, as plans and allocations have it.
+func (in *Input) HashOf(a *spec.App) spec.Hash { return in.hashes(a).Version }
+
 // agentHash covers what an agent can tell apart: programs, files and limits, and also checks, stopping, logs and
 // restarts, which it changes without a restart. What only the planner reads (count, constraints, update, …) is left
 // out, and so is the name.

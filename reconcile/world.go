@@ -182,10 +182,7 @@ func (w *world) tell(subject, what, why string) {
 func (w *world) readDesired() {
 	roots := spec.Roots(w.in.Desired.Apps)
 	for _, a := range w.in.Desired.Apps {
-		h, ok := w.in.Hashes[a.Name]
-		if !ok {
-			h = HashApp(a)
-		}
+		h := w.in.hashes(a)
 		if root := roots[a.Name]; root != "" {
 			w.templates = append(w.templates, runs.Template{App: a, Hash: h.Version, Root: root})
 			continue

@@ -160,9 +160,10 @@ const (
 type App struct {
 	Name        AppName      `json:"name"`
 	Kind        Kind         `json:"kind"`
-	Count       int          `json:"count"`          // slots; 0 for KindSystem, where the nodes decide
-	Role        RoleName     `json:"role"`           // DefaultRole when not written
-	Pool        PoolName     `json:"pool,omitempty"` // runs on nodes of this pool only; "" is DefaultPool, AllPools is for KindSystem
+	Count       int          `json:"count"`             // slots; 0 for KindSystem, where the nodes decide
+	Scaling     *Scaling     `json:"scaling,omitempty"` // nil: Count is what Git says
+	Role        RoleName     `json:"role"`              // DefaultRole when not written
+	Pool        PoolName     `json:"pool,omitempty"`    // runs on nodes of this pool only; "" is DefaultPool, AllPools is for KindSystem
 	Priority    int          `json:"priority"`
 	Gang        bool         `json:"gang,omitempty"`       // all missing slots get a place at once, or none does
 	Policy      *PolicyRef   `json:"policy,omitempty"`     // nil: the pool's, or else the cluster's
@@ -182,6 +183,15 @@ type App struct {
 	Framework   string       `json:"framework,omitempty"` // "driver name" of the framework block that made this app
 	Pos         Pos          `json:"pos"`
 }
+
+// Scaling leaves the count of an app, within bounds, to whoever scales it. Count is then where it begins.
+type Scaling struct {
+	Min int `json:"min"` // slots
+	Max int `json:"max"` // slots, at least Min
+}
+
+// Clamp returns the count nearest to n that the bounds allow.
+func (s *Scaling) Clamp(n int) int { return min(max(n, s.Min), s.Max) }
 
 // Dependency makes an app wait until another is healthy, or a run until another has completed.
 type Dependency struct {

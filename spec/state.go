@@ -215,6 +215,15 @@ type Rollout struct {
 	Reason   string       `json:"reason,omitempty"` // of a failure
 }
 
+// Scale is the count that somebody, a person or a program, chose for an app within the bounds of its Scaling.
+type Scale struct {
+	App    AppName `json:"app"`
+	Count  int     `json:"count"`
+	By     string  `json:"by,omitempty"`
+	Reason string  `json:"reason,omitempty"`
+	At     Time    `json:"at"`
+}
+
 // Drain is the wish of an operator that a node become empty.
 type Drain struct {
 	Node     NodeID `json:"node"`

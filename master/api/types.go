@@ -207,6 +207,7 @@ type Explanation struct {
 	Again      *spec.Change         `json:"again,omitempty"`   // where it would be placed if it had to be now, with the score
 	Blocked    *spec.Blocked        `json:"blocked,omitempty"` // of its app, when its slot has no place
 	Held       string               `json:"held,omitempty"`
+	Scale      *spec.Scale          `json:"scale,omitempty"` // who chose the count of its app
 	Rollout    *spec.Rollout        `json:"rollout,omitempty"`
 	Run        *spec.Run            `json:"run,omitempty"`   // that it belongs to
 	Runs       *Runs                `json:"runs,omitempty"`  // of an app that has some
@@ -310,6 +311,13 @@ type Move struct {
 // AppRequest names an app.
 type AppRequest struct {
 	App    spec.AppName `json:"app"`
+	Reason string       `json:"reason,omitempty"`
+}
+
+// ScaleRequest asks for another count of an app, within its bounds.
+type ScaleRequest struct {
+	App    spec.AppName `json:"app"`
+	Count  *int         `json:"count"`
 	Reason string       `json:"reason,omitempty"`
 }
 

@@ -76,11 +76,7 @@ func (c *checker) read() {
 		}
 	}
 	for _, a := range c.in.Desired.Apps {
-		h, ok := c.in.Hashes[a.Name]
-		if !ok {
-			h = reconcile.HashApp(a)
-		}
-		c.apps[h.Version] = a
+		c.apps[c.in.HashOf(a)] = a
 	}
 	for i := range c.in.Runs {
 		if a := c.in.Versions[c.in.Runs[i].Version]; a != nil {

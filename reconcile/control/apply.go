@@ -49,6 +49,7 @@ func (s *State) Clone() *State {
 	c.Versions = maps.Clone(s.Versions)
 	c.Rollouts = slices.Clone(s.Rollouts)
 	c.Restarts = slices.Clone(s.Restarts)
+	c.Scales = slices.Clone(s.Scales)
 	c.Failures = slices.Clone(s.Failures)
 	c.Runs, c.Agendas = slices.Clone(s.Runs), slices.Clone(s.Agendas)
 	c.History = slices.Clone(s.History)
@@ -90,6 +91,8 @@ func (s *State) Apply(e Entry) {
 		s.drain(e.Undrained.Node, nil)
 	case e.Restart != nil:
 		s.wish(*e.Restart)
+	case e.Scaled != nil:
+		s.scale(*e.Scaled)
 	case e.Promoted != nil:
 		s.promote(e.Promoted.App)
 	case e.Rebalance != nil:
@@ -116,6 +119,7 @@ func (s *State) Apply(e Entry) {
 func (s *State) follow(f *Followed, at spec.Time) {
 	plan := f.Plan
 	s.Following, s.Pending = f, nil
+	s.boundScales(f)
 	s.Expansions = make(map[spec.AppName]*spec.Expansion, len(f.Expansions))
 	for i := range f.Expansions {
 		s.Expansions[f.Expansions[i].Name] = &f.Expansions[i]

@@ -28,8 +28,8 @@ func (c *Core) newCandidate(r spec.Revision, signed bool, behind int) *candidate
 	}
 }
 
-func (k *candidate) desired() *desired {
-	return expand(k.revision.Cluster, func(n spec.AppName) *spec.Expansion { return k.expansions[n] })
+func (k *candidate) desired(scales []spec.Scale) *desired {
+	return expand(k.revision.Cluster, func(n spec.AppName) *spec.Expansion { return k.expansions[n] }, scales)
 }
 
 // answered reports whether all plugins that the revision needs have answered.
@@ -121,7 +121,10 @@ func (c *Core) consider() {
 	if k == nil || k.planned || (!k.answered(c) && c.now < k.until) {
 		return
 	}
-	d := k.desired()
+	if c.state.Following == nil {
+		c.rememberScales(k.revision.Cluster)
+	}
+	d := k.desired(c.state.Scales)
 	plan := c.shadow(c.input(d, &k.revision, k.signed, k.behind))
 	c.candidate = nil
 	if k.rollback != nil {
@@ -206,7 +209,7 @@ func (c *Core) onApprove(e Approve) {
 
 func (c *Core) approve(e Approve, p *Pending, shown *spec.Plan) {
 	k := candidateOf(p)
-	d := k.desired()
+	d := k.desired(c.state.Scales)
 	plan := c.shadow(c.input(d, &p.Revision, p.Signed, p.Plan.Base.Behind))
 	var differs []string
 	if e.Mode == ModeExact {
@@ -244,7 +247,7 @@ func (c *Core) renew() {
 	}
 	c.renewAt = 0
 	k := candidateOf(p)
-	plan := c.shadow(c.input(k.desired(), &p.Revision, p.Signed, p.Plan.Base.Behind))
+	plan := c.shadow(c.input(k.desired(c.state.Scales), &p.Revision, p.Signed, p.Plan.Base.Behind))
 	if len(difference(&p.Plan, &plan)) == 0 && plan.Summary == p.Plan.Summary {
 		return
 	}

@@ -213,6 +213,8 @@ func (c *Core) take(ev Event) {
 		c.onRemove(e)
 	case Restart:
 		c.onRestart(e)
+	case Scale:
+		c.onScale(e)
 	case Promote:
 		c.onPromote(e)
 	case Dispatch:

@@ -25,10 +25,10 @@ type heldBlock struct {
 
 const reasonUnexpanded = "its framework driver has not answered yet"
 
-// expand joins the apps that people wrote and those that drivers made.
-func expand(cluster *spec.Cluster, expansion func(spec.AppName) *spec.Expansion) *desired {
+// expand joins the apps that people wrote and those that drivers made, with the counts that were chosen for them.
+func expand(cluster *spec.Cluster, expansion func(spec.AppName) *spec.Expansion, scales []spec.Scale) *desired {
 	d := &desired{cluster: cluster, steps: map[spec.AppName][]string{}, held: map[spec.AppName]string{}}
-	if len(cluster.Frameworks) == 0 {
+	if len(cluster.Frameworks)+len(scales) == 0 {
 		d.hashes = reconcile.HashApps(cluster.Apps)
 		return d
 	}
@@ -54,6 +54,7 @@ func expand(cluster *spec.Cluster, expansion func(spec.AppName) *spec.Expansion)
 		}
 	}
 	slices.SortFunc(merged.Apps, func(a, b *spec.App) int { return cmp.Compare(a.Name, b.Name) })
+	scaleApps(merged.Apps, renamed(scales, &merged))
 	d.cluster, d.hashes = &merged, reconcile.HashApps(merged.Apps)
 	return d
 }
@@ -105,7 +106,7 @@ func (d *desired) plugins(kind spec.PluginKind) []spec.Plugin {
 // following is what decides now; nil before the first commit.
 func (c *Core) following() *desired {
 	if c.desired == nil && c.state.Following != nil {
-		c.desired = expand(c.state.Following.Revision.Cluster, func(n spec.AppName) *spec.Expansion { return c.state.Expansions[n] })
+		c.desired = expand(c.state.Following.Revision.Cluster, func(n spec.AppName) *spec.Expansion { return c.state.Expansions[n] }, c.state.Scales)
 	}
 	return c.desired
 }

@@ -27,6 +27,7 @@ type Entry struct {
 	Drained    *spec.Drain            `json:"drained,omitempty"`    // an operator's wish
 	Undrained  *Undrained             `json:"undrained,omitempty"`  //
 	Restart    *reconcile.Restart     `json:"restart,omitempty"`    // an operator's wish
+	Scaled     *spec.Scale            `json:"scaled,omitempty"`     // somebody's wish; replaces the app's last one
 	Promoted   *Promoted              `json:"promoted,omitempty"`   // an operator's wish
 	Resumed    *Resumed               `json:"resumed,omitempty"`    // a rollback is over
 	Expanded   *spec.Expansion        `json:"expanded,omitempty"`   // of a block of the followed revision

@@ -106,6 +106,15 @@ type Restart struct {
 	Reason  string
 }
 
+// Scale asks for another count of an app, within the bounds that its specification gives.
+type Scale struct {
+	Request Request
+	App     spec.AppName
+	Count   int
+	Reason  string
+	By      string
+}
+
 // Dispatch asks for a run of an app with a schedule.
 type Dispatch struct {
 	Request    Request
@@ -190,6 +199,7 @@ func (RemoveNode) event()       {}
 func (Restart) event()          {}
 func (Dispatch) event()         {}
 func (Cancel) event()           {}
+func (Scale) event()            {}
 func (Promote) event()          {}
 func (Rebalance) event()        {}
 func (CancelRebalance) event()  {}

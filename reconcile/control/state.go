@@ -28,6 +28,7 @@ type State struct {
 	Versions      map[spec.Hash]*spec.App          `json:"versions,omitempty"`
 	Rollouts      []spec.Rollout                   `json:"rollouts,omitempty"`  // sorted by app
 	Restarts      []reconcile.Restart              `json:"restarts,omitempty"`  // sorted by app
+	Scales        []spec.Scale                     `json:"scales,omitempty"`    // sorted by app; of apps that Following lets be scaled
 	Failures      []reconcile.Failure              `json:"failures,omitempty"`  // oldest first, of the last window
 	Runs          []spec.Run                       `json:"runs,omitempty"`      // sorted by name
 	Agendas       []spec.Agenda                    `json:"agendas,omitempty"`   // sorted by app

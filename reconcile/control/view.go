@@ -123,6 +123,7 @@ type AppView struct {
 	Run     bool          `json:"run,omitempty"` // the app of a run
 	Held    string        `json:"held,omitempty"`
 	Rollout *spec.Rollout `json:"rollout,omitempty"`
+	Scale   *spec.Scale   `json:"scale,omitempty"` // who chose Desired; nil: the specification
 }
 
 // Apps sums up the apps of the revision that is followed, and those that still have allocations; sorted by name.
@@ -144,6 +145,9 @@ func (c *Core) Apps() []AppView {
 			}
 		}
 		v := AppView{App: app.Name, Kind: app.Kind, Role: app.Role, Desired: app.Count, Held: held[app.Name]}
+		if s, ok := c.Scale(app.Name); ok {
+			v.Scale = &s
+		}
 		if roots[app.Name] != "" {
 			v.Desired = 0 // its runs have allocations
 		}
@@ -311,7 +315,7 @@ func (c *Core) PreviewInput(r spec.Revision, expansions []spec.Expansion, signed
 			}
 		}
 		return c.state.Expansions[n]
-	})
+	}, c.state.Scales)
 	in := c.input(d, &r, signed, behind)
 	in.Memory, in.Nodes, in.Current = nil, slices.Clone(in.Nodes), slices.Clone(in.Current)
 	in.Rollouts, in.Restarts, in.Failures = slices.Clone(in.Rollouts), slices.Clone(in.Restarts), slices.Clone(in.Failures)

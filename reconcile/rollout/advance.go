@@ -190,7 +190,7 @@ func fail(r *spec.Rollout, f *Facts, why string, tell func(what, why string)) {
 
 // wantCanaries returns how many canaries there should be before the rest is replaced.
 func wantCanaries(r *spec.Rollout, f *Facts, c counts) int {
-	if r.Promoted || r.Good == "" || !f.Known || c.outdated == 0 || f.App.Kind == spec.KindBatch {
+	if r.Promoted || r.Good == "" || !f.Known || c.toReplace == 0 || f.App.Kind == spec.KindBatch {
 		return 0
 	}
 	return canaries(f.App, f.Wanted)
@@ -222,6 +222,7 @@ type counts struct {
 	settledSlots int // slots that have one, canaries not counted
 	canaries     int
 	outdated     int // live allocations of other versions that can be reached
+	toReplace    int // those of them that are no canaries: slots that the target brings new allocations to
 	canaryFailed string
 	next         spec.Time
 }
@@ -243,6 +244,9 @@ func census(f *Facts, r *spec.Rollout) counts {
 		if x.Fit == Outdated {
 			if x.Ground != Lost && !x.State.Terminal() {
 				c.outdated++
+				if !x.Canary {
+					c.toReplace++
+				}
 			}
 			continue
 		}

@@ -32,6 +32,7 @@ type Facts struct {
 	Prune     bool          // runs of apps that left the repository are cancelled
 	Progress  func(*spec.Run) Progress
 	Renamed   func(spec.AppName) spec.AppName // what a moved block calls an app now
+	Originals map[spec.Hash]spec.Hash         // by what apps hash to now, what they hashed to before something of them was hidden
 }
 
 // Change is what is to be recorded: the records that are new or differ, and the names of those that go.

@@ -127,6 +127,7 @@ func (m *machine) fire(t *Template, at spec.Time) {
 	}
 	made, versions := Make(&Order{
 		Root: t, Templates: m.f.Templates, Now: m.f.Now, Commit: m.f.Commit, Key: key, Trigger: spec.TriggerSchedule, Scheduled: at,
+		Originals: m.f.Originals,
 	})
 	for h, app := range versions { // any order: copied key by key
 		m.out.Versions[h] = app

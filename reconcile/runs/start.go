@@ -18,6 +18,7 @@ type Order struct {
 	Scheduled  spec.Time
 	Parameters map[string]string // as given; what is missing gets its default
 	Token, By  string
+	Originals  map[spec.Hash]spec.Hash // see Facts
 }
 
 // Make returns the records of the run of the root and of the runs that follow from it, and the versions of their apps.
@@ -50,6 +51,9 @@ func Make(o *Order) ([]spec.Run, map[spec.Hash]*spec.App) {
 		origin := r
 		app := t.App.ForRun(&origin)
 		r.Version = app.Hash()
+		if h, ok := o.Originals[r.Version]; ok {
+			r.Version = h
+		}
 		versions[r.Version] = app
 		made = append(made, r)
 	}

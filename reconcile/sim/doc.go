@@ -34,7 +34,7 @@
 //	dispatch nightly date=today    a run of an app with a schedule, with parameters
 //	cancel nightly                 its runs that are under way; or one by its name
 //	stubborn shop/web              its tasks ignore their stop signal
-//	restart shop/web, promote shop/web, rollback v1, resume
+//	restart shop/web, promote shop/web, scale shop/web 5, rollback v1, resume
 //	leader-change [recorded|unrecorded]    another master leads, from the journal; at the next decision
 //	leader-freeze 20s              the master stands still
 //	lose-journal                   all masters and their disks are gone; a new one begins with nothing

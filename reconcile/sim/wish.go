@@ -16,6 +16,7 @@ var wishCommands = map[string]handler{
 	"remove":    {1, (*player).remove},
 	"restart":   {1, (*player).restart},
 	"rebalance": {0, (*player).rebalance},
+	"scale":     {2, (*player).scale},
 	"promote":   {1, (*player).promote},
 	"rollback":  {1, (*player).rollback},
 	"resume":    {0, (*player).resume},
@@ -69,6 +70,16 @@ func (p *player) remove(args []string) error {
 
 func (p *player) restart(args []string) error {
 	return p.ask(func(r control.Request) control.Event { return control.Restart{Request: r, App: spec.AppName(args[0])} })
+}
+
+func (p *player) scale(args []string) error {
+	n, err := strconv.Atoi(args[1])
+	if err != nil {
+		return fmt.Errorf("%q is no count", args[1])
+	}
+	return p.ask(func(r control.Request) control.Event {
+		return control.Scale{Request: r, App: spec.AppName(args[0]), Count: n, By: "operator"}
+	})
 }
 
 // rebalance reads "cancel", "max=N" and "parallel=N".

@@ -110,6 +110,7 @@ func checkApp(d *decoder, b *block, a *spec.App) {
 			d.at(b.place(), b.env.context, "Too many rules", fmt.Sprintf("The app has %d %s; at most %d are allowed. Use in or regexp to say more in one.", r.n, r.what, spec.MaxRules))
 		}
 	}
+	checkScaling(d, b, a)
 	checkGang(d, b, a)
 	for i := range a.Network.Ports {
 		if p := a.Network.Ports[i]; p.Static != 0 && p.Static >= spec.DynamicPortFirst && p.Static <= spec.DynamicPortLast {
@@ -119,6 +120,25 @@ func checkApp(d *decoder, b *block, a *spec.App) {
 	}
 	checkBatch(d, b, a)
 	d.later = append(d.later, func() { d.loader.checkReferences(b, a) })
+}
+
+// checkScaling settles where an app with bounds begins.
+func checkScaling(d *decoder, b *block, a *spec.App) {
+	s := a.Scaling
+	if s == nil {
+		return
+	}
+	bounds := b.inner("scaling")
+	switch {
+	case a.Kind != spec.KindService:
+		d.at(bounds.place(), b.env.context, "Block without effect", fmt.Sprintf("Only a service is scaled, and this is a %s app. Remove the block.", a.Kind))
+	case s.Min > s.Max && bounds.has("max"):
+		d.at(bounds.placeOf("min"), b.env.context, "Bounds that leave nothing", fmt.Sprintf("min is %d and max %d, so that no count is allowed. Exchange them.", s.Min, s.Max))
+	case !b.has("count"):
+		a.Count = s.Min
+	case s.Clamp(a.Count) != a.Count:
+		d.at(b.placeOf("count"), b.env.context, "Wrong value for count", fmt.Sprintf("The app begins with %d, outside its bounds of %d to %d. Choose a count within them, or leave it out to begin with %d.", a.Count, s.Min, s.Max, s.Min))
+	}
 }
 
 // checkGang settles how a gang is replaced: as one.

@@ -23,7 +23,7 @@ var appTable = &table[spec.App]{
 		{name: "for_each", kind: "map or set of texts", doc: "Makes one app for each element, called NAME/KEY. each.key and each.value stand for the element"},
 		arg("kind", oneOf(spec.KindService, spec.KindBatch, spec.KindSystem), func(a *spec.App) *spec.Kind { return &a.Kind },
 			"service: runs until told to stop. batch: runs until its tasks exit with 0. system: a service with one allocation on every node that fits"),
-		arg("count", whole(0, spec.MaxCount), func(a *spec.App) *int { return &a.Count }, "How many allocations; not for system"),
+		arg("count", whole(0, spec.MaxCount), func(a *spec.App) *int { return &a.Count }, "How many allocations; not for system. With scaling: how many at first, its min when not written"),
 		arg("role", text[spec.RoleName](), func(a *spec.App) *spec.RoleName { return &a.Role }, "The party to fair sharing that pays for it"),
 		arg("pool", text[spec.PoolName](), func(a *spec.App) *spec.PoolName { return &a.Pool }, fmt.Sprintf("The node pool it runs in; %q when not written. %q, for system apps: every pool", spec.DefaultPool, spec.AllPools)),
 		arg("priority", whole(0, 100), func(a *spec.App) *int { return &a.Priority }, "Higher ones are placed first, and may displace others where the cluster allows preemption"),
@@ -36,6 +36,10 @@ var appTable = &table[spec.App]{
 			fmt.Sprintf("Of a batch app: its work is done once each time it is due, by a run. { cron = \"0 3 * * *\", timezone = \"Europe/Berlin\", overlap = \"forbid\", catch_up = \"1h\", deadline = \"2h\", enabled = true }. Without cron it runs when dispatched. overlap while a run is under way: forbid (with cron the default) skips the firing, allow (without) starts another, replace cancels it. A firing missed by at most catch_up (%q) is made up for, once. A run, with all that follow from it, has failed after deadline (%q)", spec.DefaultCatchUp, spec.DefaultRunDeadline)),
 	},
 	blocks: []nested[spec.App]{
+		{name: "scaling", doc: "The count belongs, within bounds, to whoever scales the app.", table: scalingTable, decode: func(d *decoder, b *block, a *spec.App) {
+			a.Scaling = &spec.Scaling{}
+			scalingTable.decode(d, b, a.Scaling)
+		}},
 		one("network", func(a *spec.App) *spec.Network { return &a.Network }, networkTable, "The network of an allocation; its tasks share it."),
 		policyBlock(func(a *spec.App, p spec.PolicyRef) { a.Policy = &p }, "Another policy than the pool's or the cluster's for this app."),
 		several("constraint", "", constraintTable, func(_ *decoder, b *block, a *spec.App, c spec.Constraint) {
@@ -64,6 +68,14 @@ var (
 	ownOperators   = []spec.Operator{spec.OpDistinct, spec.OpMaxPer, spec.OpGroupBy, spec.OpSame} // over the app's own allocations
 	groupOperators = append(ownOperators[:len(ownOperators):len(ownOperators)], spec.OpNear, spec.OpApart)
 )
+
+var scalingTable = &table[spec.Scaling]{
+	doc: "The count belongs, within bounds, to whoever scales the app: a person or a program, by stowage scale or the API. A commit moves the bounds and leaves a count within them alone.",
+	args: []argument[spec.Scaling]{
+		arg("min", whole(0, spec.MaxCount), func(s *spec.Scaling) *int { return &s.Min }, "The least count").must(),
+		arg("max", whole(1, spec.MaxCount), func(s *spec.Scaling) *int { return &s.Max }, "The greatest count").must(),
+	},
+}
 
 var constraintTable = &table[spec.Constraint]{
 	doc:      "A rule that a node must meet.",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -140,6 +141,20 @@ func (s *shell) restartCommand() *cobra.Command {
 		func(ctx context.Context, c *client.Client, args []string) (*api.Applied, error) {
 			return c.Restart(ctx, api.AppRequest{App: spec.AppName(args[0]), Reason: reason})
 		}, "Restarting; stowage ps shows it happen.", "It is being restarted already.")
+	c.Flags().StringVar(&reason, "reason", "", "why, for the story")
+	return c
+}
+
+func (s *shell) scaleCommand() *cobra.Command {
+	var reason string
+	c := act(s, "scale APP COUNT", "Choose the count of an app, within the bounds of its scaling block", cobra.ExactArgs(2),
+		func(ctx context.Context, c *client.Client, args []string) (*api.Applied, error) {
+			n, err := strconv.Atoi(args[1])
+			if err != nil {
+				return nil, fmt.Errorf("%q is no count: write a whole number, as in stowage scale %s 5", args[1], args[0])
+			}
+			return c.Scale(ctx, api.ScaleRequest{App: spec.AppName(args[0]), Count: &n, Reason: reason})
+		}, "Scaled; stowage ps shows it happen.", "It has that count already.")
 	c.Flags().StringVar(&reason, "reason", "", "why, for the story")
 	return c
 }

@@ -119,7 +119,7 @@ func (s *shell) root() *cobra.Command {
 		"change": {s.planCommand(), s.applyCommand(), s.showCommand(), s.historyCommand(), s.diffCommand(), s.rollbackCommand(), s.resumeCommand()},
 		"look": {s.statusCommand(), s.psCommand(), s.appsCommand(), s.runsCommand(), s.nodeCommand(), s.explainCommand(), s.whyCommand(), s.eventsCommand(), s.rolesCommand(),
 			s.pluginCommand(), s.logsCommand()},
-		"act": {s.execCommand(), s.restartCommand(), s.dispatchCommand(), s.cancelCommand(), s.drainCommand(), s.undrainCommand(), s.promoteCommand(), s.rebalanceCommand(), s.tokenCommand()},
+		"act": {s.execCommand(), s.restartCommand(), s.scaleCommand(), s.dispatchCommand(), s.cancelCommand(), s.drainCommand(), s.undrainCommand(), s.promoteCommand(), s.rebalanceCommand(), s.tokenCommand()},
 		"run": {s.devCommand(), s.masterCommand(), s.agentCommand()},
 	} {
 		for _, c := range commands {

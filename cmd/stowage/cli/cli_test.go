@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +17,9 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stowage/stowage/master/identity"
+	"github.com/stowage/stowage/reconcile"
+	"github.com/stowage/stowage/spec"
+	"github.com/stowage/stowage/spec/hcl"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -30,7 +34,27 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata", UpdateScripts: *update})
+	testscript.Run(t, testscript.Params{Dir: "testdata", UpdateScripts: *update, Cmds: map[string]func(*testscript.TestScript, bool, []string){"saved": saved}})
+}
+
+// saved FOLDER FILE saves the input of a cluster of four empty nodes in two racks whose repository is the folder.
+func saved(ts *testscript.TestScript, _ bool, args []string) {
+	cluster, list := hcl.Load(os.DirFS(ts.MkAbs(args[0])), hcl.Options{})
+	if cluster == nil {
+		ts.Fatalf("%v", list)
+	}
+	in := reconcile.Input{Now: spec.Time(spec.Hour), Commit: "0123456789", Desired: cluster}
+	for i := range 4 {
+		in.Nodes = append(in.Nodes, spec.NodeView{
+			Node: spec.Node{
+				ID: spec.NodeID(fmt.Sprint("n", i+1)), Attributes: map[string]string{"rack": fmt.Sprint("r", i/2+1)},
+				Capacity: spec.Resources{CPU: 4000, Memory: 8 * spec.GiB, Disk: 100 * spec.GiB},
+			},
+			State: spec.NodeReady,
+		})
+	}
+	s := reconcile.Save(in, "salt")
+	ts.Check(writeInput(ts.MkAbs(args[1]), &s))
 }
 
 func TestTheReferenceIsCurrent(t *testing.T) {

@@ -15,67 +15,98 @@ import (
 	"github.com/stowage/stowage/spec"
 )
 
+// planning is what the flags of stowage plan say.
+type planning struct {
+	client.What
+	input, save, out string
+	detailed, all    bool
+}
+
+const planLong = `Without an argument: what the commit at the head of the followed branch would do now.
+With a folder: the same for the files in it, committed or not. Such a plan is never applied, only shown.
+With --without and --with: the same as if those nodes were gone for good, or more were there. --without takes node/NAME or
+ATTRIBUTE/VALUE, --with takes COUNTxCLASS of a node_class, or COUNTxlike/NODE. Neither is such a plan ever applied.
+With --save: also write all that the plan depends on to a file, from which --input plans again anywhere, without a master. The
+values of environments are not in it.`
+
 func (s *shell) planCommand() *cobra.Command {
-	var out string
-	var what client.What
-	var detailed, all bool
-	c := &cobra.Command{Use: "plan [FOLDER]", Short: "Show what a commit, or the files before you, would do", Args: cobra.MaximumNArgs(1),
-		Long: "Without an argument: what the commit at the head of the followed branch would do now.\nWith a folder: the same for the files in it, committed or not. Such a plan is never applied, only shown.\nWith --without and --with: the same as if those nodes were gone for good, or more were there. --without takes node/NAME or\nATTRIBUTE/VALUE, --with takes COUNTxCLASS of a node_class, or COUNTxlike/NODE. Neither is such a plan ever applied.",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			plan, err := s.makePlan(cmd.Context(), what, args)
-			if err != nil {
-				return err
-			}
-			live := len(args) == 0 && what.Ref == "" && plan.Suppose == nil
-			if out != "" {
-				if err := savePlan(out, plan); err != nil {
-					return err
-				}
-			}
-			apply := ""
-			if live && plan.Summary.Changes()+len(plan.Schedules) > 0 {
-				apply = s.applyHint(cmd.Context(), plan)
-			}
-			if err := s.print(plan, func(p *view.Page) {
-				p.Plan(plan, view.PlanOptions{All: all, Apply: apply})
-				if live {
-					s.failedRollouts(cmd.Context(), p)
-				}
-			}); err != nil {
-				return err
-			}
-			if detailed && (plan.Summary != (spec.Summary{}) || len(plan.Schedules) > 0) {
-				return exitCode(exitChanges)
-			}
-			return nil
-		}}
-	c.Flags().StringVar(&what.Ref, "ref", "", "plan this branch, tag or commit")
-	c.Flags().StringArrayVar(&what.Without, "without", nil, "plan as if these nodes were gone: node/NAME or ATTRIBUTE/VALUE; may be given again")
-	c.Flags().StringArrayVar(&what.With, "with", nil, "plan as if more nodes were there: 5xCLASS or 2xlike/NODE; may be given again")
-	c.Flags().StringVar(&out, "out", "", "also write the plan to this file, for stowage apply FILE")
-	c.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit with 0 for no changes, 2 for changes, 1 for an error")
-	c.Flags().BoolVar(&all, "all", false, "long lists in full")
+	var f planning
+	c := &cobra.Command{Use: "plan [FOLDER]", Short: "Show what a commit, or the files before you, would do", Args: cobra.MaximumNArgs(1), Long: planLong,
+		RunE: func(cmd *cobra.Command, args []string) error { return s.plan(cmd.Context(), &f, args) }}
+	c.Flags().StringVar(&f.Ref, "ref", "", "plan this branch, tag or commit")
+	c.Flags().StringArrayVar(&f.Without, "without", nil, "plan as if these nodes were gone: node/NAME or ATTRIBUTE/VALUE; may be given again")
+	c.Flags().StringArrayVar(&f.With, "with", nil, "plan as if more nodes were there: 5xCLASS or 2xlike/NODE; may be given again")
+	c.Flags().StringVar(&f.out, "out", "", "also write the plan to this file, for stowage apply FILE")
+	c.Flags().StringVar(&f.save, "save", "", "also write all that the plan depends on to this file, for --input")
+	c.Flags().StringVar(&f.input, "input", "", "plan from this file of --save, without a master; a FOLDER is planned over the state in it")
+	c.Flags().BoolVar(&f.detailed, "detailed-exitcode", false, "exit with 0 for no changes, 2 for changes, 1 for an error")
+	c.Flags().BoolVar(&f.all, "all", false, "long lists in full")
 	return c
 }
 
-func (s *shell) makePlan(ctx context.Context, what client.What, args []string) (*spec.Plan, error) {
-	if _, err := spec.ParseSupposition(what.Without, what.With); err != nil {
+func (s *shell) plan(ctx context.Context, f *planning, args []string) error {
+	plan, err := s.makePlan(ctx, f, args)
+	if err != nil {
+		return err
+	}
+	if f.out != "" {
+		if err := savePlan(f.out, plan); err != nil {
+			return err
+		}
+	}
+	live, apply := len(args) == 0 && f.Ref == "" && f.input == "" && plan.Suppose == nil, ""
+	if live && plan.Summary.Changes()+len(plan.Schedules) > 0 {
+		apply = s.applyHint(ctx, plan)
+	}
+	if err := s.print(plan, func(p *view.Page) {
+		p.Plan(plan, view.PlanOptions{All: f.all, Apply: apply})
+		if live {
+			s.failedRollouts(ctx, p)
+		}
+	}); err != nil {
+		return err
+	}
+	if f.detailed && (plan.Summary != (spec.Summary{}) || len(plan.Schedules) > 0) {
+		return exitCode(exitChanges)
+	}
+	return nil
+}
+
+func (s *shell) makePlan(ctx context.Context, f *planning, args []string) (*spec.Plan, error) {
+	suppose, err := spec.ParseSupposition(f.Without, f.With)
+	if err != nil {
 		return nil, err
 	}
 	if len(args) > 0 {
-		if what.Ref != "" {
+		if f.Ref != "" {
 			return nil, errors.New("plan either a folder or a --ref, not both")
 		}
 		if err := mustBeFolder(args[0]); err != nil {
 			return nil, err
 		}
-		what.Tree = os.DirFS(args[0])
+		f.Tree = os.DirFS(args[0])
+	}
+	if f.input != "" {
+		if f.Ref != "" || f.save != "" {
+			return nil, errors.New("--input goes with neither --ref nor --save: what it plans is in the file, or in a folder")
+		}
+		return s.planOffline(f, suppose)
 	}
 	client, err := s.client()
 	if err != nil {
 		return nil, err
 	}
-	return client.MakePlan(ctx, what)
+	if f.save == "" {
+		return client.MakePlan(ctx, f.What)
+	}
+	saved, err := client.Input(ctx, f.What)
+	if err != nil {
+		return nil, err
+	}
+	if err := writeInput(f.save, saved); err != nil {
+		return nil, err
+	}
+	return s.planInput(saved, saved.Input, suppose)
 }
 
 // applyHint is the command that approves the plan, if it is one that waits.

@@ -89,7 +89,7 @@ func (p *Page) Explanation(e *api.Explanation, list []spec.AllocationView) {
 		p.RunsOf([]api.Runs{*e.Runs})
 	}
 	if a := e.Spec; a != nil && e.Allocation == nil && e.Run == nil {
-		p.pairs([][2]string{{"kind", string(a.Kind)}, {"count", strconv.Itoa(a.Count)}, {"role", string(a.Role)}})
+		p.pairs([][2]string{{"kind", string(a.Kind)}, {"count", p.count(a, e.Scale)}, {"role", string(a.Role)}})
 	}
 	if a := e.Allocation; a != nil {
 		p.pairs([][2]string{{"allocation", string(a.ID)}, {"node", string(a.Node)}, {"state", p.stateWord(a)}, {"since", p.Age(a.Since)},
@@ -126,6 +126,23 @@ func (p *Page) Explanation(e *api.Explanation, list []spec.AllocationView) {
 		p.Allocations(list)
 	}
 	p.Story(e.Story)
+}
+
+// count tells how many allocations an app should have, and who says so where that is not Git alone.
+func (p *Page) count(a *spec.App, s *spec.Scale) string {
+	n := strconv.Itoa(a.Count)
+	if a.Scaling == nil {
+		return n
+	}
+	n += fmt.Sprintf(", between %d and %d", a.Scaling.Min, a.Scaling.Max)
+	if s == nil {
+		return n + "; nobody has scaled it"
+	}
+	n += fmt.Sprintf("; %s chose it %s", s.By, p.Ago(s.At))
+	if s.Reason != "" {
+		n += ": " + s.Reason
+	}
+	return n
 }
 
 // score prints how good a place is, what that is made of, and which was next.

@@ -367,6 +367,11 @@ func (c *Client) Promote(ctx context.Context, request api.AppRequest) (*api.Appl
 	return post[*api.Applied](ctx, c, "/v1/promote", request)
 }
 
+// Scale chooses the count of an app within its bounds.
+func (c *Client) Scale(ctx context.Context, request api.ScaleRequest) (*api.Applied, error) {
+	return post[*api.Applied](ctx, c, "/v1/scale", request)
+}
+
 // Restart replaces all allocations of an app.
 func (c *Client) Restart(ctx context.Context, request api.AppRequest) (*api.Applied, error) {
 	return post[*api.Applied](ctx, c, "/v1/restart", request)

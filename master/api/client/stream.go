@@ -16,6 +16,7 @@ import (
 	"sync"
 
 	"github.com/stowage/stowage/master/api"
+	"github.com/stowage/stowage/reconcile"
 	"github.com/stowage/stowage/spec"
 )
 
@@ -34,6 +35,39 @@ func upload[T any](ctx context.Context, c *Client, where string, query url.Value
 	_ = reader.Close()
 	sender.Wait()
 	return answer, err
+}
+
+// Input is all that the plan depends on: with it the plan can be made without the master. What w supposes of the nodes is
+// no part of it.
+func (c *Client) Input(ctx context.Context, w What) (*reconcile.Saved, error) {
+	method, q, media := http.MethodGet, url.Values{}, ""
+	var body io.Reader
+	switch {
+	case w.Tree != nil:
+		reader, writer := io.Pipe()
+		var sender sync.WaitGroup
+		sender.Go(func() { writer.CloseWithError(writeTree(writer, w.Tree)) })
+		defer sender.Wait()
+		defer reader.Close()
+		method, body, media = http.MethodPost, reader, "application/x-tar"
+	case w.Ref != "":
+		method = http.MethodPost
+		q.Set("ref", w.Ref)
+	}
+	r, err := c.request(ctx, method, "/v1/input", q, body, media)
+	if err != nil {
+		return nil, err
+	}
+	response, err := c.send(r)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	s, err := api.ReadInput(response.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read answer of /v1/input: %w", err)
+	}
+	return s, nil
 }
 
 func writeTree(w io.Writer, tree fs.FS) error {
