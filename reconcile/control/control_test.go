@@ -456,6 +456,24 @@ func TestNewerFormatsAreRefused(t *testing.T) {
 	}
 }
 
+// TestTheFirstNodeAfterALongWaitFallsSilent: a master that had nobody to listen to for a while notices all the same.
+func TestTheFirstNodeAfterALongWaitFallsSilent(t *testing.T) {
+	for _, wait := range []spec.Duration{0, spec.Second, spec.NodeUnknownAfter, 2 * spec.NodeUnknownAfter, spec.Hour} {
+		r := newRig(t, true)
+		r.advance(wait)
+		r.join("n1")
+		for r.wake != 0 && r.core.nodes["n1"].state != spec.NodeDown {
+			r.now = r.wake
+			r.wake = 0
+			r.step(Tick{})
+		}
+		n, _ := r.core.Node("n1")
+		if n.State != spec.NodeDown {
+			t.Errorf("joined after %s: %s for ever", wait, n.State)
+		}
+	}
+}
+
 func TestStandingStillIsNotTheNodesSilence(t *testing.T) {
 	r := newRig(t, true)
 	r.join("n1", "n2")

@@ -28,6 +28,7 @@ func (c *Core) addNode(id spec.NodeID, now spec.Time) *node {
 	n := &node{id: id, seen: now, state: spec.NodeReady, since: now, cells: c.orphans[id]}
 	delete(c.orphans, id)
 	c.nodes[id], c.views = n, nil
+	c.silenceAt = earliest(c.silenceAt, now.Add(spec.NodeUnknownAfter))
 	i, _ := slices.BinarySearch(c.nodeOrder, id)
 	c.nodeOrder, c.inOrder = slices.Insert(c.nodeOrder, i, id), slices.Insert(c.inOrder, i, n)
 	return n
