@@ -234,7 +234,11 @@ func (w *world) wanted(x *app) int { return w.slotsOf(x, x.desired) }
 
 // slotsOf returns how many slots a version of the app has.
 func (w *world) slotsOf(x *app, v *version) int {
-	if v.app.Kind != spec.KindSystem {
+	switch {
+	case v.app.Kind == spec.KindSystem:
+	case x.desired != nil && x.desired.app.Scaling != nil:
+		return x.desired.app.Count // whoever scales it means the app, whatever version it runs
+	default:
 		return v.app.Count
 	}
 	return len(w.allowed(x, v.app, w.matcher(x, v).Open()))

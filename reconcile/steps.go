@@ -31,13 +31,12 @@ func (w *world) steps() {
 func (w *world) stepsOf(x *app) {
 	v := x.version.app
 	a := rollout.App{
-		Now: w.in.Now, Spec: v, Allocs: x.allocs, Count: v.Count, Frozen: x.frozen, Stuck: x.stuck, Waiting: x.waiting,
+		Now: w.in.Now, Spec: v, Allocs: x.allocs, Count: w.countOf(x), Frozen: x.frozen, Stuck: x.stuck, Waiting: x.waiting,
 		Reverted: x.rollout.State == spec.RolloutReverting || x.rollout.State == spec.RolloutFailed && x.version != x.desired,
 		Order:    w.order(x),
 		Even:     w.even(x),
 	}
 	if v.Kind == spec.KindSystem {
-		a.Count = w.slotsOf(x, x.version)
 		a.Nodes = w.nodesWithout(x)
 	}
 	a.Unavailable, a.Total = w.budget(v, a.Count), w.total
@@ -52,6 +51,21 @@ func (w *world) stepsOf(x *app) {
 	if ref := w.policyOf(x.desired.app); !w.hasPolicy(ref.Name) && slices.ContainsFunc(x.out.Steps, rollout.Step.Places) {
 		w.hold(x, fmt.Sprintf(heldPolicyMissing, ref.Name))
 	}
+}
+
+// countOf is how many slots the app should have now. A rollout that failed and is not to go back stays where it got to.
+func (w *world) countOf(x *app) int {
+	n := w.slotsOf(x, x.version)
+	if !x.frozen || x.version.app.Kind == spec.KindSystem {
+		return n
+	}
+	slots := map[int]bool{}
+	for i := range x.allocs {
+		if a := &x.allocs[i]; a.Live() && !a.Canary {
+			slots[a.Index] = true
+		}
+	}
+	return min(max(len(slots), min(n, w.wanted(x))), max(n, w.wanted(x)))
 }
 
 // order groups allocations for an even scale-down: by the value of the first spread, or by node. For system apps it is

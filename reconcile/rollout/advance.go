@@ -151,8 +151,15 @@ func progress(r *spec.Rollout, f *Facts, tell func(what, why string)) spec.Time 
 		r.State, r.Promoted, r.Progress = spec.RolloutRolling, true, f.Now
 		tell(whatPromoted, "")
 	}
+	if f.App.Update.Deadline == 0 || c.ailing == 0 {
+		return c.next // what is missing waits for room, and no room is no illness
+	}
 	at := r.Progress.Add(f.App.Update.Deadline)
-	if f.Now >= at && f.App.Update.Deadline > 0 {
+	if c.ailing >= at {
+		r.Progress = c.ailing // room came late, and the time to become healthy begins with it
+		at = r.Progress.Add(f.App.Update.Deadline)
+	}
+	if f.Now >= at {
 		fail(r, f, fmt.Sprintf(whyStuck, f.App.Update.Deadline), tell)
 		return 0
 	}
@@ -224,19 +231,26 @@ type counts struct {
 	outdated     int // live allocations of other versions that can be reached
 	toReplace    int // those of them that are no canaries: slots that the target brings new allocations to
 	canaryFailed string
+	ailing       spec.Time // when the first of those of the target was placed that are not settled, or failed in a slot without one that is; 0: none
 	next         spec.Time
 }
 
 func census(f *Facts, r *spec.Rollout) counts {
 	c := counts{wanted: f.Wanted}
-	last := -1
+	last, ailing := -1, spec.Time(0)
 	for i := range f.Allocs {
 		x := &f.Allocs[i]
+		if i > 0 && x.Slot != f.Allocs[i-1].Slot {
+			c.ailing, ailing = sooner(c.ailing, ailing), 0
+		}
 		if x.Canary && x.Fit == Current && x.State == spec.StateFailed && x.Want == spec.WantRun && x.Placed >= r.Started {
 			c.canaryFailed = x.AllocationStatus.Reason
 			if c.canaryFailed == "" {
 				c.canaryFailed = string(x.ID)
 			}
+		}
+		if x.Fit != Outdated && x.Want == spec.WantRun && x.State == spec.StateFailed && x.Placed >= r.Started {
+			ailing = sooner(ailing, x.Placed)
 		}
 		if x.Want != spec.WantRun || x.State.Terminal() && !(f.App.Kind == spec.KindBatch && x.State == spec.StateComplete) {
 			continue
@@ -252,9 +266,11 @@ func census(f *Facts, r *spec.Rollout) counts {
 		}
 		ok, at := x.Settled(f.App, f.Now)
 		if !ok {
+			ailing = sooner(ailing, x.Placed)
 			c.next = sooner(c.next, at)
 			continue
 		}
+		ailing = 0
 		c.settled++
 		if x.Canary {
 			c.canaries++
@@ -263,5 +279,6 @@ func census(f *Facts, r *spec.Rollout) counts {
 			c.settledSlots++
 		}
 	}
+	c.ailing = sooner(c.ailing, ailing)
 	return c
 }

@@ -8,7 +8,8 @@ import (
 
 // TestAdvance: Facts are those of a commit of version "new" over what "good" was.
 func TestAdvance(t *testing.T) {
-	const early, late = now - 5*spec.Time(spec.Second), now - 700*spec.Time(spec.Second)
+	// The deadline is ten minutes: late is past it, with what runs placed before it passed, and longAgo with what runs placed after.
+	const early, late, longAgo = now - 5*spec.Time(spec.Second), ago - 595*spec.Time(spec.Second), ago - 605*spec.Time(spec.Second)
 	at := func(s spec.RolloutState, good spec.Hash, since spec.Time) *spec.Rollout {
 		return &spec.Rollout{App: "web", Target: "new", Good: good, State: s, Started: since, Progress: since}
 	}
@@ -36,6 +37,11 @@ func TestAdvance(t *testing.T) {
 		{"its deadline passed", at(spec.RolloutRolling, "good", late), nil, "0o+ 0n 1o+", spec.RolloutReverting, "good"},
 		{"its deadline passed, no auto_revert", at(spec.RolloutRolling, "good", late), func(f *Facts) { f.App.Update.AutoRevert = false }, "0o+ 0n 1o+", spec.RolloutFailed, "good"},
 		{"its deadline passed, nothing to go back to", at(spec.RolloutRolling, "", late), nil, "0n 1n", spec.RolloutFailed, ""},
+		{"its deadline passed, and what failed is all there is", at(spec.RolloutRolling, "good", late), nil, "0o+ 0n! 1o+", spec.RolloutReverting, "good"},
+		{"its deadline passed without room for anything", at(spec.RolloutRolling, "good", late), nil, "0o+ 1o+", spec.RolloutRolling, "good"},
+		{"its deadline passed without room for the rest", at(spec.RolloutRolling, "good", late), nil, "0n+ 1o+", spec.RolloutRolling, "good"},
+		{"its deadline passed without room, and then some came", at(spec.RolloutRolling, "good", longAgo), nil, "0o+ 0n 1o+", spec.RolloutRolling, "good"},
+		{"its deadline passed with one that failed and was made good", at(spec.RolloutRolling, "good", late), nil, "0n! 0n+ 1o+", spec.RolloutRolling, "good"},
 		{"it came after all", at(spec.RolloutFailed, "", late), nil, "0n+ 1n+", spec.RolloutDone, ""},
 		{"back", at(spec.RolloutReverting, "good", late), func(f *Facts) { f.Back = true }, "0o+ 1o+", spec.RolloutFailed, "good"},
 		{"not back yet", at(spec.RolloutReverting, "good", late), nil, "0o+ 1n", spec.RolloutReverting, "good"},
@@ -46,8 +52,8 @@ func TestAdvance(t *testing.T) {
 		{"one slot is lost, the other well", at(spec.RolloutRolling, "good", early), nil, "0n+ 1ox", spec.RolloutDone, "good"},
 		{"one slot fails", set(at(spec.RolloutRolling, "good", late), one), nil, "0n+ 1n!", spec.RolloutReverting, "good"},
 		{"one slot failed in the old version", at(spec.RolloutRolling, "good", early), nil, "0n+ 1o!", spec.RolloutDone, "good"},
-		{"no slot has a place", at(spec.RolloutRolling, "good", late), nil, "", spec.RolloutReverting, "good"},
-		{"a first deployment, one slot has no place", set(at(spec.RolloutRolling, "", late), one), nil, "0n+", spec.RolloutFailed, ""},
+		{"no slot has a place", at(spec.RolloutRolling, "good", late), nil, "", spec.RolloutRolling, "good"},
+		{"a first deployment, one slot has no place", set(at(spec.RolloutRolling, "", late), one), nil, "0n+", spec.RolloutRolling, ""},
 
 		{"canaries begin", at(spec.RolloutRolling, "good", early), canary, "0o+ 1o+", spec.RolloutCanaries, "good"},
 		{"canaries are healthy", at(spec.RolloutCanaries, "good", early), canary, "0o+ 0nc+ 1o+", spec.RolloutRolling, "good"},

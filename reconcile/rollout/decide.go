@@ -96,6 +96,8 @@ func (d *decision) stopSlot(s *slot) {
 	reason := ReasonSurplus
 	if d.a.Spec.Kind == spec.KindSystem {
 		reason = d.whyGone(s)
+	} else if d.a.Reverted {
+		reason = ReasonReverted
 	}
 	for _, x := range s.live() {
 		d.stop(x, reason)

@@ -95,6 +95,9 @@ func (m *meter) entry(e *control.Entry) {
 			m.rename(r.From, r.To)
 		}
 	}
+	if e.Scaled != nil && m.apps[e.Scaled.App] != nil {
+		m.want(m.apps[e.Scaled.App], e.Scaled.Count)
+	}
 	if e.Followed == nil {
 		return
 	}
@@ -102,6 +105,9 @@ func (m *meter) entry(e *control.Entry) {
 	for _, app := range e.Followed.Revision.Cluster.Apps {
 		if app.Kind == spec.KindService {
 			wanted[app.Name] = app.Count
+			if now := m.w.master.core.App(app.Name); now != nil {
+				wanted[app.Name] = now.Count // what it was scaled to
+			}
 			if m.apps[app.Name] == nil {
 				m.apps[app.Name] = &gauge{since: m.w.now}
 			}
