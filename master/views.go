@@ -158,14 +158,16 @@ func (m *Master) problems(s *snapshot, st *api.Status) (list []api.Problem) {
 	}
 	for i := range s.apps {
 		a := &s.apps[i]
+		failed := a.Rollout != nil && (a.Rollout.State == spec.RolloutFailed || a.Rollout.State == spec.RolloutReverting)
+		if failed {
+			add(string(a.App), "rollout failed: "+a.Rollout.Reason, logsOf(a.Rollout.Failed, "mend it and commit"))
+		}
 		switch {
 		case a.Held != "":
 			add(string(a.App), "held: "+a.Held, "")
-		case a.Blocked > 0:
-			add(string(a.App), lacking(a.Blocked), "stowage explain "+string(a.App))
-		case a.Rollout != nil && (a.Rollout.State == spec.RolloutFailed || a.Rollout.State == spec.RolloutReverting):
-			add(string(a.App), "rollout failed: "+a.Rollout.Reason, "mend it and commit")
-		default:
+		case a.Blocked > 0 && !(failed && s.backsOff(a.App)):
+			add(s.blocked(a))
+		case !failed:
 			if slot, what := s.ailing(a.App); what != "" {
 				add(string(a.App), what, "stowage explain "+slot.String())
 			}
@@ -224,6 +226,34 @@ func plural(n int, noun string) string {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// blocked says why slots of an app do nothing: after a failure they wait, otherwise they have no place.
+func (s *snapshot) blocked(a *control.AppView) (subject, what, remedy string) {
+	subject, what, remedy = string(a.App), lacking(a.Blocked), "stowage explain "+string(a.App)
+	if s.backsOff(a.App) {
+		f := planOf(&s.plan, a.App).Blocked.Failed
+		what = fmt.Sprintf("%s failed on %s and waits for its next attempt: %s", f.Slot, f.Node, f.Why)
+		if n := a.Blocked - 1; n > 0 {
+			what += fmt.Sprintf("; so do %d more", n)
+		}
+		remedy = logsOf(f.ID, remedy)
+	}
+	return subject, what, remedy
+}
+
+// backsOff reports whether all slots of an app that do nothing wait before they are tried again.
+func (s *snapshot) backsOff(app spec.AppName) bool {
+	p := planOf(&s.plan, app)
+	return p != nil && p.Blocked != nil && p.Blocked.After != 0 && p.Blocked.Failed != nil
+}
+
+// logsOf names the command that shows what an allocation said, and what to do then.
+func logsOf(id spec.AllocationID, then string) string {
+	if id == "" {
+		return then
+	}
+	return "stowage logs " + string(id) + "; " + then
 }
 
 func lacking(slots int) string {
@@ -317,6 +347,9 @@ func (s *snapshot) appView(i int, whole bool) api.App {
 	}
 	if p := planOf(&s.plan, v.App); p != nil {
 		a.Blocked, a.Steps, a.Version = p.Blocked, p.Steps, p.Version
+		if p.Older != "" {
+			a.Commit = p.Older
+		}
 	}
 	return a
 }

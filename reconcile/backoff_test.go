@@ -2,6 +2,7 @@ package reconcile_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stowage/stowage/spec"
@@ -120,6 +121,31 @@ func TestCommitThatMendsDoesNotWait(t *testing.T) {
 	want(t, l.step(), spec.Summary{Blocked: 1})
 	l.commit(edit(web, command("v2")))
 	want(t, l.step(), spec.Summary{Start: 1})
+}
+
+// What waits before its next attempt says after which end: of the newest, with the allocation whose output tells more.
+func TestWhatWaitsSaysWhatFailed(t *testing.T) {
+	l := newLab(t, 2)
+	web := service("web", 2)
+	web.Reschedule.Delay = spec.Minute
+	l.commit(web)
+	l.step()
+	var last *spec.AllocationView
+	for _, a := range l.live("web") {
+		l.advance(spec.Second)
+		l.fail(a)
+		a.Reason = `task "t": exit code 7`
+		last = a
+	}
+	p, _ := l.plan()
+	want(t, p, spec.Summary{Blocked: 2})
+	b := p.Apps[0].Blocked
+	if f := b.Failed; f == nil || f.ID != last.ID || f.Node != last.Node || f.Why != last.Reason || b.After == 0 {
+		t.Fatalf("failed is %+v, and it waits until %d", b.Failed, b.After)
+	}
+	if d := b.Reasons[0].Detail; !strings.Contains(d, "exit code 7") || !strings.Contains(d, "2 slots wait") {
+		t.Errorf("the reason is %+v", b.Reasons)
+	}
 }
 
 func TestFailedCanaryIsNotTriedAgain(t *testing.T) {

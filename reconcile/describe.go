@@ -1,8 +1,10 @@
 package reconcile
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/stowage/stowage/reconcile/place"
 	"github.com/stowage/stowage/reconcile/rollout"
@@ -25,6 +27,7 @@ func (w *world) explainMissed(x *app) {
 		b.Slots = append(b.Slots, s.Slot)
 		if s.Kind == spec.ChangeBlocked {
 			backOff++
+			b.Failed = newer(b.Failed, x.failedBefore(s))
 			if b.After == 0 || s.Until < b.After {
 				b.After = s.Until
 			}
@@ -49,9 +52,39 @@ func (w *world) explainMissed(x *app) {
 		b.Reasons = append(b.Reasons, spec.Reason{Rule: ruleBudget, Detail: w.shortOf(x)})
 	}
 	if backOff > 0 {
-		b.Reasons = append(b.Reasons, spec.Reason{Rule: ruleBackOff, Detail: fmt.Sprintf("%d slots wait", backOff)})
+		b.Reasons = append(b.Reasons, backOffReason(b.Failed, backOff))
 	}
 	x.blocked = b
+}
+
+// failedBefore is the allocation after whose end a slot waits before it is tried again.
+func (x *app) failedBefore(s *rollout.Step) *spec.FailedAllocation {
+	for i := len(x.allocs) - 1; i >= 0; i-- {
+		a := &x.allocs[i]
+		if a.Index == s.Slot && a.Canary == s.Canary && a.State.Terminal() && a.Want == spec.WantRun {
+			return &spec.FailedAllocation{ID: a.ID, Slot: a.Slot, Node: a.Node, At: a.Since, Why: a.Trouble()}
+		}
+	}
+	return nil
+}
+
+func newer(a, b *spec.FailedAllocation) *spec.FailedAllocation {
+	if a == nil || b != nil && b.At > a.At {
+		return b
+	}
+	return a
+}
+
+// backOffReason tells after which failure slots wait.
+func backOffReason(f *spec.FailedAllocation, waiting int) spec.Reason {
+	r := spec.Reason{Rule: ruleBackOff}
+	if f != nil {
+		r.Detail = fmt.Sprintf(detailBackOff, f.Slot, f.Node, cmp.Or(f.Why, unsaidWhy))
+	}
+	if waiting > 1 {
+		r.Detail = strings.TrimPrefix(r.Detail+fmt.Sprintf(detailWaiting, waiting), "; ")
+	}
+	return r
 }
 
 // lacking returns the version of which a slot found no place; nil when all wait for a back-off.
@@ -131,6 +164,9 @@ func (w *world) describe(p *spec.Plan) {
 		}
 		if a.Blocked != nil {
 			p.Summary.Blocked += len(a.Blocked.Slots)
+		}
+		if a.Unfinished() {
+			p.Summary.Failed++
 		}
 	}
 	w.guards(p)

@@ -50,12 +50,58 @@ func TestRolloutThatNeverGetsHealthyGoesBack(t *testing.T) {
 		t.Fatalf("rollout %+v, %d live", r, len(l.live("web")))
 	}
 	p, _ := l.plan()
-	want(t, p, spec.Summary{}) // no flip-flop
+	want(t, p, spec.Summary{Failed: 1}) // no flip-flop, and no silence either
 	l.commit(edit(web, command("v3")))
 	l.settle()
 	if r := l.running("web"); r["v3"] != 10 {
 		t.Fatalf("running %v, want the newer version", r)
 	}
+}
+
+// That nothing is left to do does not mean that all is as the commit says: a plan names the app whose rollout has failed,
+// what runs instead and what its last allocation ended with.
+func TestAFailedRolloutIsInThePlan(t *testing.T) {
+	l := newLab(t, 4)
+	web := service("web", 2)
+	l.commit(web)
+	l.settle()
+	good := l.live("web")[0].Commit
+	l.commit(edit(web, command("bad")))
+	for range 70 {
+		l.step()
+		for _, a := range l.live("web") {
+			if l.in.Versions[a.Version].Tasks[0].Command[0] == "bad" {
+				l.fail(a)
+				a.Reason = `task "t": exit code 1`
+			}
+		}
+		l.worldExcept("bad")
+		l.advance(10 * spec.Second)
+	}
+	p, _ := l.plan()
+	want(t, p, spec.Summary{Failed: 1})
+	a := &p.Apps[0]
+	if !a.Unfinished() || !a.Idle() || a.Older != good || a.Rollout.Failed == "" {
+		t.Errorf("the plan says %+v of the rollout %+v", a, a.Rollout)
+	}
+	if !strings.Contains(a.Rollout.Reason, string(a.Rollout.Failed)) || !strings.Contains(a.Rollout.Reason, "exit code 1") {
+		t.Errorf("the reason is %q", a.Rollout.Reason)
+	}
+	for _, f := range a.Fields {
+		if f.Effect != "not carried out" {
+			t.Errorf("%s: %s", f.Path, f.Effect)
+		}
+	}
+	// The app moves for another reason: what differs in the spec has no part in it.
+	l.drain(string(l.live("web")[0].Node))
+	p, _ = l.plan()
+	if p.Summary.Move == 0 || len(p.Apps[0].Fields) == 0 || p.Apps[0].Fields[0].Effect != "not carried out" {
+		t.Errorf("%+v\n%s", p.Apps[0].Fields, show(p))
+	}
+	l.in.Drains = nil
+	l.commit(web)
+	p, _ = l.plan()
+	want(t, p, spec.Summary{})
 }
 
 func TestHalfwayFailureRestoresWhatWasReplaced(t *testing.T) {

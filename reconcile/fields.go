@@ -73,6 +73,7 @@ const (
 	effectReplaces  = "replaces %d, %s"
 	effectCount     = "start %d"
 	effectCountDown = "stop %d"
+	effectFailed    = "not carried out"
 	paceOne         = "one at a time"
 	paceSome        = "%d at a time"
 	paceAll         = "all at once"
@@ -83,6 +84,9 @@ const (
 
 // effect says what a change of the field does.
 func (w *world) effect(x *app, path string) string {
+	if x.version != x.desired && x.unfinished() {
+		return effectFailed
+	}
 	starts, stops, replaces := 0, 0, 0
 	for i := range x.changes {
 		switch c := &x.changes[i]; {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"slices"
 
+	"github.com/stowage/stowage/reconcile/rollout"
 	"github.com/stowage/stowage/spec"
 )
 
@@ -75,7 +76,7 @@ func (w *world) appPlan(x *app) (spec.AppPlan, bool) {
 		a.Changes = append(a.Changes, x.changes[i].Change)
 		a.Action = stronger(a.Action, x.changes[i].Kind)
 	}
-	if len(a.Changes) == 0 && a.Blocked == nil && a.Held == "" {
+	if a.Idle() && !x.unfinished() {
 		return a, false
 	}
 	if a.Blocked != nil && a.Action == spec.ChangeStay {
@@ -86,7 +87,7 @@ func (w *world) appPlan(x *app) (spec.AppPlan, bool) {
 	}
 	if x.run == nil {
 		r := x.rollout
-		a.Rollout = &r
+		a.Rollout, a.Older = &r, x.older()
 	}
 	if !w.in.Brief {
 		a.Stay = w.stay(x)
@@ -95,6 +96,28 @@ func (w *world) appPlan(x *app) (spec.AppPlan, bool) {
 		}
 	}
 	return a, true
+}
+
+// unfinished reports whether the app is not as the commit says, and stays so, as its rollout has failed.
+func (x *app) unfinished() bool {
+	return x.desired != nil && x.run == nil && x.held == "" && (x.rollout.State == spec.RolloutFailed || x.rollout.State == spec.RolloutReverting)
+}
+
+// older is the commit that the version came from to which an app is back, or goes back, after its rollout has failed.
+func (x *app) older() spec.Commit {
+	if !x.unfinished() || x.version == x.desired {
+		return ""
+	}
+	var newest *rollout.Alloc
+	for i := range x.allocs {
+		if a := &x.allocs[i]; a.Live() && !a.Canary && a.Fit != rollout.Outdated && (newest == nil || a.Generation > newest.Generation) {
+			newest = a
+		}
+	}
+	if newest == nil {
+		return ""
+	}
+	return newest.Commit
 }
 
 var strength = map[spec.ChangeKind]int{

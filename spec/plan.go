@@ -20,7 +20,7 @@ type Plan struct {
 	// Suppose is what the plan assumes of the nodes that is not so. Such a plan is only shown, never applied.
 	Suppose  *Supposition    `json:"suppose,omitempty"`
 	Policies []PolicyVersion `json:"policies,omitempty"`
-	Apps     []AppPlan       `json:"apps,omitempty"` // only apps with a change, a block or a hold; sorted by name
+	Apps     []AppPlan       `json:"apps,omitempty"` // only apps with a change, a block, a hold or a rollout that has failed; sorted by name
 	Capacity CapacityChange  `json:"capacity"`
 	// Schedules are the apps with runs that are new, differ or go. What is under way keeps its version.
 	Schedules []SchedulePlan `json:"schedules,omitempty"` // sorted by name
@@ -58,8 +58,10 @@ type AppPlan struct {
 	Held    string        `json:"held,omitempty"`  // why nothing is done for now, as a sentence
 	Steps   []string      `json:"steps,omitempty"` // what a framework driver will do in which order
 	Rollout *Rollout      `json:"rollout,omitempty"`
-	Run     bool          `json:"run,omitempty"` // the app of a run: what the clock or an operator started needs no approval
-	Pos     Pos           `json:"pos"`
+	// Older is the commit whose version runs while the rollout of this one has failed; "" when none does.
+	Older Commit `json:"older,omitempty"`
+	Run   bool   `json:"run,omitempty"` // the app of a run: what the clock or an operator started needs no approval
+	Pos   Pos    `json:"pos"`
 }
 
 // SchedulePlan is what happens to an app with runs.
@@ -166,6 +168,8 @@ type Blocked struct {
 	Fits    int       `json:"fits,omitempty"`   // of a gang: how many of the slots would have a place without the others
 	After   Time      `json:"after,omitzero"`   // waits for this moment (back-off); zero: for a change of the world
 	Places  []Missing `json:"places,omitempty"`
+	// Failed is the newest of the allocations for whose end slots wait before they are tried again.
+	Failed *FailedAllocation `json:"failed,omitempty"`
 	// Groups are the nodes by the set of rules that they fail, largest first: each node once. With Feasible they add up
 	// to Nodes.
 	Groups   []NodeGroup `json:"groups,omitempty"`
@@ -174,6 +178,15 @@ type Blocked struct {
 	// Fixes are changes of which each alone gives all of the slots a place, smallest first: every one was planned and
 	// did. None of them may be found though one exists: planning is bounded.
 	Fixes []Fix `json:"fixes,omitempty"`
+}
+
+// FailedAllocation is an allocation that ended though it should not have.
+type FailedAllocation struct {
+	ID   AllocationID `json:"id"`
+	Slot Slot         `json:"slot"`
+	Node NodeID       `json:"node"`
+	At   Time         `json:"at"`
+	Why  string       `json:"why"` // a sentence
 }
 
 // Rival is an app or a role that was served in the plan while another app waits.
@@ -283,7 +296,17 @@ type Summary struct {
 	Stop    int `json:"stop"`
 	Move    int `json:"move"`
 	Blocked int `json:"blocked"`
+	Failed  int `json:"failed,omitempty"` // apps that are not as the commit says, as their rollout has failed
 }
+
+// Unfinished reports whether the app is not as the commit says though nothing is to be done about it: its rollout has
+// failed, and what is committed next is waited for.
+func (a *AppPlan) Unfinished() bool {
+	return a.Rollout != nil && (a.Rollout.State == RolloutFailed || a.Rollout.State == RolloutReverting)
+}
+
+// Idle reports whether nothing happens to the app, and nothing stands in the way of anything.
+func (a *AppPlan) Idle() bool { return len(a.Changes) == 0 && a.Blocked == nil && a.Held == "" }
 
 // Changes returns how many steps the plan has, blocked slots not counted.
 func (s Summary) Changes() int { return s.Start + s.Update + s.Replace + s.Stop + s.Move }

@@ -188,6 +188,26 @@ type AllocationView struct {
 	AllocationStatus
 }
 
+// Trouble says what is wrong with an allocation, as its agent saw it: why it ended, or of one that runs and is not
+// healthy, what its tasks and checks say. "" when nothing is.
+func (s *AllocationStatus) Trouble() string {
+	if s.Reason != "" || s.State == StateRunning && s.Healthy {
+		return s.Reason
+	}
+	for i := range s.Tasks {
+		t := &s.Tasks[i]
+		if t.Reason != "" {
+			return "task " + string(t.Name) + ": " + t.Reason
+		}
+		for _, c := range t.Checks {
+			if !c.Passing && c.Output != "" {
+				return "check " + c.Check + ": " + c.Output
+			}
+		}
+	}
+	return ""
+}
+
 // RolloutState is how far a rollout has come.
 type RolloutState string
 
@@ -213,6 +233,7 @@ type Rollout struct {
 	Healthy  int          `json:"healthy"`  // allocations of Target seen healthy at once, at most
 	Promoted bool         `json:"promoted,omitempty"`
 	Reason   string       `json:"reason,omitempty"` // of a failure
+	Failed   AllocationID `json:"failed,omitempty"` // of Target, that ended last or is not healthy: what a failure is due to, if anything is known
 }
 
 // Scale is the count that somebody, a person or a program, chose for an app within the bounds of its Scaling.

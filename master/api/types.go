@@ -166,7 +166,7 @@ type App struct {
 	Running   int           `json:"running"`
 	Healthy   int           `json:"healthy"`
 	Version   spec.Hash     `json:"version"`             // that is desired
-	Commit    spec.Commit   `json:"commit,omitempty"`    // that is followed
+	Commit    spec.Commit   `json:"commit,omitempty"`    // whose version runs: that is followed, or where its rollout failed an older one
 	Framework string        `json:"framework,omitempty"` // "driver name" of the block that made it
 	Rollout   *spec.Rollout `json:"rollout,omitempty"`
 	Blocked   *spec.Blocked `json:"blocked,omitempty"`

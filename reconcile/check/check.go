@@ -258,7 +258,7 @@ func (c *checker) texts() {
 		if a.Held != "" && len(a.Changes) > 0 {
 			c.report("state", string(a.App), "held, and yet something changes")
 		}
-		if a.Held == "" && a.Blocked == nil && len(a.Changes) == 0 {
+		if a.Idle() && !a.Unfinished() {
 			c.report("state", string(a.App), "listed without a change")
 		}
 	}
@@ -321,6 +321,9 @@ func (c *checker) counts() {
 	for i := range c.plan.Apps {
 		if b := c.plan.Apps[i].Blocked; b != nil {
 			s.Blocked += len(b.Slots)
+		}
+		if c.plan.Apps[i].Unfinished() {
+			s.Failed++
 		}
 	}
 	if s != c.plan.Summary {

@@ -155,10 +155,15 @@ func (c *Core) mustWait(k *candidate, plan *spec.Plan) string {
 	if now.Sync.Approval != spec.ApprovalManual && was.Sync.Approval != spec.ApprovalManual {
 		return ""
 	}
-	if plan.Summary.Changes() == 0 && len(plan.Apps)+len(plan.Schedules) == 0 && was != now && reflect.DeepEqual(was.Sync, now.Sync) && reflect.DeepEqual(was.Policy, now.Policy) {
+	if idle(plan) && was != now && reflect.DeepEqual(was.Sync, now.Sync) && reflect.DeepEqual(was.Policy, now.Policy) {
 		return "" // nothing to approve
 	}
 	return "sync approval is manual"
+}
+
+// idle reports whether a plan does nothing, and nothing is in its way.
+func idle(plan *spec.Plan) bool {
+	return len(plan.Schedules) == 0 && !slices.ContainsFunc(plan.Apps, func(a spec.AppPlan) bool { return !a.Idle() })
 }
 
 // follow makes a revision the one that decides; d is what it amounts to.

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/stowage/stowage/spec"
@@ -33,6 +34,8 @@ const (
 	whatStarted   = "rollout started"
 	whyNewer      = "a newer commit changes the app"
 	whyStuck      = "no allocation became healthy for %s"
+	whyLast       = "%s; the last one was %s on %s: %s"
+	whyIll        = "%s, not healthy"
 	whyCanary     = "a canary failed: %s"
 	whyDependency = "waited %s: %s"
 )
@@ -188,11 +191,29 @@ func placed(r *spec.Rollout, f *Facts, c *counts) bool {
 
 // fail ends the rollout, and goes back where there is something to go back to.
 func fail(r *spec.Rollout, f *Facts, why string, tell func(what, why string)) {
+	if last := culprit(r, f); last != nil && r.State != spec.RolloutCanaries {
+		r.Failed = last.ID
+		why = fmt.Sprintf(whyLast, why, last.ID, last.Node, cmp.Or(last.Trouble(), fmt.Sprintf(whyIll, last.State)))
+	}
 	r.State, r.Reason = spec.RolloutFailed, why
 	if f.App.Update.AutoRevert && r.Good != "" && f.Known {
 		r.State = spec.RolloutReverting
 	}
 	tell(whatFailed, why)
+}
+
+// culprit is the allocation that shows best why a rollout does not go on: the newest of the target that has failed or is not
+// healthy. nil when all of them are well, or there are none.
+func culprit(r *spec.Rollout, f *Facts) *Alloc {
+	var last *Alloc
+	for i := range f.Allocs {
+		x := &f.Allocs[i]
+		ill := x.State == spec.StateFailed || !x.State.Terminal() && !x.Healthy
+		if x.Fit != Outdated && x.Want == spec.WantRun && ill && x.Placed >= r.Started && (last == nil || x.Generation > last.Generation) {
+			last = x
+		}
+	}
+	return last
 }
 
 // wantCanaries returns how many canaries there should be before the rest is replaced.

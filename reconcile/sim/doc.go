@@ -42,6 +42,7 @@
 //	expect allocations APP N       running and healthy ones
 //	expect completed APP N         of a batch app
 //	expect blocked APP N [TEXT]    slots without a place; TEXT is part of a rule that is named, or of a group of nodes
+//	expect failed APP [TEXT]       the plan says that its rollout has failed, with TEXT in the reason
 //	expect fix APP TEXT            a change that would give all of its blocked slots a place; TEXT is part of it
 //	expect node NODE N             allocations on it that have not ended; 0 while it is silent
 //	expect changes N, expect no-changes      of the newest commit's plan: right after commit all of it, later the rest

@@ -27,6 +27,7 @@ var expectations = map[string]handler{
 	"no-changes":   {0, func(p *player, _ []string) error { return p.expectChanges("0") }},
 	"at-rest":      {0, func(p *player, _ []string) error { return p.expectRest() }},
 	"rollout":      {2, (*player).expectRollout},
+	"failed":       {1, (*player).expectFailed},
 	"following":    {1, expectCommit(following)},
 	"waiting":      {1, expectCommit(waiting)},
 	"not-used":     {1, expectCommit(notUsed)},
@@ -240,6 +241,21 @@ func (p *player) expectRollout(args []string) error {
 		return fmt.Errorf("found %s", state)
 	}
 	return nil
+}
+
+// expectFailed wants the plan to say that an app is not as the commit says, with a text in the reason.
+func (p *player) expectFailed(args []string) error {
+	plan, text := p.plan(), strings.Join(args[1:], " ")
+	for i := range plan.Apps {
+		switch a := &plan.Apps[i]; {
+		case string(a.App) != args[0] || !a.Unfinished():
+		case !strings.Contains(a.Rollout.Reason, text):
+			return fmt.Errorf("found %s", a.Rollout.Reason)
+		default:
+			return nil
+		}
+	}
+	return errors.New("the plan says nothing of it")
 }
 
 // What a commit can have become.

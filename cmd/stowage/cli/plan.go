@@ -39,7 +39,7 @@ func (s *shell) planCommand() *cobra.Command {
 	c.Flags().StringVar(&f.out, "out", "", "also write the plan to this file, for stowage apply FILE")
 	c.Flags().StringVar(&f.save, "save", "", "also write all that the plan depends on to this file, for --input")
 	c.Flags().StringVar(&f.input, "input", "", "plan from this file of --save, without a master; a FOLDER is planned over the state in it")
-	c.Flags().BoolVar(&f.detailed, "detailed-exitcode", false, "exit with 0 for no changes, 2 for changes, 1 for an error")
+	c.Flags().BoolVar(&f.detailed, "detailed-exitcode", false, "exit with 0 when all is as the commit says, 2 when not, 1 for an error")
 	c.Flags().BoolVar(&f.all, "all", false, "long lists in full")
 	return c
 }
@@ -58,12 +58,7 @@ func (s *shell) plan(ctx context.Context, f *planning, args []string) error {
 	if live && plan.Summary.Changes()+len(plan.Schedules) > 0 {
 		apply = s.applyHint(ctx, plan)
 	}
-	if err := s.print(plan, func(p *view.Page) {
-		p.Plan(plan, view.PlanOptions{All: f.all, Apply: apply})
-		if live {
-			s.failedRollouts(ctx, p)
-		}
-	}); err != nil {
+	if err := s.print(plan, func(p *view.Page) { p.Plan(plan, view.PlanOptions{All: f.all, Apply: apply}) }); err != nil {
 		return err
 	}
 	if f.detailed && (plan.Summary != (spec.Summary{}) || len(plan.Schedules) > 0) {
@@ -119,17 +114,6 @@ func (s *shell) applyHint(ctx context.Context, plan *spec.Plan) string {
 		return "stowage apply " + string(plan.ID)
 	}
 	return ""
-}
-
-// failedRollouts adds what the plan cannot show, as nothing is to be done about it: apps that went back to an older version.
-func (s *shell) failedRollouts(ctx context.Context, p *view.Page) {
-	client, err := s.client()
-	if err != nil {
-		return
-	}
-	if apps, err := client.Apps(ctx); err == nil {
-		p.FailedRollouts(apps)
-	}
 }
 
 func savePlan(path string, plan *spec.Plan) error {

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/stowage/stowage/master/api"
 	"github.com/stowage/stowage/spec"
 )
 
@@ -69,16 +68,6 @@ func (p *Page) Plan(plan *spec.Plan, o PlanOptions) {
 	p.Line("%s", p.paint(bold, "Plan: "+summary(plan.Summary)))
 	if o.Apply != "" {
 		p.Line("  %s", o.Apply)
-	}
-}
-
-// FailedRollouts tells which apps do not run what the followed commit says, as their rollout failed.
-func (p *Page) FailedRollouts(apps []api.App) {
-	for i := range apps {
-		a := &apps[i]
-		if r := a.Rollout; r != nil && (r.State == spec.RolloutFailed || r.State == spec.RolloutReverting) {
-			p.Line("%s app %q runs an older version: its rollout failed, %s. Mend it and commit.", p.paint(red, "!"), a.Name, r.Reason)
-		}
 	}
 }
 
@@ -164,12 +153,19 @@ func summary(s spec.Summary) string {
 		parts = append(parts, strconv.Itoa(s.Move)+" to move")
 	}
 	parts = append(parts, strconv.Itoa(s.Blocked)+" blocked")
+	if s.Failed > 0 {
+		parts = append(parts, plural(s.Failed, "rollout")+" failed")
+	}
 	return strings.Join(parts, ", ") + "."
 }
 
 func (p *Page) appPlan(a *spec.AppPlan, o PlanOptions) {
 	p.Line("")
-	head := fmt.Sprintf("  %s app %q", p.symbol(actionOf(a)), a.App)
+	symbol := p.symbol(actionOf(a))
+	if a.Unfinished() && a.Idle() {
+		symbol = p.paint(red, "!")
+	}
+	head := fmt.Sprintf("  %s app %q", symbol, a.App)
 	for _, f := range a.Fields {
 		if f.Path == "count" && f.From != "" {
 			head += fmt.Sprintf("   count %s → %s", f.From, f.To)
@@ -179,6 +175,7 @@ func (p *Page) appPlan(a *spec.AppPlan, o PlanOptions) {
 	if a.Held != "" {
 		p.Line("      %s %s", p.paint(yellow, "held:"), a.Held)
 	}
+	p.unfinished(a)
 	for _, f := range a.Fields {
 		p.field(&f)
 	}
@@ -192,6 +189,28 @@ func (p *Page) appPlan(a *spec.AppPlan, o PlanOptions) {
 	if a.Blocked != nil {
 		p.blocked(a.Blocked, "      ")
 	}
+}
+
+// unfinished says of an app whose rollout has failed what runs instead of what the commit asks for.
+func (p *Page) unfinished(a *spec.AppPlan) {
+	if !a.Unfinished() {
+		return
+	}
+	runs := "the rollout of commit " + a.Rollout.Commit.Short() + " failed"
+	if a.Older != "" {
+		runs = "runs the version of commit " + a.Older.Short() + ": " + runs
+	}
+	p.Line("      %s %s", p.paint(red, "!"), runs)
+	p.Line("          %s", a.Rollout.Reason)
+	p.Line("          %s", MendRollout(a.Rollout))
+}
+
+// MendRollout says what to do about a rollout that has failed.
+func MendRollout(r *spec.Rollout) string {
+	if r.Failed == "" {
+		return "mend it and commit"
+	}
+	return "stowage logs " + string(r.Failed) + " has what it said; mend it and commit"
 }
 
 // actionOf is what a plan does to an app as a whole: it stops one only if nothing of it goes on.
@@ -340,7 +359,7 @@ const foldGroups = 8
 
 // blocked prints what stands in the way of slots and how to get it out of it.
 func (p *Page) blocked(b *spec.Blocked, indent string) {
-	p.Line("%s%s %d of %d %s", indent, p.paint(red, "!"), len(b.Slots), b.Of, map[bool]string{true: "does not fit", false: "do not fit"}[len(b.Slots) == 1])
+	p.Line("%s%s %d of %d %s", indent, p.paint(red, "!"), len(b.Slots), b.Of, verdict(b))
 	for _, r := range b.Reasons {
 		if inGroups(b, r.Rule) {
 			continue
@@ -375,9 +394,25 @@ func (p *Page) blocked(b *spec.Blocked, indent string) {
 	for i := range b.Served {
 		p.Line("%s    %s", indent, b.Served[i].Why)
 	}
+	if b.Failed != nil {
+		p.Line("%s    stowage logs %s has what it said", indent, b.Failed.ID)
+	}
 	if b.After != 0 {
 		p.Line("%s    tried again at %s", indent, b.After.Std().Format("15:04:05"))
 	}
+}
+
+// verdict says what is the matter with slots: they have no place, or wait before they are tried again.
+func verdict(b *spec.Blocked) string {
+	switch one := len(b.Slots) == 1; {
+	case b.After != 0 && one:
+		return "failed and waits for its next attempt"
+	case b.After != 0:
+		return "failed and wait for their next attempt"
+	case one:
+		return "does not fit"
+	}
+	return "do not fit"
 }
 
 // inGroups reports whether a rule is told with the nodes that fail it.

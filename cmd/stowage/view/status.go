@@ -114,6 +114,9 @@ func (p *Page) Explanation(e *api.Explanation, list []spec.AllocationView) {
 	}
 	if r := e.Rollout; r != nil {
 		p.pairs([][2]string{{"rollout", string(r.State) + " to version " + string(r.Target) + " of commit " + r.Commit.Short()}, {"", r.Reason}})
+		if r.State == spec.RolloutFailed || r.State == spec.RolloutReverting {
+			p.pairs([][2]string{{"", MendRollout(r)}})
+		}
 	}
 	if e.Next != nil {
 		p.pairs([][2]string{{"next", string(e.Next.Kind) + ": " + p.why(e.Next)}})

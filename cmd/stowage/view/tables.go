@@ -18,7 +18,7 @@ func (p *Page) Allocations(list []spec.AllocationView) {
 	rows := make([][]string, len(list))
 	for i := range list {
 		a := &list[i]
-		rows[i] = []string{a.Slot.String(), string(a.Node), p.stateWord(a), strconv.Itoa(a.Restarts), p.Age(a.Since), string(a.ID), portWords(a.Ports), reasonWords(a)}
+		rows[i] = []string{a.Slot.String(), string(a.Node), p.stateWord(a), strconv.Itoa(a.Restarts), p.Age(a.Since), string(a.ID), portWords(a.Ports), a.Trouble()}
 	}
 	p.Table([]string{"SLOT", "NODE", "STATE", "RESTARTS", "SINCE", "ALLOCATION", "PORTS", "REASON"}, rows)
 }
@@ -35,25 +35,6 @@ func (p *Page) stateWord(a *spec.AllocationView) string {
 		word += " (canary)"
 	}
 	return word
-}
-
-// reasonWords is why an allocation is in its state; of one that runs and is not well, what its tasks and checks say.
-func reasonWords(a *spec.AllocationView) string {
-	if a.Reason != "" || a.State == spec.StateRunning && a.Healthy {
-		return a.Reason
-	}
-	for i := range a.Tasks {
-		t := &a.Tasks[i]
-		if t.Reason != "" {
-			return "task " + string(t.Name) + ": " + t.Reason
-		}
-		for _, c := range t.Checks {
-			if !c.Passing && c.Output != "" {
-				return "check " + string(c.Check) + ": " + c.Output
-			}
-		}
-	}
-	return ""
 }
 
 func portWords(ports []spec.Port) string {
@@ -85,6 +66,8 @@ func appNote(a *api.App) string {
 	switch {
 	case a.Held != "":
 		return "held: " + a.Held
+	case a.Blocked != nil && a.Blocked.Failed != nil:
+		return fmt.Sprintf("%d failed: %s", len(a.Blocked.Slots), a.Blocked.Failed.Why)
 	case a.Blocked != nil && len(a.Blocked.Reasons) > 0:
 		return fmt.Sprintf("%d blocked: %s", len(a.Blocked.Slots), a.Blocked.Reasons[0].Rule)
 	case a.Rollout != nil && a.Rollout.State == spec.RolloutCanaries:

@@ -99,6 +99,26 @@ func TestAPlanWithoutChangesIsOneLine(t *testing.T) {
 	}
 }
 
+// What an app does not have of a commit is told though nothing is left to do, and a slot that waits after a failure does
+// not read like one without a place.
+func TestFailuresAreNoMissingPlaces(t *testing.T) {
+	plan := &spec.Plan{ID: "p-1", Commit: "9c1e2d7aaaaaaaaa", Summary: spec.Summary{Blocked: 1, Failed: 1}, Apps: []spec.AppPlan{
+		{App: "nightly", Action: spec.ChangeBlocked, Blocked: &spec.Blocked{Slots: []int{1}, Of: 3, After: spec.Time(110 * spec.Second),
+			Failed:  &spec.FailedAllocation{ID: "nightly-1-4", Slot: spec.Slot{App: "nightly", Index: 1}, Node: "n2", Why: "exit code 3"},
+			Reasons: []spec.Reason{{Rule: "back-off: the last attempt failed", Detail: "nightly[1] on n2: exit code 3"}}}},
+		{App: "shop/web", Action: spec.ChangeStay, Older: "41bb0aabbbbbbb", Pos: spec.Pos{File: "apps/web.hcl", Line: 3},
+			Rollout: &spec.Rollout{State: spec.RolloutFailed, Commit: "9c1e2d7aaaaaaaaa", Failed: "shop.web-0-7",
+				Reason: `no allocation became healthy for 20s; the last one was shop.web-0-7 on n2: task "server": exit code 1`},
+			Fields: []spec.FieldChange{{Path: "task.server.command", From: "a", To: "b", Effect: "not carried out"}}},
+	}}
+	text := golden(t, "failed.txt", 0, func(p *Page) { p.Plan(plan, PlanOptions{}) })
+	for _, not := range []string{"No changes", "not fit"} {
+		if strings.Contains(text, not) {
+			t.Errorf("it says %q", not)
+		}
+	}
+}
+
 func TestLongListsFold(t *testing.T) {
 	plan := example()
 	app := &plan.Apps[2]
