@@ -120,15 +120,17 @@ func (w *world) explain(x *app) {
 		r.Own, r.Only = nil, w.missedNodes(x)
 		b.Nodes = len(r.Only)
 	}
-	kept := append(w.roles.reasons(x, want.need), w.reserved.reasons(x, r)...)
+	kept := w.reserved.reasons(x, r)
 	defer w.reserved.hide(x)()
 	e := w.fleet.Explain(r)
 	b.Reasons, b.Groups, b.Places, b.Feasible = e.Reasons, e.Groups, e.Places, e.Feasible
+	next := want.need
 	if want.app.Gang {
-		w.explainGang(x, want, b)
+		next = w.explainGang(x, want, b, &e)
 	}
+	kept = append(w.roles.reasonsAfter(x, want.need, next), kept...)
 	b.Reasons = append(kept, b.Reasons...)
-	b.Served = w.roles.served(x, want.need)
+	b.Served = w.roles.served(x, want.need, w.contestFor(x, want.need, next, &e))
 	switch {
 	case w.fleet.Len() == 0:
 		b.Reasons = append(b.Reasons, spec.Reason{Rule: ruleNoNodes})

@@ -141,7 +141,7 @@ func TestBlockedAppsTellWhoWasServed(t *testing.T) {
 	p := l.step()
 	b := blocked(p, "ops")
 	if b == nil || len(b.Served) != 2 || b.Served[0].App != "urgent" || b.Served[0].Why != "urgent has priority 80, ops has 50: 3 of it came first" ||
-		b.Served[1].Role != "eng" || b.Served[1].Why != "role eng has 0.666 of cpu (weight 2), role ops 0.333 (weight 1): 5 of it in this plan, in the order of shares" {
+		b.Served[1].Role != "eng" || b.Served[1].Why != "role eng has 0.666 of cpu (weight 2), role ops 0.333 of cpu (weight 1): 5 of it in this plan, in the order of shares" {
 		t.Fatalf("%+v\n%s", b, show(p))
 	}
 	if b := blocked(p, "web"); b == nil || len(b.Served) != 2 || b.Served[1].Role != "ops" {

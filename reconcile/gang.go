@@ -87,8 +87,9 @@ func (w *world) preemptGang(j *job, steps []*rollout.Step) (left []*rollout.Step
 	return steps, nil
 }
 
-// explainGang tells how much of a gang that is blocked would fit, and then why no more does.
-func (w *world) explainGang(x *app, want *version, b *spec.Blocked) {
+// explainGang tells how much of a gang that is blocked would fit, and then why no more does. It returns what the role
+// would have to be allowed beside what it has for one more.
+func (w *world) explainGang(x *app, want *version, b *spec.Blocked, e *place.Explanation) []int64 {
 	saved, own, going := w.fleet.Save(), slices.Clone(x.own), slices.Clone(x.going)
 	j := &job{x: x, version: want}
 	for i := range x.missed {
@@ -116,7 +117,7 @@ func (w *world) explainGang(x *app, want *version, b *spec.Blocked) {
 	}
 	if b.Fits < len(j.steps) {
 		r.Count = 1
-		e := w.fleet.Explain(r)
+		*e = w.fleet.Explain(r)
 		b.Reasons, b.Groups, b.Places, b.Feasible = e.Reasons, e.Groups, e.Places, e.Feasible
 	}
 	w.fleet.Restore(saved)
@@ -126,6 +127,11 @@ func (w *world) explainGang(x *app, want *version, b *spec.Blocked) {
 		rule.Detail = fmt.Sprintf(detailGang, slots(x.name, b.Slots[:b.Fits]), slots(x.name, b.Slots[b.Fits:]))
 	}
 	b.Reasons = append([]spec.Reason{rule}, b.Reasons...)
+	next := make([]int64, len(want.need))
+	for _, s := range j.steps[:min(b.Fits+1, len(j.steps))] {
+		sum(next, w.roles.delta(j, s))
+	}
+	return next
 }
 
 // slots names slots of one app, in order, as people write them.

@@ -157,18 +157,23 @@ func (p *party) keeping(d int, list []keeper) []keeper {
 const maxKeepers = 3
 
 // reasons tells of one more allocation which quota is in its way, or for whom room is kept; nothing when neither is.
-func (r *roles) reasons(x *app, need []int64) []spec.Reason {
+func (r *roles) reasons(x *app, need []int64) []spec.Reason { return r.reasonsAfter(x, need, need) }
+
+// reasonsAfter tells the same of the last of several allocations of a gang, which all of them together need total.
+func (r *roles) reasonsAfter(x *app, need, total []int64) []spec.Reason {
 	p, fleet := r.byApp[x], r.w.fleet
-	b := r.bar(p, need, need)
+	b := r.bar(p, need, total)
 	if b == nil {
 		return nil
 	}
 	name := fleet.Dimensions()[b.of]
 	if q := b.party; q != nil {
-		return []spec.Reason{{
-			Rule: fmt.Sprintf(ruleQuota, q.name, name), Nodes: fleet.Len(),
-			Detail: fmt.Sprintf("%s of %s are used", fleet.Amount(b.of, q.used[b.of]), fleet.Amount(b.of, q.quota[b.of])),
-		}}
+		rest := total[b.of] - need[b.of]
+		detail := fmt.Sprintf("%s of %s are used", fleet.Amount(b.of, q.used[b.of]+rest), fleet.Amount(b.of, q.quota[b.of]))
+		if rest > 0 {
+			detail += detailGangFits
+		}
+		return []spec.Reason{{Rule: fmt.Sprintf(ruleQuota, q.name, name), Nodes: fleet.Len(), Detail: detail}}
 	}
 	var out []spec.Reason
 	for i, k := range r.keepers(p, b.of) {

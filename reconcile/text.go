@@ -20,6 +20,7 @@ const (
 	reasonDisplaced   = "its allocation was preempted for %s"
 	ruleQuota         = "quota of role %s: %s"
 	ruleGang          = "gang: %d of %d would fit, and none starts without the others"
+	detailGangFits    = " with those that would fit"
 	detailGang        = "%s would fit, %s would not"
 	ruleGangWaits     = "gang: it waits for one of its slots, whose last attempt failed"
 	ruleReserved      = "reservation %s for role %s"

@@ -193,15 +193,16 @@ type FailedAllocation struct {
 type Rival struct {
 	App      AppName  `json:"app,omitempty"`
 	Role     RoleName `json:"role,omitempty"`
-	Placed   int      `json:"placed"`             // allocations that the plan places for it
+	Placed   int      `json:"placed"`             // allocations that the plan places for it of what is missing, where the waiting app could use it
 	Priority int      `json:"priority,omitempty"` // when it came first by priority
-	// When it came first by shares: what it has afterwards of the resource that the waiting app is compared by, and what
-	// the waiting app (or its role, where the two meet) has, in thousandths.
-	Share    Milli  `json:"share,omitempty"`
-	Own      Milli  `json:"own,omitempty"`
-	Resource string `json:"resource,omitempty"`
-	Weight   int    `json:"weight,omitempty"`
-	Why      string `json:"why"` // a sentence
+	// When it came first by shares: what it has afterwards of the resource that it is compared by, and what the waiting app
+	// (or its role, where the two meet) has of its own, in thousandths of all there is.
+	Share       Milli  `json:"share,omitempty"`
+	Own         Milli  `json:"own,omitempty"`
+	Resource    string `json:"resource,omitempty"`
+	OwnResource string `json:"own_resource,omitempty"`
+	Weight      int    `json:"weight,omitempty"`
+	Why         string `json:"why"` // a sentence
 }
 
 // Reason is one rule and the nodes that fail it. A node counts for every rule it fails.

@@ -22,6 +22,10 @@ type Explanation struct {
 	Groups   []spec.NodeGroup // the nodes by the set of rules that they fail, largest first: each node once
 	Places   []spec.Missing   // for each resource the node that is nearest to having enough
 	Feasible int              // nodes that fail nothing
+	// Usable are the nodes that fail nothing but amounts, and Scarce the resources that those lack: whoever took of them
+	// there is why no more fits.
+	Usable []int32
+	Scarce []string
 }
 
 // Explain evaluates the rules of the request, and any more that the caller has, on every node, or on the nodes of
@@ -35,6 +39,7 @@ func (f *Fleet) Explain(r *Request, more ...Rule) Explanation {
 			e.rules = append(e.rules, rule)
 		}
 	}
+	e.scarce = make([]bool, len(e.rules))
 	e.near, e.reasons = make([]nearest, len(e.rules)), make([]spec.Reason, len(e.rules))
 	for k := range e.rules {
 		e.reasons[k].Rule, e.near[k].node = e.rules[k].Name, none
@@ -59,6 +64,8 @@ type explanation struct {
 	byKey    map[string]*nodeGroup
 	groups   []*nodeGroup
 	feasible int
+	usable   []int32
+	scarce   []bool // of each rule: a usable node fails it
 	key      []byte
 	failed   []int
 	lacks    []int64
@@ -106,6 +113,7 @@ func (e *explanation) look(node int) {
 			r.Names = append(r.Names, e.fleet.ids[node])
 		}
 	}
+	e.use(node)
 	if len(e.failed) == 0 {
 		e.feasible++
 		return
@@ -118,6 +126,19 @@ func (e *explanation) look(node int) {
 		}
 	}
 	e.count(node, far)
+}
+
+// use notes the node in hand as usable, if it fails nothing but amounts.
+func (e *explanation) use(node int) {
+	for _, lacks := range e.lacks {
+		if lacks <= 0 {
+			return
+		}
+	}
+	e.usable = append(e.usable, int32(node))
+	for _, k := range e.failed {
+		e.scarce[k] = true
+	}
 }
 
 // count adds the node in hand to the group of those that fail the same.
@@ -138,8 +159,11 @@ func (e *explanation) count(node int, far int64) {
 }
 
 func (e *explanation) finish() Explanation {
-	x := Explanation{Feasible: e.feasible}
+	x := Explanation{Feasible: e.feasible, Usable: e.usable}
 	for k := range e.reasons {
+		if e.scarce[k] {
+			x.Scarce = append(x.Scarce, e.rules[k].Name)
+		}
 		r := &e.reasons[k]
 		if n := &e.near[k]; n.node != none {
 			r.Detail = e.detail(k, n.node, n.lacks)
