@@ -1,6 +1,9 @@
 package reconcile
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/stowage/stowage/spec"
 )
 
@@ -26,7 +29,7 @@ func (w *world) capacity(p *spec.Plan) {
 	if p.Summary.Changes() == 0 {
 		p.Capacity.After = p.Capacity.Before
 		if p.Summary.Blocked == 0 {
-			p.Capacity.Largest = w.largest()
+			p.Capacity.Largest, p.Capacity.Pools = w.largest(w.fleet.Open), w.poolsAfter()
 			return
 		}
 	}
@@ -41,8 +44,47 @@ func (w *world) capacity(p *spec.Plan) {
 			sum(after, w.fleet.Used(n))
 		}
 	}
-	p.Capacity.After, p.Capacity.Largest = w.fleet.Resources(after), w.largest()
+	p.Capacity.After, p.Capacity.Largest = w.fleet.Resources(after), w.largest(w.fleet.Open)
+	p.Capacity.Pools = w.poolsAfter()
 	p.Failure = w.failure(all)
+}
+
+// filling is how full the nodes of a pool are that take allocations.
+type filling struct{ total, used []int64 }
+
+// fillings adds up the nodes by pool, as they are filled now.
+func (w *world) fillings() map[spec.PoolName]*filling {
+	pools := map[spec.PoolName]*filling{}
+	for n := range w.fleet.Len() {
+		if !w.fleet.Open(n) {
+			continue
+		}
+		f := pools[w.fleet.Pool(n)]
+		if f == nil {
+			f = &filling{make([]int64, len(w.before)), make([]int64, len(w.before))}
+			pools[w.fleet.Pool(n)] = f
+		}
+		sum(f.total, w.fleet.Capacity(n))
+		sum(f.used, w.fleet.Used(n))
+	}
+	return pools
+}
+
+// poolsAfter tells of each pool what capacity tells of all nodes; nothing where there is only one.
+func (w *world) poolsAfter() []spec.PoolCapacity {
+	if len(w.pools) < 2 {
+		return nil
+	}
+	after := w.fillings()
+	var out []spec.PoolCapacity
+	for _, name := range slices.Sorted(maps.Keys(after)) {
+		f := after[name]
+		out = append(out, spec.PoolCapacity{
+			Pool: name, Total: w.fleet.Resources(f.total), Before: w.fleet.Resources(w.pools[name].used), After: w.fleet.Resources(f.used),
+			Largest: w.largest(func(n int) bool { return w.fleet.Open(n) && w.fleet.Pool(n) == name }),
+		})
+	}
+	return out
 }
 
 func sum(to, v []int64) {
@@ -99,11 +141,11 @@ func given(g spec.Grant) *spec.Grant {
 	return &g
 }
 
-// largest returns what is free on the node where the most is free, taking the scarcer of cpu and memory.
-func (w *world) largest() spec.Resources {
+// largest returns what is free on that of the nodes where the most is free, taking the scarcer of cpu and memory.
+func (w *world) largest(of func(node int) bool) spec.Resources {
 	best, most := -1, int64(-1)
 	for n := range w.fleet.Len() {
-		if !w.fleet.Open(n) {
+		if !of(n) {
 			continue
 		}
 		capacity, used := w.fleet.Capacity(n), w.fleet.Used(n)

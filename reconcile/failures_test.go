@@ -471,6 +471,29 @@ func TestCapacityAndFailure(t *testing.T) {
 	}
 }
 
+// What is free in one pool is not said to be free in another.
+func TestCapacityIsToldByPool(t *testing.T) {
+	l := cluster(t, in("gpu", node("g1", 4000, 4*spec.GiB)), node("n1", 8000, 8*spec.GiB), node("n2", 2000, 4*spec.GiB))
+	l.commit(asks("web", 1, 1000, spec.GiB))
+	l.settle()
+	l.commit(asks("web", 3, 3000, spec.GiB))
+	p := l.step()
+	c := p.Capacity.Pools
+	if len(c) != 2 || c[0].Pool != "default" || c[1].Pool != "gpu" {
+		t.Fatalf("%+v", c)
+	}
+	if d := c[0]; d.Total.CPU != 10000 || d.Before.CPU != 1000 || d.After.CPU != 7000 || d.Largest.CPU != 2000 {
+		t.Errorf("%+v\n%s", d, show(p))
+	}
+	if g := c[1]; g.Total.CPU != 4000 || g.Before.CPU != 0 || g.After.CPU != 0 || g.Largest.CPU != 4000 {
+		t.Errorf("%+v", g)
+	}
+	l.in.Nodes = l.in.Nodes[1:]
+	if p := l.step(); p.Capacity.Pools != nil {
+		t.Errorf("of a single pool it is told twice: %+v", p.Capacity.Pools)
+	}
+}
+
 // moody is a policy that fails when told to, or answers nonsense.
 type moody struct{ answer []place.Pick }
 

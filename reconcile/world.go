@@ -29,6 +29,7 @@ type world struct {
 	next      spec.Time
 	events    []spec.Event
 	before    []int64 // used on ready nodes before the plan
+	pools     map[spec.PoolName]*filling
 	preempted map[spec.AllocationID]bool
 	related   bool            // apps have rules or wishes over one another
 	nodeOf    []int32         // of each of current that has not ended, or -1
@@ -317,10 +318,11 @@ func (w *world) fillFleet() {
 	}
 	for n := range w.fleet.Len() {
 		if w.fleet.Open(n) {
-			for d, u := range w.fleet.Used(n) {
-				w.before[d] += u
-			}
+			sum(w.before, w.fleet.Used(n))
 		}
+	}
+	if !w.in.Brief {
+		w.pools = w.fillings()
 	}
 }
 

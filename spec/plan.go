@@ -234,6 +234,17 @@ type CapacityChange struct {
 	Before  Resources `json:"before"` // used
 	After   Resources `json:"after"`
 	Largest Resources `json:"largest"` // the largest task that still fits on one node afterwards
+	// Pools are the same by pool, where nodes are in more than one: what is free in one pool is of no use to another's apps.
+	Pools []PoolCapacity `json:"pools,omitempty"` // sorted by name
+}
+
+// PoolCapacity is how full the ready nodes of a pool are before and after.
+type PoolCapacity struct {
+	Pool    PoolName  `json:"pool"`
+	Total   Resources `json:"total"`
+	Before  Resources `json:"before"`
+	After   Resources `json:"after"`
+	Largest Resources `json:"largest"`
 }
 
 // FailureImpact is what the loss of nodes would do after the plan. Node, Displaced and Homeless are of the node that

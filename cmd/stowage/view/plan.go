@@ -424,10 +424,13 @@ func (p *Page) planFoot(plan *spec.Plan) {
 	c := &plan.Capacity
 	if c.Total.CPU > 0 && c.Total.Memory > 0 {
 		p.Line("")
-		p.Line("  capacity   cpu %s → %s   memory %s → %s   largest task that still fits: %s cpu / %s",
-			percent(int64(c.Before.CPU), int64(c.Total.CPU)), percent(int64(c.After.CPU), int64(c.Total.CPU)),
-			percent(int64(c.Before.Memory), int64(c.Total.Memory)), percent(int64(c.After.Memory), int64(c.Total.Memory)),
-			c.Largest.CPU, c.Largest.Memory)
+		if len(c.Pools) == 0 {
+			p.capacity("", c.Total, c.Before, c.After, c.Largest)
+		}
+		for i := range c.Pools {
+			pool := &c.Pools[i]
+			p.capacity("pool "+string(pool.Pool)+"   ", pool.Total, pool.Before, pool.After, pool.Largest)
+		}
 		if all := int64(c.Total.MemoryMax); all > 0 {
 			p.Line("             memory_max %s → %s of what may be overcommitted", percent(int64(c.Before.MemoryMax), all), percent(int64(c.After.MemoryMax), all))
 		}
@@ -437,6 +440,14 @@ func (p *Page) planFoot(plan *spec.Plan) {
 		p.Line("  reserved   %s for role %s: %s on each of %s, %s of it not used", r.Name, r.Role, amounts(r.Each), plural(r.Nodes, "node"), amounts(r.Unused))
 	}
 	p.failure(plan.Failure)
+}
+
+// capacity says how full nodes get, and what still fits.
+func (p *Page) capacity(pool string, total, before, after, largest spec.Resources) {
+	p.Line("  capacity   %scpu %s → %s   memory %s → %s   largest task that still fits: %s cpu / %s", pool,
+		percent(int64(before.CPU), int64(total.CPU)), percent(int64(after.CPU), int64(total.CPU)),
+		percent(int64(before.Memory), int64(total.Memory)), percent(int64(after.Memory), int64(total.Memory)),
+		largest.CPU, largest.Memory)
 }
 
 // failure says what the worst loss of a node, and of each failure domain, would do.
@@ -509,4 +520,9 @@ func amounts(r spec.Resources) string {
 	return strings.Join(parts, ", ")
 }
 
-func percent(part, whole int64) string { return fmt.Sprintf("%d %%", (part*100+whole/2)/whole) }
+func percent(part, whole int64) string {
+	if whole == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%d %%", (part*100+whole/2)/whole)
+}

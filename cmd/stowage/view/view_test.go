@@ -99,6 +99,18 @@ func TestAPlanWithoutChangesIsOneLine(t *testing.T) {
 	}
 }
 
+// Each pool has a line of its own: what is free in one is of no use to the apps of another.
+func TestCapacityHasALineForEachPool(t *testing.T) {
+	plan := example()
+	c := &plan.Capacity
+	c.Pools = []spec.PoolCapacity{{Pool: "default", Total: c.Total, Before: c.Before, After: c.After, Largest: spec.Resources{CPU: 100, Memory: spec.GiB}},
+		{Pool: "gpu", Total: spec.Resources{CPU: 4000, Memory: spec.GiB}, Largest: spec.Resources{CPU: 950, Memory: spec.GiB}}}
+	text := golden(t, "pools.txt", 0, func(p *Page) { p.Plan(plan, PlanOptions{}) })
+	if strings.Count(text, "  capacity   pool ") != 2 || strings.Count(text, "  capacity ") != 2 {
+		t.Errorf("it is\n%s", text)
+	}
+}
+
 // What an app does not have of a commit is told though nothing is left to do, and a slot that waits after a failure does
 // not read like one without a place.
 func TestFailuresAreNoMissingPlaces(t *testing.T) {
