@@ -110,7 +110,12 @@ func (s *snapshot) countNodes() (n api.NodeCounts) {
 }
 
 func (s *snapshot) countWork() api.WorkCounts {
-	w := api.WorkCounts{Apps: len(s.apps), Blocked: s.plan.Summary.Blocked, States: map[spec.State]int{}}
+	w := api.WorkCounts{Apps: len(s.apps), States: map[spec.State]int{}}
+	for i := range s.plan.Apps {
+		if b := s.plan.Apps[i].Blocked; b != nil {
+			w.Blocked, w.Leaving, w.Kept = w.Blocked+b.Homeless(), w.Leaving+b.Leaving, w.Kept+b.Kept
+		}
+	}
 	for i := range s.allocations {
 		a := &s.allocations[i]
 		w.States[a.State]++
@@ -230,7 +235,10 @@ func plural(n int, noun string) string {
 
 // blocked says why slots of an app do nothing: after a failure they wait, otherwise they have no place.
 func (s *snapshot) blocked(a *control.AppView) (subject, what, remedy string) {
-	subject, what, remedy = string(a.App), lacking(a.Blocked), "stowage explain "+string(a.App)
+	subject, what, remedy = string(a.App), fmt.Sprintf("%s blocked", plural(a.Blocked, "slot")), "stowage explain "+string(a.App)
+	if p := planOf(&s.plan, a.App); p != nil && p.Blocked != nil {
+		what = lacking(p.Blocked)
+	}
 	if s.backsOff(a.App) {
 		f := planOf(&s.plan, a.App).Blocked.Failed
 		what = fmt.Sprintf("%s failed on %s and waits for its next attempt: %s", f.Slot, f.Node, f.Why)
@@ -256,11 +264,21 @@ func logsOf(id spec.AllocationID, then string) string {
 	return "stowage logs " + string(id) + "; " + then
 }
 
-func lacking(slots int) string {
-	if slots == 1 {
-		return "1 slot has no place"
+// lacking says what slots lack: a place at all, or one to go to.
+func lacking(b *spec.Blocked) string {
+	var parts []string
+	for _, part := range []struct {
+		n         int
+		one, many string
+	}{{b.Homeless(), "slot has no place", "slots have no place"}, {b.Leaving, "slot must move and cannot yet", "slots must move and cannot yet"},
+		{b.Kept, "slot works and cannot be replaced yet", "slots work and cannot be replaced yet"}} {
+		if part.n == 1 {
+			parts = append(parts, "1 "+part.one)
+		} else if part.n > 1 {
+			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.many))
+		}
 	}
-	return fmt.Sprintf("%d slots have no place", slots)
+	return strings.Join(parts, ", ")
 }
 
 func (m *Master) getNodes(c *server.Call) (any, error) {

@@ -21,6 +21,7 @@ func (w *world) explainMissed(x *app) {
 	}
 	b := x.why
 	b.Slots = nil
+	b.Leaving, b.Kept = x.working()
 	backOff := 0
 	for i := range x.missed {
 		s := &x.missed[i]
@@ -55,6 +56,25 @@ func (w *world) explainMissed(x *app) {
 		b.Reasons = append(b.Reasons, backOffReason(b.Failed, backOff))
 	}
 	x.blocked = b
+}
+
+// working counts the slots without a new place whose old allocation works on: on nodes that they must leave,
+// and until there is room to replace them.
+func (x *app) working() (leaving, kept int) {
+	seen := map[int]bool{}
+	for i := range x.missed {
+		s := &x.missed[i]
+		if s.Canary || seen[s.Slot] || s.Old == nil || !s.Old.Live() || !s.Old.Healthy || s.Old.Ground == rollout.Lost || s.Old.Ground == rollout.Silent {
+			continue
+		}
+		seen[s.Slot] = true
+		if s.Kind == spec.ChangeMove {
+			leaving++
+		} else if s.Kind == spec.ChangeReplace {
+			kept++
+		}
+	}
+	return leaving, kept
 }
 
 // failedBefore is the allocation after whose end a slot waits before it is tried again.

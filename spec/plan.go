@@ -168,6 +168,10 @@ type Blocked struct {
 	Fits    int       `json:"fits,omitempty"`   // of a gang: how many of the slots would have a place without the others
 	After   Time      `json:"after,omitzero"`   // waits for this moment (back-off); zero: for a change of the world
 	Places  []Missing `json:"places,omitempty"`
+	// Leaving counts those of Slots whose allocation works on a node that it must leave, and Kept those whose allocation works on
+	// until there is room to replace it: they have a place, and wait for the next one.
+	Leaving int `json:"leaving,omitempty"`
+	Kept    int `json:"kept,omitempty"`
 	// Failed is the newest of the allocations for whose end slots wait before they are tried again.
 	Failed *FailedAllocation `json:"failed,omitempty"`
 	// Groups are the nodes by the set of rules that they fail, largest first: each node once. With Feasible they add up
@@ -310,6 +314,9 @@ type Summary struct {
 	Blocked int `json:"blocked"`
 	Failed  int `json:"failed,omitempty"` // apps that are not as the commit says, as their rollout has failed
 }
+
+// Homeless counts the slots without any allocation that works.
+func (b *Blocked) Homeless() int { return len(b.Slots) - b.Leaving - b.Kept }
 
 // Unfinished reports whether the app is not as the commit says though nothing is to be done about it: its rollout has
 // failed, and what is committed next is waited for.

@@ -110,7 +110,9 @@ type WorkCounts struct {
 	Allocations int                `json:"allocations"` // that have not ended
 	Running     int                `json:"running"`
 	Healthy     int                `json:"healthy"`
-	Blocked     int                `json:"blocked"` // slots without a place
+	Blocked     int                `json:"blocked"`           // slots without a place
+	Leaving     int                `json:"leaving,omitempty"` // slots that work on a node that they must leave, and cannot yet
+	Kept        int                `json:"kept,omitempty"`    // slots that work and are to be replaced, for which there is no room yet
 	States      map[spec.State]int `json:"states,omitempty"`
 }
 
@@ -151,8 +153,9 @@ type DrainProgress struct {
 
 // DrainWait is a slot that cannot leave a draining node yet.
 type DrainWait struct {
-	Slot spec.Slot `json:"slot"`
-	Why  string    `json:"why"`
+	Slot    spec.Slot     `json:"slot"`
+	Why     string        `json:"why"`
+	Blocked *spec.Blocked `json:"blocked,omitempty"` // of its app, when no other node has a place
 }
 
 // App is an app with how it is doing.

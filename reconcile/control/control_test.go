@@ -574,8 +574,9 @@ func TestDrainTellsHowFarItIs(t *testing.T) {
 	if left != 4 || moving+waiting != 4 || moving < 1 || waiting < 1 {
 		t.Fatalf("%d left, %d moving, %d waiting", left, moving, waiting)
 	}
-	if !strings.Contains(waits[0].Why, "no other node has a place: ") || !strings.Contains(waits[0].Why, "cpu") {
-		t.Errorf("it waits, and says %q", waits[0].Why)
+	b := waits[0].Blocked
+	if waits[0].Why != "no other node has a place" || b == nil || b.Leaving != 2 || b.Homeless() != 0 || len(b.Groups) == 0 {
+		t.Errorf("it waits, and says %+v of %+v", waits[0], b)
 	}
 	r.step(Undrain{Request: 2, Nodes: []spec.NodeID{"n1", "n9"}})
 	if len(r.answers) != 1 || r.answers[0].Err == "" || len(r.core.Drains()) != 2 {

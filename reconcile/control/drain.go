@@ -101,8 +101,9 @@ type DrainView struct {
 
 // DrainWait is an allocation that cannot leave a draining node yet.
 type DrainWait struct {
-	Slot spec.Slot `json:"slot"`
-	Why  string    `json:"why"`
+	Slot    spec.Slot     `json:"slot"`
+	Why     string        `json:"why"`
+	Blocked *spec.Blocked `json:"blocked,omitempty"` // of its app, when no other node has a place
 }
 
 // Drains returns the nodes that are to be empty, sorted by node, with their progress as of the last plan.
@@ -137,7 +138,7 @@ func (c *Core) drainView(n *node, d *spec.Drain) DrainView {
 		default:
 			v.Waiting++
 			if len(v.Waits) < maxWaits {
-				v.Waits = append(v.Waits, DrainWait{a.Slot, c.whyStays(a)})
+				v.Waits = append(v.Waits, c.whyStays(a))
 			}
 		}
 	}
@@ -155,26 +156,25 @@ func (c *Core) succeeded(k *cell) bool {
 }
 
 // whyStays says what the last plan says about a slot that does not leave.
-func (c *Core) whyStays(a *spec.AllocationView) string {
+func (c *Core) whyStays(a *spec.AllocationView) DrainWait {
+	w := DrainWait{Slot: a.Slot, Why: "it is about to be planned"}
 	i, ok := slices.BinarySearchFunc(c.plan.Apps, a.App, func(p spec.AppPlan, name spec.AppName) int { return cmp.Compare(p.App, name) })
 	if !ok {
-		return "it is about to be planned"
+		return w
 	}
 	p := &c.plan.Apps[i]
 	if p.Held != "" {
-		return "held: " + p.Held
+		w.Why = "held: " + p.Held
+		return w
 	}
 	for k := range p.Changes {
 		if ch := &p.Changes[k]; ch.Old == a.ID && ch.After != "" {
-			return ch.After
+			w.Why = ch.After
+			return w
 		}
 	}
 	if p.Blocked != nil && slices.Contains(p.Blocked.Slots, a.Index) {
-		var why []string
-		for _, r := range p.Blocked.Reasons {
-			why = append(why, r.Rule)
-		}
-		return "no other node has a place: " + strings.Join(why, ", ")
+		w.Why, w.Blocked = "no other node has a place", p.Blocked
 	}
-	return "it is about to be planned"
+	return w
 }

@@ -36,7 +36,7 @@ func (p *Page) DrainLine(n *api.Node) string {
 	for _, part := range []struct {
 		n    int
 		what string
-	}{{d.Leaving, "stopping"}, {d.Moving, "moving"}, {d.Finishing, "finishing their work"}, {d.Last, "to go last"}, {d.Waiting, "waiting"}} {
+	}{{d.Leaving, "stopping"}, {d.Moving, "moving"}, {d.Finishing, "finishing their work"}, {d.Last, "to go last"}, {d.Waiting, mustMove}} {
 		if part.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.what))
 		}
@@ -77,8 +77,18 @@ func (p *Page) Drains(list []api.Node) {
 
 // waits prints the slots that cannot leave a node, and why.
 func (p *Page) waits(n *api.Node) {
-	for _, w := range n.Drain.Waits {
-		p.Line("  %s stays on %s: %s", w.Slot, n.ID, w.Why)
+	list := n.Drain.Waits
+	for len(list) > 0 {
+		w, k := &list[0], 1
+		names := []string{w.Slot.String()}
+		for ; w.Blocked != nil && k < len(list) && list[k].Slot.App == w.Slot.App && list[k].Blocked != nil; k++ {
+			names = append(names, list[k].Slot.String())
+		}
+		p.Line("  %s on %s %s: %s", strings.Join(names, ", "), n.ID, mustMove, w.Why)
+		if w.Blocked != nil {
+			p.obstacles(w.Blocked, "  ")
+		}
+		list = list[k:]
 	}
 	if more := n.Drain.Waiting - len(n.Drain.Waits); more > 0 {
 		p.Line("  … and %d more", more)

@@ -36,7 +36,14 @@ func (p *Page) Status(s *api.Status) {
 	n := s.Nodes
 	p.pairs([][2]string{{"nodes", fmt.Sprintf("%d ready, %d draining, %d drained, %d unknown, %d down", n.Ready, n.Draining, n.Drained, n.Unknown, n.Down)}})
 	w := s.Work
-	p.pairs([][2]string{{"work", fmt.Sprintf("%s, %s: %d running, %d healthy, %d blocked", plural(w.Apps, "app"), plural(w.Allocations, "allocation"), w.Running, w.Healthy, w.Blocked)}})
+	work := fmt.Sprintf("%s, %s: %d running, %d healthy, %d blocked", plural(w.Apps, "app"), plural(w.Allocations, "allocation"), w.Running, w.Healthy, w.Blocked)
+	if w.Leaving > 0 {
+		work += fmt.Sprintf(", %d must move and cannot yet", w.Leaving)
+	}
+	if w.Kept > 0 {
+		work += fmt.Sprintf(", %d cannot be replaced yet", w.Kept)
+	}
+	p.pairs([][2]string{{"work", work}})
 	if r := s.Runs; r != nil {
 		text := fmt.Sprintf("%d under way", r.Active)
 		if r.Next != 0 {

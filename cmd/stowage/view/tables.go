@@ -95,7 +95,7 @@ func (p *Page) Nodes(list []api.Node) {
 		if n.State == spec.NodeDraining && n.Drain != nil {
 			state = fmt.Sprintf("draining: %d left", n.Drain.Left)
 			if n.Drain.Waiting > 0 {
-				state += fmt.Sprintf(", %d cannot", n.Drain.Waiting)
+				state += fmt.Sprintf(", %d %s", n.Drain.Waiting, mustMove)
 			}
 		}
 		rows[i] = []string{string(n.ID), state, string(n.Pool.Or()), n.Address,

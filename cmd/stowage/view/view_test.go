@@ -118,13 +118,15 @@ func TestFailuresAreNoMissingPlaces(t *testing.T) {
 		{App: "nightly", Action: spec.ChangeBlocked, Blocked: &spec.Blocked{Slots: []int{1}, Of: 3, After: spec.Time(110 * spec.Second),
 			Failed:  &spec.FailedAllocation{ID: "nightly-1-4", Slot: spec.Slot{App: "nightly", Index: 1}, Node: "n2", Why: "exit code 3"},
 			Reasons: []spec.Reason{{Rule: "back-off: the last attempt failed", Detail: "nightly[1] on n2: exit code 3"}}}},
+		{App: "shop/api", Action: spec.ChangeBlocked, Blocked: &spec.Blocked{Slots: []int{0, 1}, Of: 3, Leaving: 2, Reasons: []spec.Reason{{Rule: "memory", Nodes: 2}}}},
+		{App: "shop/db", Action: spec.ChangeBlocked, Blocked: &spec.Blocked{Slots: []int{0, 1, 2}, Of: 3, Leaving: 1, Kept: 1, Reasons: []spec.Reason{{Rule: "memory", Nodes: 2}}}},
 		{App: "shop/web", Action: spec.ChangeStay, Older: "41bb0aabbbbbbb", Pos: spec.Pos{File: "apps/web.hcl", Line: 3},
 			Rollout: &spec.Rollout{State: spec.RolloutFailed, Commit: "9c1e2d7aaaaaaaaa", Failed: "shop.web-0-7",
 				Reason: `no allocation became healthy for 20s; the last one was shop.web-0-7 on n2: task "server": exit code 1`},
 			Fields: []spec.FieldChange{{Path: "task.server.command", From: "a", To: "b", Effect: "not carried out"}}},
 	}}
 	text := golden(t, "failed.txt", 0, func(p *Page) { p.Plan(plan, PlanOptions{}) })
-	for _, not := range []string{"No changes", "not fit"} {
+	for _, not := range []string{"No changes", "2 of 3 do not fit"} {
 		if strings.Contains(text, not) {
 			t.Errorf("it says %q", not)
 		}
@@ -189,16 +191,23 @@ func TestDrains(t *testing.T) {
 	var b strings.Builder
 	now := spec.Time(1000 * spec.Hour)
 	p := &Page{Out: &b, Now: now}
+	lack := &spec.Blocked{Slots: []int{3, 4}, Of: 5, Leaving: 2, Reasons: []spec.Reason{{Rule: "memory", Nodes: 2}, {Rule: "the node is draining", Nodes: 1}}, Nodes: 3,
+		Groups: []spec.NodeGroup{{Rules: []string{"memory"}, Nodes: 2, Detail: "n2 is short by 1GiB"}, {Rules: []string{"the node is draining"}, Nodes: 1}}}
 	n := api.Node{NodeView: spec.NodeView{Node: spec.Node{ID: "n1"}, State: spec.NodeDraining}, Drain: &api.DrainProgress{
 		Drain: spec.Drain{Node: "n1", Since: now - spec.Time(5*spec.Minute), Deadline: now.Add(40 * spec.Minute), Reason: "new disk"},
-		Left:  15, Moving: 3, Finishing: 1, Waiting: 11, Waits: []api.DrainWait{{Slot: spec.Slot{App: "web", Index: 3}, Why: "no other node has a place: memory"}},
+		Left:  15, Moving: 3, Finishing: 1, Waiting: 12, Waits: []api.DrainWait{
+			{Slot: spec.Slot{App: "web", Index: 3}, Why: "no other node has a place", Blocked: lack}, {Slot: spec.Slot{App: "web", Index: 4}, Why: "no other node has a place", Blocked: lack},
+			{Slot: spec.Slot{App: "x"}, Why: "held: a plugin"}},
 	}}
 	p.Drains([]api.Node{n})
 	p.Drains(nil)
 	want := `NODE  STATE     SINCE  PROGRESS                                                                  REASON
-n1    draining  5m     15 left, 3 moving, 1 finishing their work, 11 waiting, stopped in 40m  new disk
-  web[3] stays on n1: no other node has a place: memory
-  … and 10 more
+n1    draining  5m     15 left, 3 moving, 1 finishing their work, 12 must move and cannot yet, stopped in 40m  new disk
+  web[3], web[4] on n1 must move and cannot yet: no other node has a place
+      2 nodes: memory (n2 is short by 1GiB)
+      1 node: the node is draining
+  x[0] on n1 must move and cannot yet: held: a plugin
+  … and 9 more
 No node is draining. stowage drain NODE moves everything away from one.
 `
 	if got := b.String(); squeeze(got) != squeeze(want) {
