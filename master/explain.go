@@ -27,6 +27,7 @@ func (m *Master) getExplain(c *server.Call) (any, error) {
 		e := s.explain(a)
 		err := m.look(c.Context(), func(core *control.Core) { e.Spec, e.Run = core.Version(a.Version), core.Run(a.App) })
 		e.Again = m.again(c.Context(), s, a)
+		e.Misplaced = standingOf(m.standing(c.Context(), s), a.App, &a.Slot)
 		e.Story = m.story.about(subjects(string(a.ID), a.Slot.String()), maxStory)
 		return e, err
 	}
@@ -79,6 +80,7 @@ func (m *Master) again(ctx context.Context, s *snapshot, a *spec.AllocationView)
 // explainApp explains an app with the fixes of what is blocked.
 func (m *Master) explainApp(c *server.Call, s *snapshot, app spec.AppName) api.Explanation {
 	e := s.explainApp(app)
+	e.Misplaced = standingOf(m.standing(c.Context(), s), app, nil)
 	if e.Blocked != nil {
 		if p := planOf(m.whole(c.Context(), s), app); p != nil && p.Blocked != nil {
 			e.Blocked = p.Blocked

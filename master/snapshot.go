@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 
 	"github.com/stowage/stowage/master/api"
+	"github.com/stowage/stowage/reconcile"
 	"github.com/stowage/stowage/reconcile/control"
 	"github.com/stowage/stowage/spec"
 )
@@ -25,6 +27,31 @@ type snapshot struct {
 	pending     *control.Pending
 	following   *control.Followed
 	history     []control.HistoryEntry // oldest first
+
+	looked    sync.Once // for misplaced, by who asks first
+	misplaced []spec.Misplaced
+}
+
+// standing lists the allocations that run where their rules would not let them be placed now, by slot.
+func (m *Master) standing(ctx context.Context, s *snapshot) []spec.Misplaced {
+	s.looked.Do(func() {
+		var in reconcile.Input
+		if err := m.look(ctx, func(c *control.Core) { in = c.Input() }); err == nil && in.Desired != nil {
+			s.misplaced = reconcile.Misplaced(in)
+		}
+	})
+	return s.misplaced
+}
+
+// standingOf are those of an app, or of one slot of it.
+func standingOf(list []spec.Misplaced, app spec.AppName, slot *spec.Slot) []spec.Misplaced {
+	var out []spec.Misplaced
+	for i := range list {
+		if m := &list[i]; m.Slot.App == app && (slot == nil || m.Slot == *slot) {
+			out = append(out, *m)
+		}
+	}
+	return out
 }
 
 // snapshot returns a snapshot that shows everything posted before the call.

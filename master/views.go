@@ -65,6 +65,7 @@ func (m *Master) getStatus(c *server.Call) (any, error) {
 		st.Pending = &api.PendingPlan{Plan: p.Plan.ID, Commit: p.Revision.Commit, Subject: p.Revision.Subject, Why: p.Why, Summary: p.Plan.Summary}
 	}
 	st.Nodes, st.Work, st.Runs = s.countNodes(), s.countWork(), s.countRuns()
+	m.standing(c.Context(), s)
 	st.Problems = m.problems(s, &st)
 	return st, nil
 }
@@ -178,8 +179,22 @@ func (m *Master) problems(s *snapshot, st *api.Status) (list []api.Problem) {
 			}
 		}
 	}
+	for i := 0; i < len(s.misplaced); {
+		first, n := &s.misplaced[i], 1
+		for ; i+n < len(s.misplaced) && s.misplaced[i+n].Slot.App == first.Slot.App; n++ {
+		}
+		what := first.String()
+		if n > 1 {
+			what += more(n - 1)
+		}
+		add(string(first.Slot.App), what, mendMisplaced+string(first.Slot.App))
+		i += n
+	}
 	return list
 }
+
+// mendMisplaced is what to do about an allocation that stands where its rules no longer allow.
+const mendMisplaced = "nothing moves by itself: stowage rebalance moves what it may, stowage restart "
 
 // ailing returns the first slot of an app whose allocation keeps restarting or fails its checks, and what is wrong with it;
 // "" when there is none. One restart may happen to anybody, and a check may take its time at the beginning.
@@ -243,7 +258,7 @@ func (s *snapshot) blocked(a *control.AppView) (subject, what, remedy string) {
 		f := planOf(&s.plan, a.App).Blocked.Failed
 		what = fmt.Sprintf("%s failed on %s and waits for its next attempt: %s", f.Slot, f.Node, f.Why)
 		if n := a.Blocked - 1; n > 0 {
-			what += fmt.Sprintf("; so do %d more", n)
+			what += more(n)
 		}
 		remedy = logsOf(f.ID, remedy)
 	}
@@ -254,6 +269,14 @@ func (s *snapshot) blocked(a *control.AppView) (subject, what, remedy string) {
 func (s *snapshot) backsOff(app spec.AppName) bool {
 	p := planOf(&s.plan, app)
 	return p != nil && p.Blocked != nil && p.Blocked.After != 0 && p.Blocked.Failed != nil
+}
+
+// more says that the same holds for others.
+func more(n int) string {
+	if n == 1 {
+		return "; so does 1 more"
+	}
+	return fmt.Sprintf("; so do %d more", n)
 }
 
 // logsOf names the command that shows what an allocation said, and what to do then.
@@ -518,8 +541,9 @@ func (m *Master) getBlocked(c *server.Call) (any, error) {
 		if p := planOf(whole, a.Name); p != nil && p.Blocked != nil && a.Blocked != nil {
 			a.Blocked = p.Blocked
 		}
-		if a.Blocked != nil || a.Held != "" {
-			list = append(list, api.BlockedApp{App: a.Name, Blocked: a.Blocked, Held: a.Held, Pos: a.Pos})
+		stands := standingOf(m.standing(c.Context(), s), a.Name, nil)
+		if a.Blocked != nil || a.Held != "" || len(stands) > 0 {
+			list = append(list, api.BlockedApp{App: a.Name, Blocked: a.Blocked, Held: a.Held, Misplaced: stands, Pos: a.Pos})
 		}
 	}
 	return list, nil

@@ -9,6 +9,18 @@ import (
 	"github.com/stowage/stowage/spec"
 )
 
+// What stands where its rules no longer allow is a problem though it is well, once for each app.
+func TestMisplacedAppsAreProblems(t *testing.T) {
+	stands := func(app spec.AppName, i int) spec.Misplaced {
+		return spec.Misplaced{Slot: spec.Slot{App: app, Index: i}, Node: "n4", Rules: []string{"constraint near cache"}}
+	}
+	s := &snapshot{apps: []control.AppView{{App: "api"}, {App: "web"}}, misplaced: []spec.Misplaced{stands("api", 0), stands("api", 2), stands("web", 1)}}
+	list := new(Master).problems(s, &api.Status{})
+	if len(list) != 2 || list[0].What != "api[0] on n4 no longer meets constraint near cache; so does 1 more" || list[1].Subject != "web" || !strings.HasSuffix(list[1].Remedy, "stowage restart web") {
+		t.Errorf("%+v", list)
+	}
+}
+
 // What keeps restarting or fails its checks is a problem before any back-off; what has recovered is none.
 func TestAilingAppsAreProblems(t *testing.T) {
 	now := spec.Time(spec.Hour)

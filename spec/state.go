@@ -1,6 +1,9 @@
 package spec
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // Node is a machine as its agent describes it.
 type Node struct {
@@ -206,6 +209,19 @@ func (s *AllocationStatus) Trouble() string {
 		}
 	}
 	return ""
+}
+
+// Misplaced is an allocation that runs where the rules of its app would not let it be placed now.
+type Misplaced struct {
+	Slot  Slot         `json:"slot"`
+	ID    AllocationID `json:"id"`
+	Node  NodeID       `json:"node"`
+	Rules []string     `json:"rules"` // that the node does not meet, as reasons give them
+}
+
+// String says so in a sentence.
+func (m *Misplaced) String() string {
+	return m.Slot.String() + " on " + string(m.Node) + " no longer meets " + strings.Join(m.Rules, ", and ")
 }
 
 // RolloutState is how far a rollout has come.

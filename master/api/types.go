@@ -179,12 +179,13 @@ type App struct {
 	Spec      *spec.App     `json:"spec,omitempty"` // where one app is asked for
 }
 
-// BlockedApp is an app with slots that have no place, or that is held.
+// BlockedApp is an app with slots that have no place or have one that its rules no longer allow, or that is held.
 type BlockedApp struct {
-	App     spec.AppName  `json:"app"`
-	Blocked *spec.Blocked `json:"blocked,omitempty"`
-	Held    string        `json:"held,omitempty"`
-	Pos     spec.Pos      `json:"pos"`
+	App       spec.AppName     `json:"app"`
+	Blocked   *spec.Blocked    `json:"blocked,omitempty"`
+	Misplaced []spec.Misplaced `json:"misplaced,omitempty"`
+	Held      string           `json:"held,omitempty"`
+	Pos       spec.Pos         `json:"pos"`
 }
 
 // Role is a party to fair sharing and what it has.
@@ -203,12 +204,13 @@ type Role struct {
 type Explanation struct {
 	Subject    string               `json:"subject"` // allocation, slot, app or node, as people write it
 	Allocation *spec.AllocationView `json:"allocation,omitempty"`
-	Spec       *spec.App            `json:"spec,omitempty"`    // of the version that the allocation follows
-	Change     *spec.Change         `json:"change,omitempty"`  // the step of a plan that placed it, while that is kept
-	Plan       spec.PlanID          `json:"plan,omitempty"`    // of Change
-	Next       *spec.Change         `json:"next,omitempty"`    // what will be done to it
-	Again      *spec.Change         `json:"again,omitempty"`   // where it would be placed if it had to be now, with the score
-	Blocked    *spec.Blocked        `json:"blocked,omitempty"` // of its app, when its slot has no place
+	Spec       *spec.App            `json:"spec,omitempty"`      // of the version that the allocation follows
+	Change     *spec.Change         `json:"change,omitempty"`    // the step of a plan that placed it, while that is kept
+	Plan       spec.PlanID          `json:"plan,omitempty"`      // of Change
+	Next       *spec.Change         `json:"next,omitempty"`      // what will be done to it
+	Again      *spec.Change         `json:"again,omitempty"`     // where it would be placed if it had to be now, with the score
+	Blocked    *spec.Blocked        `json:"blocked,omitempty"`   // of its app, when its slot has no place
+	Misplaced  []spec.Misplaced     `json:"misplaced,omitempty"` // of it, what runs where its rules no longer allow
 	Held       string               `json:"held,omitempty"`
 	Scale      *spec.Scale          `json:"scale,omitempty"` // who chose the count of its app
 	Rollout    *spec.Rollout        `json:"rollout,omitempty"`

@@ -71,6 +71,12 @@ func (f *Fleet) Rules(r *Request) []Rule {
 	return append(all, f.roomRules(r, devices)...)
 }
 
+// Standing returns the rules of the request that an allocation has to go on meeting to be where one like it could be placed:
+// those that neither room nor the app's other allocations decide.
+func (f *Fleet) Standing(r *Request) []Rule {
+	return slices.Concat(f.poolRules(r), f.attributeRules(r), f.besideRules(r))
+}
+
 func (f *Fleet) statesPresent() []spec.NodeState {
 	var states []spec.NodeState
 	for _, s := range f.states {

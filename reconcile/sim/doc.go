@@ -54,6 +54,7 @@
 //	expect next APP TIME           the next firing, as 2026-03-29T01:00:00Z; none
 //	expect starts SLOT N           containers were started in that slot since the beginning, restarts included
 //	expect source TEXT, expect availability APP 99.9%
+//	expect misplaced APP N [TEXT]  run where the app's rules would not let them be placed now
 //	expect refused [TEXT]          the last request was, with this in its reason
 //
 // A "?" after a command ("drain? n3") lets it be refused.

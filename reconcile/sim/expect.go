@@ -36,6 +36,7 @@ var expectations = map[string]handler{
 	"refused":      {0, (*player).expectRefused},
 	"source":       {1, (*player).expectSource},
 	"availability": {2, (*player).expectAvailability},
+	"misplaced":    {2, (*player).expectMisplaced},
 	"moves":        {1, func(p *player, args []string) error { return p.expectMoves(args[0]) }},
 }
 
@@ -356,6 +357,26 @@ func (p *player) expectRefused(args []string) error {
 		return fmt.Errorf("refused for another reason: %s", p.refused)
 	}
 	p.refused, p.refusedAt = "", 0
+	return nil
+}
+
+// expectMisplaced counts the allocations of an app that run where its rules would not let them be placed now; the text is part
+// of the first rule that one of them does not meet.
+func (p *player) expectMisplaced(args []string) error {
+	text, said := strings.Join(args[2:], " "), ""
+	n := 0
+	for _, m := range reconcile.Misplaced(p.world.master.core.Input()) {
+		if string(m.Slot.App) == args[0] {
+			n++
+			said += m.String() + "; "
+		}
+	}
+	if err := number(args[:2], func(string) int { return n }); err != nil {
+		return fmt.Errorf("%w: %s", err, said)
+	}
+	if !strings.Contains(said, text) {
+		return fmt.Errorf("found %s", said)
+	}
 	return nil
 }
 

@@ -131,6 +131,7 @@ func (p *Page) Explanation(e *api.Explanation, list []spec.AllocationView) {
 	if e.Blocked != nil {
 		p.blocked(e.Blocked, "  ")
 	}
+	p.misplaced(e.Misplaced, "  ")
 	if len(list) > 0 {
 		p.Line("")
 		p.Allocations(list)
@@ -217,10 +218,21 @@ func (p *Page) Diff(d *api.Diff) {
 	}
 }
 
+// misplaced prints what runs where the rules of its app no longer allow.
+func (p *Page) misplaced(list []spec.Misplaced, indent string) {
+	for i := range list {
+		if i == foldAfter {
+			p.Line("%s… and %d more (--json has them)", indent, len(list)-i)
+			return
+		}
+		p.Line("%s%s %s", indent, p.paint(yellow, "!"), list[i].String())
+	}
+}
+
 // BlockedApps prints what has no place, or is held, and why.
 func (p *Page) BlockedApps(list []api.BlockedApp) {
 	if len(list) == 0 {
-		p.Line("Nothing is blocked and nothing is held.")
+		p.Line("Nothing is blocked, nothing is held, and everything stands where its rules allow.")
 	}
 	for i := range list {
 		b := &list[i]
@@ -231,5 +243,6 @@ func (p *Page) BlockedApps(list []api.BlockedApp) {
 		if b.Blocked != nil {
 			p.blocked(b.Blocked, "    ")
 		}
+		p.misplaced(b.Misplaced, "    ")
 	}
 }
