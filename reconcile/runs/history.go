@@ -7,7 +7,7 @@ import (
 )
 
 // forget drops the oldest ended runs of each app beyond what is kept. One that still has allocations stays, and so does
-// one that a run under way may ask for.
+// one that a run under way may ask for. What ended only now is told before it is forgotten: it goes the next time.
 func (m *machine) forget() {
 	active := map[spec.AppName]bool{} // keys of roots under way
 	for i := range m.runs {
@@ -15,22 +15,22 @@ func (m *machine) forget() {
 			active[spec.RunName(r.Root, r.Key)] = true
 		}
 	}
+	news := make(map[spec.AppName]bool, len(m.out.Change.Put))
+	for i := range m.out.Change.Put {
+		news[m.out.Change.Put[i].Name] = true
+	}
 	for i := 0; i < len(m.runs); {
 		j := i
 		for j < len(m.runs) && m.runs[j].App == m.runs[i].App {
 			j++
 		}
-		m.forgetOf(m.runs[i:j], active)
+		m.forgetOf(m.runs[i:j], active, news)
 		i = j
 	}
 	slices.Sort(m.out.Change.Drop)
-	m.out.Change.Put = slices.DeleteFunc(m.out.Change.Put, func(r spec.Run) bool {
-		_, found := slices.BinarySearch(m.out.Change.Drop, r.Name)
-		return found
-	})
 }
 
-func (m *machine) forgetOf(list []spec.Run, active map[spec.AppName]bool) {
+func (m *machine) forgetOf(list []spec.Run, active, news map[spec.AppName]bool) {
 	var ended []*spec.Run
 	for i := range list {
 		if list[i].State.Ended() {
@@ -51,7 +51,7 @@ func (m *machine) forgetOf(list []spec.Run, active map[spec.AppName]bool) {
 			n, keep = &failed, spec.KeepFailed
 		}
 		*n++
-		if *n > keep && !active[spec.RunName(r.Root, r.Key)] && m.progress(r).Live == 0 {
+		if *n > keep && !news[r.Name] && !active[spec.RunName(r.Root, r.Key)] && m.progress(r).Live == 0 {
 			m.out.Change.Drop = append(m.out.Change.Drop, r.Name)
 		}
 	}
