@@ -6,7 +6,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stowage/stowage/reconcile"
 	"github.com/stowage/stowage/reconcile/control"
+	"github.com/stowage/stowage/reconcile/rollout"
 	"github.com/stowage/stowage/spec"
 )
 
@@ -26,6 +28,7 @@ type Figures struct {
 	Heal99       spec.Duration `json:"heal_99"`     // in 99 of 100 cases at most
 	HealMax      spec.Duration `json:"heal_max"`
 	Plans        int           `json:"plans"` // made
+	Stranded     []Stranded    `json:"stranded,omitempty"`
 }
 
 // Cause is why allocations were started, and how many.
@@ -54,12 +57,13 @@ func share(millionths int64) string {
 
 // meter measures while a run goes on.
 type meter struct {
-	w       *world
-	apps    map[spec.AppName]*gauge
-	healthy map[spec.AllocationID]spec.Slot // allocations that are
-	started int
-	causes  map[string]int
-	heals   []spec.Duration
+	w        *world
+	apps     map[spec.AppName]*gauge
+	healthy  map[spec.AllocationID]spec.Slot // allocations that are
+	started  int
+	causes   map[string]int
+	stranded []Stranded
+	heals    []spec.Duration
 }
 
 // gauge measures one app. Areas are slots times milliseconds.
@@ -89,7 +93,7 @@ func (m *meter) entry(e *control.Entry) {
 	if e.Decided != nil {
 		m.started += len(e.Decided.Start)
 		for i := range e.Decided.Start {
-			m.causes[cause(e.Decided.Start[i].Why)]++
+			m.causes[m.cause(e.Decided.Start[i].Why)]++
 		}
 		for _, r := range e.Decided.Renamed {
 			m.rename(r.From, r.To)
@@ -118,8 +122,12 @@ func (m *meter) entry(e *control.Entry) {
 	}
 }
 
-// cause is why an allocation was started, without the name of another that some reasons end with.
-func cause(why string) string {
+// cause is why an allocation was started: without the name of another that some reasons end with, and one for all that a
+// rebalancing moves.
+func (m *meter) cause(why string) string {
+	if r := m.w.master.core.State().Rebalance; r != nil && slices.ContainsFunc(r.Moves, func(v reconcile.Move) bool { return v.Why == why }) {
+		return rollout.ReasonMoved
+	}
 	why, _, _ = strings.Cut(why, " for ")
 	return why
 }
@@ -207,7 +215,7 @@ func (m *meter) change(slot spec.Slot, by int) {
 
 // figures are those up to now.
 func (m *meter) figures() Figures {
-	f := Figures{For: m.w.now.Sub(epoch), Started: m.started, Outages: len(m.heals), Plans: m.w.plans, Availability: 1e6, WorstShare: 1e6}
+	f := Figures{For: m.w.now.Sub(epoch), Started: m.started, Outages: len(m.heals), Plans: m.w.plans, Stranded: m.stranded, Availability: 1e6, WorstShare: 1e6}
 	var wanted, healthy int64
 	for _, name := range sortedKeys(m.apps) {
 		g := m.apps[name]

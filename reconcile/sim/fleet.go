@@ -13,6 +13,7 @@ var fleetCommands = map[string]handler{
 	"nodes":    {1, (*player).nodes},
 	"workload": {1, (*player).workload},
 	"arrivals": {1, (*player).arrivals},
+	"measure":  {1, (*player).measure},
 }
 
 func (p *player) nodes(args []string) error {
