@@ -401,6 +401,9 @@ func (w *world) placeBatch(j *job, r *place.Request, steps []*rollout.Step, pref
 		return nil
 	}
 	r.Config, r.Prefer = ref.Config, prefer
+	if s, ok := policy.(place.Scoring); ok {
+		r.Best = &s
+	}
 	r.Count = min(len(steps), w.roles.room(j, steps))
 	if r.Count == 0 || j.version.app.Gang && r.Count < len(steps) {
 		return steps

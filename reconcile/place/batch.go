@@ -21,6 +21,7 @@ type Request struct {
 	Single bool              // at most one on each node, beside no other of the app
 	Wait   bool              // what leaving allocations have counts as free
 	Prefer spec.AllocationID // with Wait: the one whose devices and cores are taken over first
+	Best   *Scoring          // when not nil, who will choose: nodes that it cannot choose may be left out
 	Seed   uint64
 	Config map[string]string
 }
@@ -40,6 +41,10 @@ func (f *Fleet) Batch(r *Request) *Batch {
 	}
 	groups := m.groups(r)
 	candidates := r.candidates()
+	b.elsewhere = 0
+	if r.selects(len(candidates)) {
+		candidates, b.elsewhere = f.choose(r, candidates, own)
+	}
 	b.reserve(len(candidates), d)
 	rows := slices.Grow(f.scratch.rows[:0], len(candidates))
 	for _, node := range candidates {

@@ -21,7 +21,7 @@ func Fill(b *Batch, s Scoring) []Pick {
 		node := f.cells[c].heap[0]
 		first := len(parts)
 		parts = f.parts(parts, node, c)
-		score := spec.Score{Parts: parts[first:len(parts):len(parts)], Feasible: f.feasible}
+		score := spec.Score{Parts: parts[first:len(parts):len(parts)], Feasible: f.feasible + b.elsewhere}
 		for _, p := range score.Parts {
 			score.Total += p.Value
 		}

@@ -24,6 +24,7 @@ type scratch struct {
 	rows  []int32
 	own   []int32
 	sheet sheet
+	best  best
 }
 
 // leaver is an allocation that has been told to stop: others may wait for its room.

@@ -45,7 +45,7 @@ func (f *Fleet) Order(nodes []int32, pieces []Piece) []Turn {
 	for i, p := range pieces {
 		plain[i], total = Turn{i, p.Count}, total+p.Count
 	}
-	if len(pieces) < 2 || 2*len(pieces)*len(nodes) > packLooks {
+	if len(pieces) < 2 || 2*len(pieces)*len(nodes) > packLooks || !f.roomFor(nodes, pieces) {
 		return plain
 	}
 	p := f.newPacker(nodes, pieces)
@@ -67,6 +67,24 @@ func (f *Fleet) Order(nodes []int32, pieces []Piece) []Turn {
 		try(p.turns(bins))
 	}
 	return best
+}
+
+// roomFor reports whether the nodes have as much free as all pieces ask for. Without that, fair shares decide who is served,
+// and an order would be found in vain.
+func (f *Fleet) roomFor(nodes []int32, pieces []Piece) bool {
+	free := make([]int64, len(f.dims))
+	for _, n := range nodes {
+		add(free, f.Capacity(int(n)), 1)
+		add(free, f.Used(int(n)), -1)
+	}
+	for i := range pieces {
+		for d, ask := range pieces[i].Need {
+			if free[d] -= ask * int64(pieces[i].Count); ask > 0 && free[d] < 0 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // packUnit is the average node in each resource: sizes are in parts of it.

@@ -37,6 +37,8 @@ type Batch struct {
 	Terms    []Term        // what affinities and past failures add to each node's score
 	Groups   []Group       // limits and wishes over the allocations of the app
 	sheet    *sheet        // for Fill, when the batch is a fleet's
+
+	elsewhere int // feasible nodes that are left out, as none of them can be chosen
 }
 
 // Term is a part of the score that is the same for every allocation of the batch.
