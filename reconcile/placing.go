@@ -320,7 +320,8 @@ func (w *world) stopFirst(j *job, s *rollout.Step, asked bool) bool {
 		if w.leaveFirst(j, s, asked) {
 			return true
 		}
-		return !asked && len(w.placeSteps(j, []*rollout.Step{s})) == 0
+		stops := s.Beside == rollout.StopFirst && w.matcher(x, j.version).Limited() // and has been tried so
+		return !asked && !stops && len(w.placeSteps(j, []*rollout.Step{s})) == 0
 	}
 	working := s.Old.Healthy && s.Old.Ground == rollout.Firm
 	if asked && working {
@@ -343,12 +344,16 @@ func (w *world) stopFirst(j *job, s *rollout.Step, asked bool) bool {
 		}
 		return true
 	}
-	w.unleave(x, s.Old)
-	s.Beside = beside
-	if asked {
+	if !asked && beside == rollout.StopFirst { // elsewhere, and still the old one counts no more: it stops now
+		if len(w.placeSteps(j, []*rollout.Step{s})) == 0 {
+			return true
+		}
+		w.unleave(x, s.Old)
 		return false
 	}
-	return len(w.placeSteps(j, []*rollout.Step{s})) == 0
+	w.unleave(x, s.Old)
+	s.Beside = beside
+	return !asked && len(w.placeSteps(j, []*rollout.Step{s})) == 0
 }
 
 // leaveFirst lets an allocation stop on a node that takes none any more, so that its successor can start on another one

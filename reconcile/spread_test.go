@@ -358,3 +358,21 @@ func TestPreemptionKeepsToTheRules(t *testing.T) {
 		t.Errorf("on %v", w)
 	}
 }
+
+// TestGroupByCountsWhatStopsFirst: what stops before its successor starts, which has to go elsewhere, gives the groups no
+// more room; so a group does not get more than its share though that would be even with both.
+func TestGroupByCountsWhatStopsFirst(t *testing.T) {
+	l := cluster(t, node("n1", 8000, 2*spec.GiB), node("n2", 8000, 64*spec.GiB))
+	l.in.Nodes[0].Attributes["zone"], l.in.Nodes[1].Attributes["zone"] = "z1", "z2"
+	web := edit(asks("web", 4, 100, spec.GiB), func(a *spec.App) {
+		a.Update.MinHealthy = 500
+		a.Constraints = []spec.Constraint{{Attribute: "zone", Operator: spec.OpGroupBy}}
+	})
+	l.commit(web)
+	l.settle()
+	l.commit(edit(web, func(a *spec.App) { a.Tasks[0].Memory = 3 * spec.GiB / 2 }))
+	l.settle() // each plan is checked
+	if n := l.where("web")["n2"]; n != 2 {
+		t.Errorf("%d are on n2, want 2", n)
+	}
+}
