@@ -21,6 +21,7 @@ func have(t *testing.T, text string) []Alloc {
 	for k, word := range strings.Fields(text) {
 		slot, marks := int(word[0]-'0'), word[1:]
 		view := &spec.AllocationView{}
+		view.Node = spec.NodeID("n" + word[:1])
 		view.Slot, view.Generation, view.Want = spec.Slot{App: "web", Index: slot}, spec.Generation(k+1), spec.WantRun
 		view.ID = spec.NewAllocationID(view.Slot, view.Generation)
 		view.State, view.Since, view.Placed = spec.StateRunning, ago, ago
@@ -125,6 +126,7 @@ func TestDecide(t *testing.T) {
 		{"no surge: old ones make room", parts(600, 0), "0o+ 1o+ 2o+", "replace 0 stop-first, replace 1 stop-first later2, replace 2 stop-first later3"},
 		{"both", parts(600, 340), "0o+ 1o+ 2o+", "replace 0 surge, replace 1 stop-first, replace 2 beside later2"},
 		{"no more than min_healthy allows", parts(600, 0), "0n 1o+ 2o+", "replace 1 stop-first later1, replace 2 stop-first later2"},
+		{"min_healthy of a system app counts all its nodes", func(a *App) { parts(500, 0)(a); a.Spec.Kind = spec.KindSystem }, "0o+ 1o+ 2o", "replace 0 stop-first later2, replace 1 stop-first later3, replace 2 stop-first"},
 		{"a surge that backs off keeps its place", parts(1000, 340), "0o+ 0n! 1o+ 2o+", "blocked 0, replace 1 beside later1, replace 2 beside later2"},
 
 		// Recreate: all stop first.

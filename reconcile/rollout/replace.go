@@ -82,9 +82,6 @@ type pace struct {
 
 func (d *decision) pace(candidates []*slot) *pace {
 	u, n := d.a.Spec.Update, d.a.Count
-	if d.a.Spec.Kind == spec.KindSystem {
-		n = d.up
-	}
 	p := &pace{slots: slices.Clone(d.waitsFor)}
 	switch {
 	case u.Strategy == spec.StrategyRecreate || d.a.Spec.Kind == spec.KindBatch:

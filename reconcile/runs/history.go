@@ -1,6 +1,7 @@
 package runs
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/stowage/stowage/spec"
@@ -40,7 +41,9 @@ func (m *machine) forgetOf(list []spec.Run, active, news map[spec.AppName]bool) 
 	if len(ended) <= min(spec.KeepComplete, spec.KeepFailed, spec.KeepOthers) {
 		return
 	}
-	slices.SortStableFunc(ended, func(a, b *spec.Run) int { return int(min(1, max(-1, b.Ended-a.Ended))) })
+	slices.SortFunc(ended, func(a, b *spec.Run) int {
+		return cmp.Or(cmp.Compare(b.Ended, a.Ended), cmp.Compare(b.Name, a.Name)) // the newest first
+	})
 	complete, failed, others := 0, 0, 0
 	for _, r := range ended {
 		n, keep := &others, spec.KeepOthers

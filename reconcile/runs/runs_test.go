@@ -185,6 +185,24 @@ func TestHistory(t *testing.T) {
 	}
 }
 
+// TestManyEndAtOnce: each end is recorded before any is forgotten, and the newest are remembered.
+func TestManyEndAtOnce(t *testing.T) {
+	s := newStage(template("a", "a", spec.OverlapAllow))
+	s.to(t, "00:00:01")
+	for i := 1; i <= 6; i++ {
+		now := at("00:00:00").Add(spec.Duration(i) * 10 * spec.Minute)
+		s.to(t, now.Std().Format("15:04:05"))
+	}
+	for i := range s.facts.Runs {
+		s.does[s.facts.Runs[i].Name] = runs.Progress{Done: true}
+	}
+	s.facts.Now = at("01:00:01")
+	if o := runs.Advance(&s.facts); len(o.Change.Put) != 6 || len(o.Change.Drop) != 0 {
+		t.Errorf("%d ends are recorded and %d runs forgotten at once", len(o.Change.Put), len(o.Change.Drop))
+	}
+	s.expect(t, "01:00:01", "a/20260601-0040 complete, a/20260601-0050 complete, a/20260601-0100 complete")
+}
+
 func TestCheckValues(t *testing.T) {
 	a := &spec.App{Name: "a", Parameters: []spec.Parameter{{Name: "date", Required: true, Pattern: "[0-9]+"}, {Name: "mode", Default: "x", Values: []string{"x", "y"}}}}
 	for _, c := range []struct {
