@@ -67,6 +67,8 @@ type Report struct {
 	// Next is the earliest moment at which planning again could give another plan though nothing else happened: a
 	// back-off that ends, a deadline, a health period. Zero when there is none.
 	Next spec.Time `json:"next,omitempty"`
+	// NextOfApps is the same without what the clock alone brings for ever: the firings and deadlines of runs.
+	NextOfApps spec.Time `json:"next_of_apps,omitempty"`
 	// Rollouts are the rollouts after this plan's steps that may be taken now; all of them, sorted by app.
 	Rollouts []spec.Rollout `json:"rollouts,omitempty"`
 	// Events tell what the plan decided that no Change shows: a rollout that failed, was promoted, was overtaken.

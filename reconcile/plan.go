@@ -194,7 +194,7 @@ func planID(p *spec.Plan) spec.PlanID {
 }
 
 func (w *world) report() Report {
-	r := Report{Next: w.next, Events: w.events, MovesDone: w.movesDone}
+	r := Report{Next: soonest(w.next, w.runs.Next), NextOfApps: w.next, Events: w.events, MovesDone: w.movesDone}
 	if !w.runs.Change.Empty() {
 		r.Runs, r.Versions = &w.runs.Change, w.runs.Versions
 	}

@@ -26,7 +26,6 @@ func (w *world) readRuns() {
 		Prune: w.in.Desired.Sync.Prune, Progress: w.progressOf, Renamed: w.nowCalled, Originals: w.in.Originals,
 	})
 	w.events = append(w.events, w.runs.Events...)
-	w.wake(w.runs.Next)
 	for i := range w.runs.Active {
 		r := &w.runs.Active[i]
 		x := w.app(r.Name)

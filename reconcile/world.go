@@ -171,9 +171,17 @@ func (w *world) resourceNames() []string {
 
 // wake makes the report ask for another plan at the given moment.
 func (w *world) wake(at spec.Time) {
-	if at > w.in.Now && (w.next == 0 || at < w.next) {
-		w.next = at
+	if at > w.in.Now {
+		w.next = soonest(w.next, at)
 	}
+}
+
+// soonest returns the earlier of two moments, zero meaning none.
+func soonest(a, b spec.Time) spec.Time {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }
 
 func (w *world) tell(subject, what, why string) {

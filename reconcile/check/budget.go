@@ -10,6 +10,18 @@ import (
 // standing is how many slots of an app work before and after the steps that are taken now, and how many there are.
 type standing struct {
 	slots, before, after map[int]bool
+	over                 map[int]bool // those whose node need no longer have them
+}
+
+// without counts the slots of a set that are not over.
+func (s *standing) without(set map[int]bool) int {
+	n := len(set)
+	for k := range s.over { // any order: counted
+		if set[k] {
+			n--
+		}
+	}
+	return n
 }
 
 // budgets compares what the plan takes from its work with what the apps and the cluster allow.
@@ -37,9 +49,9 @@ func (c *checker) budgets() {
 			continue
 		}
 		count := c.countOf(app)
-		least := min(len(s.before), count-c.allowed(app, count))
-		if got := len(s.after); got < least {
-			c.report("budget", string(app.Name), "%d slots work afterwards, %d before, at least %d have to", got, len(s.before), least)
+		before, after := s.without(s.before), s.without(s.after)
+		if least := min(before, count-c.allowed(app, count)); after < least {
+			c.report("budget", string(app.Name), "%d slots work afterwards, %d before, at least %d have to", after, before, least)
 		}
 	}
 	if total != nil {
@@ -54,7 +66,7 @@ func (c *checker) stand(all map[spec.AppName]*standing, a *spec.AllocationView, 
 	}
 	s := all[a.App]
 	if s == nil {
-		s = &standing{map[int]bool{}, map[int]bool{}, map[int]bool{}}
+		s = &standing{map[int]bool{}, map[int]bool{}, map[int]bool{}, map[int]bool{}}
 		all[a.App] = s
 	}
 	s.slots[a.Index] = true
@@ -63,7 +75,7 @@ func (c *checker) stand(all map[spec.AppName]*standing, a *spec.AllocationView, 
 		return
 	}
 	if v := c.apps[a.Version]; v != nil && v.Kind == spec.KindSystem && !c.stays(a.App, n) {
-		return
+		s.over[a.Index] = true
 	}
 	s.before[a.Index] = true
 	if !c.stops[a.ID] {
@@ -80,12 +92,12 @@ func (c *checker) total(bound spec.Percent, standings map[spec.AppName]*standing
 		if app.Kind == spec.KindBatch || s == nil {
 			continue
 		}
-		n, most, fewest := len(s.slots), len(s.slots), len(s.before)
+		n, most, fewest := len(s.slots), len(s.slots), s.without(s.before)
 		if app.Kind == spec.KindService { // of two versions, the one that allows more
 			fewest = min(fewest, c.countOf(app))
 			n, most = max(len(s.before), min(n, c.countOf(app))), max(len(s.before), min(n, c.mostOf(app)))
 		}
-		gone := max(0, fewest-len(s.after))
+		gone := max(0, fewest-s.without(s.after))
 		slots, missing, lost = slots+most, missing+n-len(s.before), lost+gone
 		if c.allowed(app, n) == n {
 			recreated += gone

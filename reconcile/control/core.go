@@ -337,7 +337,7 @@ func (c *Core) State() *State { return c.state }
 // Idle reports whether time alone would change nothing but the age of things: every node is in touch or given up, and
 // no plan is due but for the next firing of a schedule or the deadline of a run.
 func (c *Core) Idle() bool {
-	if !c.settled || c.candidate != nil || c.state.Pending != nil && c.renewAt != 0 || c.nextPlan != 0 && c.nextPlan != c.nextOfRuns() || (c.dirty && c.state.Following != nil) {
+	if !c.settled || c.candidate != nil || c.state.Pending != nil && c.renewAt != 0 || c.report.NextOfApps != 0 || (c.dirty && c.state.Following != nil) {
 		return false
 	}
 	for _, n := range c.inOrder {

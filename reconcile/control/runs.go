@@ -176,20 +176,6 @@ func (c *Core) Run(name spec.AppName) *spec.Run {
 	return nil
 }
 
-// nextOfRuns is when a run changes by the clock alone: a firing or a deadline.
-func (c *Core) nextOfRuns() spec.Time {
-	var at spec.Time
-	for i := range c.state.Agendas {
-		at = earliest(at, c.state.Agendas[i].Next)
-	}
-	for i := range c.state.Runs {
-		if r := &c.state.Runs[i]; !r.State.Ended() {
-			at = earliest(at, r.Deadline)
-		}
-	}
-	return at
-}
-
 // The state's part.
 
 func (s *State) dispatch(d *Dispatched) {
