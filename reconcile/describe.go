@@ -50,7 +50,7 @@ func (w *world) explainMissed(x *app) {
 		b.Of = w.wanted(x)
 	}
 	if want != nil && x.tight {
-		b.Reasons = append(b.Reasons, spec.Reason{Rule: ruleBudget, Detail: w.shortOf(x)})
+		b.Reasons = append(b.Reasons, spec.Reason{Rule: RuleBudget, Detail: w.shortOf(x)})
 	}
 	if backOff > 0 {
 		b.Reasons = append(b.Reasons, backOffReason(b.Failed, backOff))

@@ -1,5 +1,8 @@
 package reconcile
 
+// RuleBudget is the rule of a slot that only the disruption budget keeps from being replaced in its own room.
+const RuleBudget = "its own room, as the disruption budget lets no other slot stop first"
+
 // What the planner says of its own accord, as people read it; package rollout has the reasons of single steps.
 const (
 	reasonPruned      = "the app left the repository"
@@ -11,7 +14,6 @@ const (
 	detailWaiting     = "; %d slots wait"
 	unsaidWhy         = "it ended"
 	rulePolicy        = "the scheduling policy chose none of the feasible nodes"
-	ruleBudget        = "its own room, as the disruption budget lets no other slot stop first"
 	ruleTurn          = "there was no room when its turn came"
 	ruleNoNodes       = "the cluster has no nodes"
 	reasonRunPatience = "waited %s: %s"

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -11,6 +12,7 @@ import (
 func (g *generator) commit() {
 	c := *g.cluster
 	c.Apps = slices.Clone(c.Apps)
+	slices.SortFunc(c.Apps, func(a, b *spec.App) int { return cmp.Compare(a.Name, b.Name) })
 	name := g.name()
 	g.good = append(g.good, name)
 	g.scenario.revisions[name] = revision(name, &c, nil)
@@ -37,7 +39,7 @@ func (g *generator) change() {
 	c.Apps = slices.Clone(c.Apps)
 	app := *c.Apps[i]
 	app.Tasks = slices.Clone(app.Tasks)
-	switch g.random.below(5) {
+	switch g.random.below(7) {
 	case 0:
 		app.Count = g.random.below(g.shape.Count + 1)
 	case 1:
@@ -46,6 +48,13 @@ func (g *generator) change() {
 		if app.Tasks[0].Cores == 0 {
 			app.Tasks[0].CPU = spec.MilliCPU(100 * (1 + g.random.below(15)))
 		}
+	case 3:
+		g.remake(&app)
+	case 4:
+		if g.has["roles"] && len(c.Roles) > 0 {
+			g.parties(&c)
+			app.Role, app.Priority = c.Apps[i].Role, c.Apps[i].Priority
+		}
 	default:
 		app.Tasks[0].Command = []string{"true", fmt.Sprint(g.commits)}
 	}
@@ -53,8 +62,28 @@ func (g *generator) change() {
 		app.Count = 0
 	}
 	c.Apps[i] = &app
+	if app.Name == "batch" && g.has["removals"] {
+		c.Apps = slices.Delete(c.Apps, i, i+1)
+	}
 	g.cluster = &c
 	g.commit()
+}
+
+// remake gives a service another kind or strategy.
+func (g *generator) remake(app *spec.App) {
+	if app.Kind == spec.KindBatch || app.Gang {
+		return
+	}
+	if g.has["kinds"] && len(app.Constraints) == 0 && app.Pool == "" {
+		if app.Kind == spec.KindService {
+			app.Kind, app.Count = spec.KindSystem, 0
+		} else {
+			app.Kind, app.Count = spec.KindService, 1+g.random.below(g.shape.Count)
+		}
+		return
+	}
+	app.Update = newApp(app.Name, app.Kind, app.Count).Update
+	g.strategy(app)
 }
 
 // first makes the apps of the first commit.
@@ -62,42 +91,49 @@ func (g *generator) first() *spec.Cluster {
 	c := &spec.Cluster{Name: "random", Policy: spec.PolicyRef{Name: []string{"binpack", "spread"}[g.random.below(2)]}}
 	c.Sync = spec.Sync{Approval: spec.ApprovalAuto, Prune: true, MaxPrune: spec.Percent{Value: spec.DefaultMaxPrune}}
 	c.Disruption = spec.Disruption{MaxUnavailable: spec.Percent{Value: spec.DefaultMaxUnavailable}}
+	g.settings(c)
 	for i := range g.shape.Apps {
-		app := newApp(spec.AppName(fmt.Sprintf("app-%03d", i)), spec.KindService, 1+g.random.below(g.shape.Count))
-		app.Tasks[0].CPU = spec.MilliCPU(100 * (1 + g.random.below(8)))
-		app.Update.MaxParallel = 1 + g.random.below(3)
-		if g.random.below(4) == 0 {
-			app.Network.Ports = []spec.PortSpec{{Name: "http", Protocol: spec.TCP}}
-		}
-		if g.random.below(6) == 0 {
-			app.Network.Ports = []spec.PortSpec{{Name: "http", Static: 8000 + i, Protocol: spec.TCP}}
-		}
-		if g.random.below(3) == 0 {
-			app.Spreads = []spec.Spread{{Attribute: "rack", Weight: 50}}
-		}
-		switch g.random.below(8) {
-		case 0:
-			app.Tasks[0].Devices = []spec.DeviceAsk{{Kind: "gpu", Count: 1 + g.random.below(2)}}
-		case 1:
-			app.Tasks[0].Cores, app.Tasks[0].CPU = 1, 1000
-		}
-		if g.random.below(4) == 0 {
-			sidecar := app.Tasks[0]
-			sidecar.Name, sidecar.Lifecycle, sidecar.CPU, sidecar.Memory = "side", spec.LifecycleSidecar, 10, 16*spec.MiB
-			sidecar.Cores, sidecar.Devices = 0, nil
-			app.Tasks = append(app.Tasks, sidecar)
-		}
-		g.strategy(app)
-		g.relate(app, c.Apps)
-		c.Apps = append(c.Apps, app)
+		c.Apps = append(c.Apps, g.service(i, c.Apps))
 	}
 	batch := newApp("batch", spec.KindBatch, 1+g.random.below(g.shape.Count))
+	if g.chance("gangs", 2) {
+		g.gang(batch)
+	}
 	system := newApp("system", spec.KindSystem, 0)
-	c.Apps = append(c.Apps, batch, system)
-	if g.random.below(3) == 0 {
+	if g.chance("pools", 2) {
+		system.Pool = spec.AllPools
+	}
+	c.Apps = append(append(c.Apps, batch, system), g.more()...)
+	if g.has["roles"] {
 		g.parties(c)
 	}
 	return c
+}
+
+// service makes the i-th service.
+func (g *generator) service(i int, before []*spec.App) *spec.App {
+	app := newApp(spec.AppName(fmt.Sprintf("app-%03d", i)), spec.KindService, 1+g.random.below(g.shape.Count))
+	app.Tasks[0].CPU = spec.MilliCPU(100 * (1 + g.random.below(8)))
+	app.Update.MaxParallel = 1 + g.random.below(3)
+	if g.random.below(4) == 0 {
+		app.Network.Ports = []spec.PortSpec{{Name: "http", Protocol: spec.TCP}}
+	}
+	if g.random.below(6) == 0 {
+		app.Network.Ports = []spec.PortSpec{{Name: "http", Static: 8000 + i, Protocol: spec.TCP}}
+	}
+	if g.random.below(3) == 0 {
+		app.Spreads = []spec.Spread{{Attribute: "rack", Weight: 50}}
+	}
+	g.strategy(app)
+	g.relate(app, before)
+	g.dress(app, before)
+	if g.random.below(4) == 0 {
+		sidecar := app.Tasks[0]
+		sidecar.Name, sidecar.Lifecycle, sidecar.CPU, sidecar.Memory = "side", spec.LifecycleSidecar, 10, 16*spec.MiB
+		sidecar.Cores, sidecar.Devices, sidecar.MemoryMax = 0, nil, 0
+		app.Tasks = append(app.Tasks, sidecar)
+	}
+	return app
 }
 
 // strategy gives an app one of the ways to be replaced.
@@ -132,16 +168,6 @@ func (g *generator) relate(app *spec.App, before []*spec.App) {
 		app.Constraints = []spec.Constraint{{Attribute: "rack", Operator: spec.OpMaxPer, Number: 2}}
 	case 4:
 		app.Constraints = []spec.Constraint{{Attribute: "rack", Operator: spec.OpEqual, Value: "a"}}
-	}
-}
-
-// parties gives the apps roles and priorities.
-func (g *generator) parties(c *spec.Cluster) {
-	c.Roles = []spec.Role{{Name: "one", Weight: 1}, {Name: "two", Weight: 2}}
-	c.Preemption = g.random.below(2) == 0
-	for _, app := range c.Apps {
-		app.Role = c.Roles[g.random.below(2)].Name
-		app.Priority = []int{20, 50, 50, 80}[g.random.below(4)]
 	}
 }
 

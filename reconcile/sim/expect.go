@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -149,7 +150,8 @@ func (p *player) expectChanges(text string) error {
 	return nil
 }
 
-// expectRest wants no changes left, but for apps whose rollout has failed: those wait for a person.
+// expectRest wants no changes left, but for apps whose rollout has failed, which wait for a person, and those that only
+// the disruption budget keeps from stopping something first: they wait for room.
 func (p *player) expectRest() error {
 	failed := map[spec.AppName]bool{}
 	for _, v := range p.world.master.core.Apps() {
@@ -157,6 +159,9 @@ func (p *player) expectRest() error {
 	}
 	plan := p.plan()
 	for i := range plan.Apps {
+		if b := plan.Apps[i].Blocked; b != nil && slices.ContainsFunc(b.Reasons, func(r spec.Reason) bool { return r.Rule == reconcile.RuleBudget }) {
+			continue
+		}
 		for _, ch := range plan.Apps[i].Changes {
 			if ch.Kind != spec.ChangeBlocked && ch.Kind != spec.ChangeStay && !failed[ch.App] {
 				return fmt.Errorf("left is: %s %s: %s", ch.Kind, ch.Slot, ch.Reason)

@@ -287,6 +287,9 @@ func (w *world) audit(in reconcile.Input, p spec.Plan, r reconcile.Report, d *re
 	if d != nil && len(d.Stop) > 0 {
 		w.checkBudget(&in, d)
 	}
+	if d != nil {
+		w.checkDecision(&in, d)
+	}
 }
 
 // checkBudget looks at what is carried out, whatever the plan says: of each service that some of its last working

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/stowage/stowage/spec"
 )
@@ -43,14 +44,16 @@ type generator struct {
 	good     []string              // commits that can be read
 	broken   map[spec.AppName]bool // apps of which something was said
 	slots    []string              // of which something was said
+	has      map[string]bool       // features
+	groups   []string              // of nodes that are alike: n[1-3]
+	names    []string              // of all nodes
 }
 
 func (g *generator) say(format string, args ...any) { g.scenario.say(format, args...) }
 
 func (g *generator) generate() {
-	half := g.shape.Nodes / 2
-	g.say("nodes n[1-%d] rack=a cpu=4 memory=8GiB", half)
-	g.say("nodes n[%d-%d] rack=b cpu=4 memory=8GiB%s", half+1, g.shape.Nodes, []string{"", " gpu:a=2 gpu:b=1 cores=0-1/2-3"}[g.random.below(2)])
+	g.draw()
+	g.machines()
 	g.cluster = g.first()
 	g.commit()
 	if g.random.below(2) == 0 {
@@ -65,7 +68,7 @@ func (g *generator) generate() {
 
 // repair ends every fault, and wants everything to come to rest.
 func (g *generator) repair() {
-	all := fmt.Sprintf("n[1-%d]", g.shape.Nodes)
+	all := strings.Join(g.groups, " ")
 	g.say("repository back")
 	g.say("disk-free master")
 	for _, verb := range []string{"thaw", "disk-free", "heal", "return"} {
@@ -80,8 +83,8 @@ func (g *generator) repair() {
 		g.say("start %s 1s", app)
 	}
 	g.say("settle")
-	for i := 1; i <= g.shape.Nodes; i++ {
-		g.say("undrain? n%d", i)
+	for _, n := range g.names {
+		g.say("undrain? %s", n)
 	}
 	g.say("settle")
 	g.say("expect at-rest")
@@ -105,30 +108,31 @@ func (g *generator) pick(kinds ...func()) { kinds[g.random.below(len(kinds))]() 
 
 // node is what happens to a node.
 func (g *generator) node() {
-	n := 1 + g.random.below(g.shape.Nodes)
+	n := g.names[g.random.below(len(g.names))]
 	g.pick(
-		func() { g.say("crash n%d", n) },
-		func() { g.say("crash n%d wipe", n) },
-		func() { g.say("return n%d", n) },
-		func() { g.say("return n%d", n) },
-		func() { g.say("partition n%d", n) },
-		func() { g.say("partition n%d mute", n) },
-		func() { g.say("partition n%d deaf", n) },
-		func() { g.say("lag n%d %dms", n, g.random.below(8000)) },
-		func() { g.say("repeat n%d", n) },
-		func() { g.say("heal n%d", n) },
-		func() { g.say("heal n%d", n) },
-		func() { g.say("agent-restart n%d", n) },
-		func() { g.say("reset n%d", n) },
-		func() { g.say("freeze n%d", n) },
-		func() { g.say("thaw n%d", n) },
-		func() { g.say("disk-full n%d", n) },
-		func() { g.say("disk-free n%d", n) },
-		func() { g.say("skew n%d %s", n, g.skew()) },
+		func() { g.say("crash %s", n) },
+		func() { g.say("crash %s wipe", n) },
+		func() { g.say("return %s", n) },
+		func() { g.say("return %s", n) },
+		func() { g.say("partition %s", n) },
+		func() { g.say("partition %s mute", n) },
+		func() { g.say("partition %s deaf", n) },
+		func() { g.say("lag %s %dms", n, g.random.below(8000)) },
+		func() { g.say("repeat %s", n) },
+		func() { g.say("heal %s", n) },
+		func() { g.say("heal %s", n) },
+		func() { g.say("agent-restart %s", n) },
+		func() { g.say("reset %s", n) },
+		func() { g.say("freeze %s", n) },
+		func() { g.say("thaw %s", n) },
+		func() { g.say("disk-full %s", n) },
+		func() { g.say("disk-free %s", n) },
+		func() { g.say("skew %s %s", n, g.skew()) },
 		func() { // the power of a rack, and back all at once
-			g.say("crash n[1-%d]", g.shape.Nodes/2)
+			rack := g.groups[g.random.below(len(g.groups))]
+			g.say("crash %s", rack)
 			g.say("advance %ds", 1+g.random.below(90))
-			g.say("return n[1-%d]", g.shape.Nodes/2)
+			g.say("return %s", rack)
 		},
 	)
 }
@@ -161,6 +165,8 @@ func (g *generator) tasks() {
 		said("exec %s fails", app.Name),
 		said("exec %s ok", app.Name),
 		said("pull %s ok", app.Name),
+		func() { g.say("run %s %ds", app.Name, 1+g.random.below(300)) },
+		func() { g.say("stubborn %s", app.Name) },
 	)
 }
 
@@ -185,22 +191,38 @@ func (g *generator) masters() {
 		},
 		func() { g.say("repository gone") },
 		func() { g.say("repository back") },
+		func() {
+			if g.chance("losses", 3) {
+				g.say("lose-journal")
+			}
+		},
 	)
 }
 
 // people is what people do.
 func (g *generator) people() {
-	n := 1 + g.random.below(g.shape.Nodes)
+	n := g.names[g.random.below(len(g.names))]
 	g.pick(
 		g.change, g.change, g.change, g.change, g.bad,
 		func() { g.say("rewind %s", g.good[g.random.below(len(g.good))]) },
 		func() { g.say("restart? %s", g.app().Name) },
-		func() { g.say("drain? n%d", n) },
-		func() { g.say("drain? n%d deadline=%ds", n, 10+g.random.below(300)) },
-		func() { g.say("undrain? n%d", n) },
-		func() { g.say("remove? n%d", n) },
+		func() { g.say("drain? %s", n) },
+		func() { g.say("drain? %s deadline=%ds", n, 10+g.random.below(300)) },
+		func() { g.say("undrain? %s", n) },
+		func() { g.say("remove? %s", n) },
 		func() { g.say("rollback? %s", g.good[g.random.below(len(g.good))]) },
 		func() { g.say("resume?") },
 		func() { g.say("promote? %s", g.app().Name) },
+		g.join,
+		func() {
+			if g.has["rebalance"] {
+				g.say("rebalance? %s", []string{"max=2", "parallel=1", "parallel=4", "cancel"}[g.random.below(4)])
+			}
+		},
+		func() {
+			if g.has["runs"] {
+				g.say("%s", []string{"dispatch? work", "dispatch? work mode=full", "cancel? work"}[g.random.below(3)])
+			}
+		},
 	)
 }

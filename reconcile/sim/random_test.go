@@ -4,7 +4,9 @@ import (
 	"flag"
 	"os"
 	"reflect"
+	"runtime"
 	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/stowage/stowage/reconcile/sim"
@@ -14,6 +16,7 @@ var (
 	seeds = flag.Int("seeds", 50, "how many random scenarios are played")
 	first = flag.Uint64("first", 0, "the seed of the first one")
 	seed  = flag.Int64("seed", -1, "play only this random scenario, and show it")
+	short = flag.Bool("shorten", true, "look for the shortest scenario that goes wrong in the same way")
 )
 
 // TestSeeds plays random scenarios: no invariant is violated, and once all faults are over everything comes to rest.
@@ -30,9 +33,20 @@ func TestSeeds(t *testing.T) {
 		n = min(n, 20)
 	}
 	n, from = fromEnvironment(t, "STOWAGE_SIM_SEEDS", n), fromEnvironment(t, "STOWAGE_SIM_FIRST", from)
-	for s := range n {
-		play(t, from+s)
+	work := make(chan uint64)
+	var players sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		players.Go(func() {
+			for s := range work {
+				play(t, s)
+			}
+		})
 	}
+	for s := range n {
+		work <- from + s
+	}
+	close(work)
+	players.Wait()
 }
 
 func fromEnvironment(t *testing.T, name string, fallback uint64) uint64 {
@@ -48,7 +62,7 @@ func fromEnvironment(t *testing.T, name string, fallback uint64) uint64 {
 }
 
 // shortened are the ways to go wrong of which the shortest scenario was looked for: once for each, as it takes time.
-var shortened = map[string]bool{}
+var shortened sync.Map
 
 func play(t *testing.T, s uint64) {
 	t.Helper()
@@ -58,8 +72,7 @@ func play(t *testing.T, s uint64) {
 		return
 	}
 	t.Errorf("seed %d: %v\n%s", s, r.Err, r.Last)
-	if !shortened[r.Broke] {
-		shortened[r.Broke] = true
+	if _, again := shortened.LoadOrStore(r.Broke, true); *short && !again {
 		text, _, err := sim.MinimiseRandom(sim.SmallShape, o)
 		t.Errorf("seed %d, the shortest scenario that goes wrong so (%v):\n%s", s, err, text)
 	}

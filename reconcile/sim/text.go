@@ -46,21 +46,107 @@ func clusterText(c *spec.Cluster) string {
 	w := &writer{}
 	w.block(fmt.Sprintf("cluster %q", c.Name), func() {
 		when(w, "preemption", c.Preemption, false)
+		if len(c.FailureDomains) > 0 {
+			w.line("failure_domains = %s", quoted(c.FailureDomains))
+		}
 		if c.Policy.Name != spec.DefaultPolicy {
 			w.line("policy %q {}", c.Policy.Name)
 		}
 		if c.Sync.MaxPrune != (spec.Percent{Value: spec.DefaultMaxPrune}) {
 			w.block("sync", func() { w.line("max_prune = %q", c.Sync.MaxPrune.String()) })
 		}
+		if c.Overcommit.Memory != 0 {
+			w.block("overcommit", func() { w.line("memory = \"%d%%\"", c.Overcommit.Memory) })
+		}
+		if d := c.Disruption; d.MaxTotal != nil || d.MaxUnavailable != (spec.Percent{Value: spec.DefaultMaxUnavailable}) {
+			w.block("disruption", func() {
+				w.line("max_unavailable = %q", d.MaxUnavailable.String())
+				if d.MaxTotal != nil {
+					w.line("max_total = %q", d.MaxTotal.String())
+				}
+			})
+		}
 	})
 	for i := range c.Roles {
 		r := &c.Roles[i]
-		w.block(fmt.Sprintf("role %q", r.Name), func() { when(w, "weight", r.Weight, spec.DefaultWeight) })
+		w.block(fmt.Sprintf("role %q", r.Name), func() {
+			when(w, "weight", r.Weight, spec.DefaultWeight)
+			w.amount("quota", r.Quota)
+			w.amount("guarantee", r.Guarantee)
+		})
+	}
+	for i := range c.Pools {
+		w.block(fmt.Sprintf("pool %q", c.Pools[i].Name), func() {})
+	}
+	for i := range c.Reservations {
+		r := &c.Reservations[i]
+		w.block(fmt.Sprintf("reservation %q", r.Name), func() {
+			w.line("role = %q", r.Role)
+			w.resources(&r.Resources)
+			w.constraints(r.Constraints)
+		})
 	}
 	for _, a := range c.Apps {
 		w.app(a)
 	}
 	return w.String()
+}
+
+// amount writes a block of resources, if there is any.
+func (w *writer) amount(name string, r *spec.Resources) {
+	if r != nil {
+		w.block(name, func() { w.resources(r) })
+	}
+}
+
+func (w *writer) resources(r *spec.Resources) {
+	if r.CPU > 0 {
+		w.line("cpu = %s", whole(r.CPU))
+	}
+	if r.Memory > 0 {
+		w.line("memory = %q", mebibytes(r.Memory))
+	}
+}
+
+func whole(c spec.MilliCPU) string { return strconv.FormatFloat(float64(c)/1000, 'f', -1, 64) }
+
+func mebibytes(b spec.Bytes) string { return fmt.Sprintf("%dMiB", b/spec.MiB) }
+
+func quoted(words []string) string {
+	list := make([]string, len(words))
+	for i, word := range words {
+		list[i] = strconv.Quote(word)
+	}
+	return "[" + strings.Join(list, ", ") + "]"
+}
+
+func (w *writer) constraints(list []spec.Constraint) {
+	for _, c := range list {
+		w.block("constraint", func() {
+			when(w, "app", string(c.App), "")
+			when(w, "attribute", c.Attribute, "")
+			when(w, "operator", c.Operator, spec.OpEqual)
+			when(w, "value", c.Value, "")
+			when(w, "value", c.Number, 0)
+		})
+	}
+}
+
+// runs writes what makes a batch app one with runs.
+func (w *writer) runs(a *spec.App) {
+	s := a.Schedule
+	if s == nil {
+		return
+	}
+	var parts []string
+	if s.Cron != "" {
+		parts = append(parts, fmt.Sprintf("cron = %q", s.Cron), fmt.Sprintf("enabled = %v", s.Enabled))
+	}
+	parts = append(parts, fmt.Sprintf("overlap = %q", s.Overlap), fmt.Sprintf("deadline = %q", s.Deadline.String()))
+	w.line("schedule = { %s }", strings.Join(parts, ", "))
+	for _, p := range a.Parameters {
+		w.block(fmt.Sprintf("parameter %q", p.Name), func() { w.line("default = %q", p.Default) })
+	}
 }
 
 func (w *writer) app(a *spec.App) {
@@ -73,17 +159,17 @@ func (w *writer) app(a *spec.App) {
 		when(w, "role", a.Role, fresh.Role)
 		when(w, "pool", a.Pool, fresh.Pool)
 		when(w, "priority", a.Priority, fresh.Priority)
+		when(w, "gang", a.Gang, false)
+		when(w, "pinned", a.Pinned, false)
 		for _, d := range a.DependsOn {
+			if d.Deadline == 0 { // on runs
+				w.line("depends_on = [%q]", d.App)
+				continue
+			}
 			w.line("depends_on = [{ app = %q, deadline = %q }]", d.App, d.Deadline.String())
 		}
-		for _, c := range a.Constraints {
-			w.block("constraint", func() {
-				when(w, "attribute", c.Attribute, "")
-				when(w, "operator", c.Operator, spec.OpEqual)
-				when(w, "value", c.Value, "")
-				when(w, "value", c.Number, 0)
-			})
-		}
+		w.runs(a)
+		w.constraints(a.Constraints)
 		for _, f := range a.Affinities {
 			w.block("affinity", func() {
 				when(w, "attribute", f.Attribute, "")
@@ -96,6 +182,9 @@ func (w *writer) app(a *spec.App) {
 			w.block("spread", func() {
 				when(w, "attribute", s.Attribute, "")
 				when(w, "weight", s.Weight, 50)
+				for _, v := range sortedKeys(s.Targets) {
+					w.block(fmt.Sprintf("target %q", v), func() { w.line("percent = %d", s.Targets[v]) })
+				}
 			})
 		}
 		w.update(&a.Update, &fresh.Update)
@@ -142,19 +231,21 @@ func (w *writer) task(t, fresh *spec.Task) {
 	w.block(fmt.Sprintf("task %q", t.Name), func() {
 		when(w, "lifecycle", t.Lifecycle, fresh.Lifecycle)
 		when(w, "rootfs", string(t.Rootfs), "")
-		words := make([]string, len(t.Command))
-		for i, word := range t.Command {
-			words[i] = strconv.Quote(word)
-		}
-		w.line("command = [%s]", strings.Join(words, ", "))
+		w.line("command = %s", quoted(t.Command))
 		if t.Cores > 0 {
 			w.line("cores = %d", t.Cores)
 		} else {
-			w.line("cpu = %s", strconv.FormatFloat(float64(t.CPU)/1000, 'f', -1, 64))
+			w.line("cpu = %s", whole(t.CPU))
 		}
-		w.line("memory = %q", fmt.Sprintf("%dMiB", t.Memory/spec.MiB))
+		w.line("memory = %q", mebibytes(t.Memory))
+		if t.MemoryMax > 0 {
+			w.line("memory_max = %q", mebibytes(t.MemoryMax))
+		}
 		for _, d := range t.Devices {
-			w.block(fmt.Sprintf("device %q", d.Kind), func() { when(w, "count", d.Count, 1) })
+			w.block(fmt.Sprintf("device %q", d.Kind), func() {
+				when(w, "count", d.Count, 1)
+				w.constraints(d.Constraints)
+			})
 		}
 		if t.Stop != fresh.Stop {
 			w.block("stop", func() { when(w, "timeout", t.Stop.Timeout, fresh.Stop.Timeout) })

@@ -1,0 +1,71 @@
+package sim
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stowage/stowage/reconcile"
+	"github.com/stowage/stowage/spec"
+)
+
+// TestCheckDecision gives the invariants over decisions one that breaks each of them, and the same without the mistake.
+func TestCheckDecision(t *testing.T) {
+	app := func(name string, f func(*spec.App)) *spec.App {
+		a := newApp(spec.AppName(name), spec.KindService, 2)
+		a.Role, a.Tasks[0].CPU = "one/two", 1000
+		f(a)
+		return a
+	}
+	plain := app("plain", func(*spec.App) {})
+	gang := app("gang", func(a *spec.App) { a.Gang = true })
+	batch := app("batch", func(a *spec.App) { a.Kind = spec.KindBatch })
+	near := app("near", func(a *spec.App) {
+		a.Constraints = []spec.Constraint{{App: "plain", Attribute: "rack", Operator: spec.OpNear}}
+	})
+	apart := app("apart", func(a *spec.App) {
+		a.Constraints = []spec.Constraint{{App: "plain", Attribute: "node.id", Operator: spec.OpApart}}
+	})
+	runs := func(a *spec.App, slot int, node string, g int) spec.Allocation {
+		s := spec.Slot{App: a.Name, Index: slot}
+		return spec.Allocation{ID: spec.NewAllocationID(s, spec.Generation(g)), Slot: s, Node: spec.NodeID(node), Generation: spec.Generation(g), Version: spec.Hash(a.Name), Want: spec.WantRun}
+	}
+	complete := spec.AllocationView{Allocation: runs(batch, 0, "n1", 1), AllocationStatus: spec.AllocationStatus{State: spec.StateComplete}}
+	running := spec.AllocationView{Allocation: runs(plain, 0, "n1", 1), AllocationStatus: spec.AllocationStatus{State: spec.StateRunning}}
+	for _, row := range []struct {
+		about   string
+		start   []spec.Allocation
+		violate string
+	}{
+		{"within the quota", []spec.Allocation{runs(plain, 1, "n2", 2)}, ""},
+		{"a replacement counts once", []spec.Allocation{runs(plain, 0, "n2", 2), runs(plain, 1, "n2", 2)}, ""},
+		{"above the quota", []spec.Allocation{runs(plain, 1, "n2", 2), runs(plain, 2, "n2", 2)}, invariantQuota},
+		{"half a gang", []spec.Allocation{runs(gang, 0, "n1", 2)}, invariantGang},
+		{"near", []spec.Allocation{runs(near, 0, "n2", 2)}, ""},
+		{"not near", []spec.Allocation{runs(near, 0, "n3", 2)}, invariantNear},
+		{"apart", []spec.Allocation{runs(apart, 0, "n2", 2)}, ""},
+		{"not apart", []spec.Allocation{runs(apart, 0, "n1", 2)}, invariantNear},
+		{"not apart from what starts", []spec.Allocation{runs(apart, 0, "n3", 2), runs(plain, 0, "n3", 2)}, invariantNear},
+		{"work that is left", []spec.Allocation{runs(batch, 1, "n2", 2)}, ""},
+		{"work that is done", []spec.Allocation{runs(batch, 0, "n2", 2)}, invariantOnce},
+	} {
+		in := reconcile.Input{Current: []spec.AllocationView{complete, running}, Versions: map[spec.Hash]*spec.App{}, Desired: &spec.Cluster{
+			Apps:  []*spec.App{plain, gang, batch, near, apart},
+			Roles: []spec.Role{{Name: "one", Quota: &spec.Resources{CPU: 2000}}, {Name: "one/two"}},
+		}}
+		for _, a := range in.Desired.Apps {
+			in.Versions[spec.Hash(a.Name)] = a
+		}
+		for _, n := range []string{"n1", "n2", "n3"} {
+			rack := map[string]string{"rack": "a"}
+			if n == "n3" {
+				rack["rack"] = "b"
+			}
+			in.Nodes = append(in.Nodes, spec.NodeView{State: spec.NodeReady, Node: spec.Node{ID: spec.NodeID(n), Attributes: rack}})
+		}
+		w := newWorld(&Options{}, epoch)
+		w.checkDecision(&in, &reconcile.Decision{Start: row.start})
+		if (w.violates == "") != (row.violate == "") || !strings.Contains(w.violates, row.violate) {
+			t.Errorf("%s: violates %q, want %q", row.about, w.violates, row.violate)
+		}
+	}
+}
