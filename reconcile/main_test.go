@@ -6,8 +6,9 @@ import (
 	"testing"
 )
 
-// TestMain has the property tests draw the same each time, so that a change is judged by itself and not by luck. Look
-// further with go test -rapid.seed N -rapid.checks N; what that finds becomes a test of its own.
+// TestMain has the property tests draw the same each time, so that a change is judged by itself and not by luck. CI draws
+// with another seed each day; look further with go test -rapid.seed N -rapid.checks N. What that finds becomes a test of
+// its own.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	chosen := false
