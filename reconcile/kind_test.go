@@ -86,3 +86,25 @@ func TestCanariesOfASystemApp(t *testing.T) {
 		t.Errorf("%v run, want all of v2", r)
 	}
 }
+
+// TestADrainWhileTheKindChanges: what was a service's on the node that drains stays until another one does its work.
+func TestADrainWhileTheKindChanges(t *testing.T) {
+	l := newLab(t, 4)
+	l.in.Desired.Disruption.MaxUnavailable = spec.Percent{}
+	web := edit(service("web", 3), func(a *spec.App) {
+		a.Constraints = []spec.Constraint{{Attribute: "node.id", Operator: spec.OpDistinct}}
+	})
+	l.commit(web)
+	l.settle()
+	l.commit(edit(web, func(a *spec.App) { everywhere(a); a.Constraints = nil }))
+	l.step() // one starts on n04
+	l.drain("n01")
+	if p := l.step(); now(p, spec.ChangeStop) != 0 {
+		t.Errorf("it stops before there are three\n%s", show(p))
+	}
+	l.world()
+	l.settle()
+	if got := l.where("web"); len(got) != 3 || got["n01"] != 0 {
+		t.Errorf("they are on %v, want n02 to n04", got)
+	}
+}

@@ -49,6 +49,7 @@ type decision struct {
 	waitsFor []int
 	nodes    []spec.NodeID       // of App.Nodes those that no slot has been given
 	bound    map[int]spec.NodeID // of a system app: the node of each slot
+	spares   []*slot             // of a system app: too many, and still needed
 }
 
 // Decide gives the steps that lead from what is to what should be, those that can be taken now and those that wait.
@@ -65,6 +66,10 @@ func Decide(a *App) Outcome {
 	for _, s := range slots {
 		if gone[s.index] {
 			d.stopSlot(s)
+			continue
+		}
+		if slices.Contains(d.spares, s) {
+			d.stopLater(s)
 			continue
 		}
 		wanted = append(wanted, s)
@@ -107,7 +112,7 @@ func (d *decision) stopSlot(s *slot) {
 // addMissing starts slots that have nothing yet: the lowest unused indexes.
 func (d *decision) addMissing(wanted []*slot) {
 	used := make(map[int]bool, len(wanted))
-	for _, s := range wanted {
+	for _, s := range slices.Concat(wanted, d.spares) {
 		used[s.index] = true
 	}
 	next := 0

@@ -134,6 +134,8 @@ func TestDecide(t *testing.T) {
 
 		// Canaries: extras beside the good version, here "n"; then promoted.
 		{"canaries begin", canaries(2), "0n+ 1n+ 2n+", "start 0 canary, start 1 canary"},
+		{"a canary waits for what moves", canaries(2), "0nd+ 1n+ 2n+", "move 0 beside, start 0 canary later0, start 1 canary"},
+		{"canaries of a gang wait as one", func(a *App) { canaries(2)(a); a.Canaries.Spec = &spec.App{Gang: true} }, "0nd+ 1n+ 2n+", "move 0 beside, start 0 canary later0, start 1 canary later0"},
 		{"one canary is there", canaries(2), "0n+ 0nc 1n+ 2n+", "start 1 canary"},
 		{"a canary is lost", canaries(1), "0n+ 0ncx 1n+ 2n+", "stop 0 new, start 0 canary"},
 		{"a canary failed", canaries(1), "0n+ 0nc! 1n+ 2n+", "blocked 0 canary"},

@@ -191,20 +191,34 @@ func (d *decision) canaries(wanted []*slot) {
 		d.stop(x, ReasonCanaryEnd)
 	}
 	if c := d.a.Canaries; c != nil {
-		for i := 0; i < c.Count; i++ {
-			k := canarySlot(wanted, i)
-			if !want[k] {
-				continue
-			}
-			step := Step{Slot: k, Kind: spec.ChangeStart, Canary: true, Node: d.bound[k], Now: d.a.Waiting == "", After: d.a.Waiting, Reason: ReasonCanary}
-			if f := d.failedCanary(k); f != nil && d.retryAfter(f, &step) {
-				step = backedOff(step)
-			} else if d.starts(k) {
-				// An ID is a slot and a generation: one decision starts one allocation of a slot.
-				step.Now, step.After = false, fmt.Sprintf(AfterHealthy, spec.Slot{App: d.a.Spec.Name, Index: k})
-			}
-			d.step(step)
+		d.startCanaries(c, wanted, want)
+	}
+}
+
+// startCanaries starts those that are missing; of a gang all of them or none.
+func (d *decision) startCanaries(c *Canaries, wanted []*slot, missing map[int]bool) {
+	var steps []Step
+	held := ""
+	for i := 0; i < c.Count; i++ {
+		k := canarySlot(wanted, i)
+		if !missing[k] {
+			continue
 		}
+		step := Step{Slot: k, Kind: spec.ChangeStart, Canary: true, Node: d.bound[k], Now: d.a.Waiting == "", After: d.a.Waiting, Reason: ReasonCanary}
+		if f := d.failedCanary(k); f != nil && d.retryAfter(f, &step) {
+			step = backedOff(step)
+		} else if d.starts(k) {
+			// An ID is a slot and a generation: one decision starts one allocation of a slot.
+			step.Now, step.After = false, fmt.Sprintf(AfterHealthy, spec.Slot{App: d.a.Spec.Name, Index: k})
+			held = step.After
+		}
+		steps = append(steps, step)
+	}
+	for _, s := range steps {
+		if c.Spec.Gang && held != "" && s.Now {
+			s.Now, s.After = false, held
+		}
+		d.step(s)
 	}
 }
 

@@ -8,7 +8,8 @@ import (
 
 // bind gives each slot of a system app its node: the one where its newest allocation is. What was made when the app was
 // none may be several on a node, or on one that does not take it: such slots get nodes that have none yet, and are
-// replaced there as in any rollout. What is left over goes, and so does what is on a node that no longer takes it.
+// replaced there as in any rollout. What is left over goes once enough others work, and what is on a node that no longer
+// takes it goes.
 func (d *decision) bind(slots []*slot, gone map[int]bool) {
 	d.bound, d.nodes = make(map[int]spec.NodeID, len(slots)), d.a.Nodes
 	taken := make(map[spec.NodeID]bool, len(slots))
@@ -27,13 +28,33 @@ func (d *decision) bind(slots []*slot, gone map[int]bool) {
 			s.keepOn(m.Node)
 		}
 	}
+	up := 0
+	for _, s := range slots {
+		if s.up() && !s.stops() && !gone[s.index] {
+			up++
+		}
+	}
 	for _, s := range others {
-		if len(d.nodes) == 0 || !s.up() {
-			gone[s.index] = true
+		works := s.up() && !s.stops()
+		if len(d.nodes) == 0 && works && up <= d.a.Count-d.a.Unavailable {
+			d.spares = append(d.spares, s)
+			continue
+		}
+		if len(d.nodes) == 0 || !works {
+			if gone[s.index] = true; works {
+				up--
+			}
 			continue
 		}
 		d.bound[s.index], d.nodes = d.nodes[0], d.nodes[1:]
 		s.keepOn(d.bound[s.index])
+	}
+}
+
+// stopLater keeps a slot that is too many until more of the app is healthy.
+func (d *decision) stopLater(s *slot) {
+	for _, x := range s.live() {
+		d.step(Step{Slot: s.index, Kind: spec.ChangeStop, Old: x, After: AfterMoreHealthy, Wave: 1, Reason: d.whyGone(s)})
 	}
 }
 
