@@ -7,7 +7,8 @@
 //	advance.go   carries the rollouts on and settles which version each app should have
 //	steps.go     asks rollout.Decide for the steps of each app that is not as it should be
 //	placing.go   retires what goes, then finds nodes for what comes: first what can start now, then what waits
-//	fair.go      in which order: by priority, then by the shares of roles.go; preempt.go makes room where that is allowed
+//	fair.go      in which order: by priority, then by the shares of roles.go; preempt.go makes room where that is allowed,
+//	             and chooser.go finds out who goes for it
 //	plan.go      writes it down: describe.go why something is blocked, fix.go what would help, fields.go what differs in
 //	             the spec, capacity.go how full the cluster gets and what the loss of a node would do
 //	decide.go    takes from a plan what can be done now; apply.go tells what the records are afterwards

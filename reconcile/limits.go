@@ -101,20 +101,28 @@ func (r *roles) spare(p *party, d int) (spare int64, kept bool) {
 	return max(spare, p.kept(d)), kept
 }
 
-// covered reports whether all that an app has is within a guarantee that the other app has no part in.
-func (r *roles) covered(x, other *app) bool {
+// promisedTo reports whether an app's role would have less than its guarantee without so much of what the app has, and
+// the other app has no part in that guarantee.
+func (r *roles) promisedTo(x *app, need []int64, other *app) bool {
 	if !r.root.keeps {
 		return false
 	}
-	above := map[*party]bool{}
-	for p := r.byApp[other]; p != nil; p = p.parent {
-		above[p] = true
-	}
-	for p := r.byApp[x]; p != nil && !above[p]; p = p.parent {
+	others := r.byApp[other]
+	for p := r.byApp[x]; p != nil && !others.under(p); p = p.parent {
 		for d, g := range p.guarantee {
-			if g > 0 && p.used[d] <= g && r.byApp[x].used[d] > 0 {
+			if need[d] > 0 && p.used[d]-need[d] < g {
 				return true
 			}
+		}
+	}
+	return false
+}
+
+// under reports whether the party is the other one or below it.
+func (p *party) under(q *party) bool {
+	for ; p != nil; p = p.parent {
+		if p == q {
+			return true
 		}
 	}
 	return false

@@ -258,46 +258,6 @@ func TestPortsOfTwoProtocolsDoNotCollide(t *testing.T) {
 	}
 }
 
-func TestPreemption(t *testing.T) {
-	low := func(name string, cpu spec.MilliCPU, memory, disk spec.Bytes, priority int) *spec.App {
-		a := asks(name, 1, cpu, memory*spec.MiB)
-		a.Tasks[0].Disk, a.Priority = disk*spec.GiB, priority
-		return a
-	}
-	for _, equal := range []bool{false, true} {
-		n := node("n1", 4000-100, (8192-256)*spec.MiB)
-		n.Capacity.Disk = 96 * spec.GiB
-		l := cluster(t, n)
-		l.in.Desired.Preemption = true
-		priority := 30
-		if equal {
-			priority = 100
-		}
-		old := []*spec.App{low("high", 2800, 2256, 40, 100), low("low1", 200, 256, 4, priority), low("low2", 200, 512, 25, priority), low("low3", 700, 276, 20, priority)}
-		l.commit(old...)
-		l.settle()
-		l.commit(append(old, low("new", 1000, 3000, 50, 100))...)
-		p := l.step()
-		var victims []string
-		for _, a := range p.Apps {
-			for _, c := range a.Changes {
-				for _, v := range c.Victims {
-					victims = append(victims, string(v.ID))
-				}
-			}
-		}
-		if equal && (len(victims) != 0 || blocked(p, "new") == nil) || !equal && len(victims) != 3 {
-			t.Errorf("equal %v: victims %v\n%s", equal, victims, show(p))
-		}
-		if !equal {
-			l.settle()
-			if len(l.live("new")) != 1 || len(l.live("high")) != 1 || len(l.live("low3")) != 0 {
-				t.Errorf("not as expected:\n%s", show(p))
-			}
-		}
-	}
-}
-
 func TestFaultyNodesComeLast(t *testing.T) {
 	l := newLab(t, 2)
 	for range spec.FaultyFailures {

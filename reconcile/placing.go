@@ -265,6 +265,15 @@ func (w *world) request(j *job, count int) *place.Request {
 	return r
 }
 
+// requestOn starts a request for one step of the job: of a system app, for the node that the step is about.
+func (w *world) requestOn(j *job, s *rollout.Step) *place.Request {
+	r := w.request(j, 1)
+	if node := w.fleet.Node(s.Node); node >= 0 {
+		r.Own, r.Going, r.Only = nil, nil, []int32{int32(node)}
+	}
+	return r
+}
+
 // placeSteps places steps beside whatever their old allocations do: on free room first, then, where that is not
 // enough, on the room of those who leave.
 func (w *world) placeSteps(j *job, steps []*rollout.Step) []*rollout.Step {
@@ -289,14 +298,13 @@ func (w *world) placeSteps(j *job, steps []*rollout.Step) []*rollout.Step {
 func (w *world) placeOnNodes(j *job, steps []*rollout.Step) []*rollout.Step {
 	var missed []*rollout.Step
 	for _, s := range steps {
-		node := w.fleet.Node(s.Node)
-		if node < 0 {
+		if w.fleet.Node(s.Node) < 0 {
 			continue
 		}
 		done := false
 		for _, wait := range []bool{false, true} {
-			r := w.request(j, 1)
-			r.Own, r.Going, r.Only, r.Wait = nil, nil, []int32{int32(node)}, wait
+			r := w.requestOn(j, s)
+			r.Wait = wait
 			if done = len(w.placeBatch(j, r, []*rollout.Step{s}, "")) == 0; done {
 				break
 			}

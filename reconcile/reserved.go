@@ -177,8 +177,9 @@ func (r *reserved) hide(x *app) (show func()) {
 	return func() { r.w.fleet.Withhold(rows, -1) }
 }
 
-// covers reports whether an allocation of x is within a reservation that the other app has no part in.
-func (r *reserved) covers(x *app, node int, need []int64, other *app) bool {
+// promisedTo reports whether an app's role would use less of a node than is reserved for it there, without so much of what
+// the app has, and the other app has no part in that reservation.
+func (r *reserved) promisedTo(x *app, node int, need []int64, other *app) bool {
 	if r == nil {
 		return false
 	}
@@ -188,12 +189,20 @@ func (r *reserved) covers(x *app, node int, need []int64, other *app) bool {
 	}
 	for o := r.ownerOf(x); o != nil && !above[o]; o = o.above {
 		for k, ask := range need {
-			if at := node*len(need) + k; ask > 0 && o.amount[at] > 0 && o.used[at] <= o.amount[at] {
+			if at := node*len(need) + k; ask > 0 && o.used[at]-ask < o.amount[at] {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// keptFrom is how much of a resource is kept on a node from an app.
+func (r *reserved) keptFrom(x *app, node, d int) int64 {
+	if r == nil {
+		return 0
+	}
+	return r.from(r.ownerOf(x), node*len(r.w.before)+d)
 }
 
 // save keeps who uses how much.
@@ -245,6 +254,10 @@ func (r *reserved) reasons(x *app, q *place.Request) []spec.Reason {
 		}
 	}
 	return out
+}
+
+func covered(short []int64) bool {
+	return !slices.ContainsFunc(short, func(v int64) bool { return v > 0 })
 }
 
 // maxReservedNames bounds how many nodes a reason names.

@@ -109,6 +109,7 @@ func TestTableOfPlacements(t *testing.T) {
 		{"spread: a tie goes to the first by name", "spread", big(3), nil, []*spec.App{small("a", 1)}, "a: n1=1", ""},
 		{"spread: the emptier of two without the app", "spread", equal(2, 4000, 4*spec.GiB), []*spec.App{cold("x", "n1")}, []*spec.App{one("a", 1)}, "a: n2=1", ""},
 		{"none asked for", "spread", big(2), nil, []*spec.App{small("a", 0)}, "a:", ""},
+		{"two that ask for nothing of anything", "", equal(2, 1000, spec.TiB), nil, []*spec.App{asks("a", 2, 0, 0), asks("b", 3, 0, 0)}, "a: n1=2; b: n1=3", ""},
 		{"no nodes", "", nil, nil, []*spec.App{small("a", 2)}, "a:", "a: 2 of 2: 0 the cluster has no nodes"},
 
 		{"1 cpu/1 GiB; 2/2 with 1/1 taken, and empty 4/4: binpack", "binpack", []spec.NodeView{node("half", 2000, 2*spec.GiB), node("large", 4000, 4*spec.GiB)}, []*spec.App{cold("x", "half")}, []*spec.App{one("a", 1)}, "a: half=1", ""},

@@ -94,19 +94,21 @@ func (f *Fleet) At(index int) int { return int(f.scratch.rows[index]) }
 
 // Acceptable returns the nodes that would take an allocation of the request if only they had the resources.
 func (f *Fleet) Acceptable(r *Request) []int32 {
+	return slices.DeleteFunc(f.Allowed(r), func(node int32) bool {
+		room, _ := f.portRoom(int(node), r.Match.App.Network.Ports, r.Wait, 1)
+		return room == 0
+	})
+}
+
+// Allowed returns the nodes that would take an allocation of the request if only nothing else were on them: its rules and
+// its own allocations allow it there.
+func (f *Fleet) Allowed(r *Request) []int32 {
 	groups, same := r.Match.groups(r), f.sameHave(r.Match, r)
 	var out []int32
 	for _, node := range r.candidates() {
-		i := int(node)
-		if f.states[i] != spec.NodeReady || !groups.accept(i) || !accepts(same, i) {
-			continue
+		if i := int(node); f.states[i] == spec.NodeReady && groups.accept(i) && accepts(same, i) {
+			out = append(out, node)
 		}
-		if ports := r.Match.App.Network.Ports; len(ports) > 0 {
-			if room, _ := f.portRoom(i, ports, r.Wait, 1); room == 0 {
-				continue
-			}
-		}
-		out = append(out, node)
 	}
 	return out
 }

@@ -49,6 +49,9 @@ func (f *Fleet) Order(nodes []int32, pieces []Piece) []Turn {
 		return plain
 	}
 	p := f.newPacker(nodes, pieces)
+	if len(p.dims) == 0 {
+		return plain // nobody asks for anything
+	}
 	best, fewest, least := plain, p.replay(plain), p.bound()
 	try := func(turns []Turn) {
 		if opened := p.replay(turns); opened < fewest {

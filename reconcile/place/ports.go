@@ -38,6 +38,11 @@ func (f *Fleet) portRoom(node int, asked []spec.PortSpec, leaving bool, limit in
 	return limit, nil
 }
 
+// HasPort reports whether nobody has the port on the node but those who leave.
+func (f *Fleet) HasPort(node, number int, p spec.Protocol) bool {
+	return f.available(node, portKey(number, p), true)
+}
+
 // Ports chooses the ports of one allocation on the node. Dynamic ones start at a number derived from the slot, so that
 // a port that was just given up is not the first to be given out again.
 func (f *Fleet) Ports(node int, slot spec.Slot, asked []spec.PortSpec) []spec.Port {

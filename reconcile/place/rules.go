@@ -195,13 +195,14 @@ func (f *Fleet) roomRules(r *Request, devices []Rule) []Rule {
 	if r.Wait {
 		now := *r
 		now.Wait = false
-		all = append(all, Rule{Name: RuleLater, Fails: func(i int) bool { return f.takes(i, r) && !f.takes(i, &now) }})
+		all = append(all, Rule{Name: RuleLater, Fails: func(i int) bool { return f.HasRoom(i, r) && !f.HasRoom(i, &now) }})
 	}
 	return all
 }
 
-// takes reports whether the node has all that one allocation of the request needs of it.
-func (f *Fleet) takes(node int, r *Request) bool {
+// HasRoom reports whether the node has all that one allocation of the request needs of it: resources, ports, devices and
+// cores.
+func (f *Fleet) HasRoom(node int, r *Request) bool {
 	return f.fits(node, r.Match.Need, r.Wait) && (!r.Match.named || f.roomByName(node, r, 1) > 0)
 }
 
