@@ -258,14 +258,36 @@ func TestPortsOfTwoProtocolsDoNotCollide(t *testing.T) {
 	}
 }
 
+// TestFaultyNodesComeLast: five failures of an app on a node within five minutes, and it goes there last; not before, not
+// for longer, and not for what other apps did.
 func TestFaultyNodesComeLast(t *testing.T) {
-	l := newLab(t, 2)
-	for range spec.FaultyFailures {
-		l.in.Failures = append(l.in.Failures, reconcileFailure("a", "n01", l.in.Now))
+	for _, tt := range []struct {
+		name   string
+		nodes  int
+		failed int
+		app    string
+		ago    spec.Duration
+		want   spec.NodeID
+	}{
+		{"five", 2, spec.FaultyFailures, "a", 0, "n02"},
+		{"five, nearly five minutes ago", 2, spec.FaultyFailures, "a", spec.FaultyWindow - 1, "n02"},
+		{"five, five minutes ago", 2, spec.FaultyFailures, "a", spec.FaultyWindow, "n01"},
+		{"four", 2, spec.FaultyFailures - 1, "a", 0, "n01"},
+		{"five of another app", 2, spec.FaultyFailures, "b", 0, "n01"},
+		{"five, and there is no other node", 1, spec.FaultyFailures, "a", 0, "n01"},
+	} {
+		l := newLab(t, tt.nodes)
+		for range tt.failed {
+			l.in.Failures = append(l.in.Failures, reconcileFailure(tt.app, "n01", l.in.Now))
+		}
+		l.advance(tt.ago)
+		l.commit(service("a", 1))
+		if l.step(); l.where("a")[tt.want] != 1 {
+			t.Errorf("%s: on %v, want %s", tt.name, l.where("a"), tt.want)
+		}
 	}
-	l.commit(service("a", 1))
-	if l.step(); l.where("a")["n02"] != 1 {
-		t.Fatalf("on %v", l.where("a"))
+	if spec.FaultyFailures != 5 || spec.FaultyWindow != 5*spec.Minute {
+		t.Error("the documentation says five failures in five minutes")
 	}
 }
 

@@ -69,6 +69,7 @@ type Core struct {
 	planAt    spec.Time
 	nextPlan  spec.Time // when time alone may change it
 	silenceAt spec.Time // when a node may become unknown or down
+	blackout  spec.Time // when anybody was last heard of, while nobody is; zero otherwise
 	retireAt  spec.Time
 	renewAt   spec.Time // when what waits for approval is planned again
 	plan      spec.Plan // the last one of what is followed

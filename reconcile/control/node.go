@@ -94,6 +94,9 @@ func (c *Core) see(n *node) {
 	n.seen = c.now
 	if n.state != spec.NodeReady && n.full {
 		c.setNode(n, spec.NodeReady, "in touch again")
+		if c.blackout != 0 {
+			c.endBlackout()
+		}
 	}
 }
 
@@ -129,6 +132,7 @@ func (c *Core) silence() {
 			c.silenceAt = earliest(c.silenceAt, n.since.Add(down))
 		}
 	}
+	c.noteBlackout()
 }
 
 // downAfter is longer than every reschedule.after.
