@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/stowage/stowage/reconcile"
-	"github.com/stowage/stowage/reconcile/check"
 	"github.com/stowage/stowage/spec"
 )
 
@@ -94,7 +93,7 @@ func TestGoodPlansPass(t *testing.T) {
 		if len(p.Apps) == 0 {
 			t.Fatal("nothing is planned")
 		}
-		if found := check.Plan(in, p, r); found != nil {
+		if found := lint(in, p, r); found != nil {
 			t.Error(found)
 		}
 	}
@@ -162,11 +161,11 @@ func TestEveryRuleBites(t *testing.T) {
 			broken.Apps[i].Changes[0] = changes[i]
 		}
 		found := false
-		for _, v := range check.Plan(tt.in, broken, r) {
+		for _, v := range lint(tt.in, broken, r) {
 			found = found || v.Rule == tt.rule
 		}
 		if !found {
-			t.Errorf("%s: %s did not notice: %v", tt.name, tt.rule, check.Plan(tt.in, broken, r))
+			t.Errorf("%s: %s did not notice: %v", tt.name, tt.rule, lint(tt.in, broken, r))
 		}
 	}
 }

@@ -29,7 +29,7 @@ func named() reconcile.Input {
 func TestNamedRulesBite(t *testing.T) {
 	in := named()
 	p, r := reconcile.Plan(in)
-	if found := check.Plan(in, p, r); found != nil || p.Summary.Start != 2 {
+	if found := lint(in, p, r); found != nil || p.Summary.Start != 2 {
 		t.Fatalf("%+v: %v", p.Summary, found)
 	}
 	for name, spoil := range map[string]func(c []spec.Change){
@@ -46,7 +46,7 @@ func TestNamedRulesBite(t *testing.T) {
 	} {
 		p, r := reconcile.Plan(in)
 		spoil(p.Apps[0].Changes)
-		if found := check.Plan(in, p, r); !slices.ContainsFunc(found, func(v check.Violation) bool { return v.Rule == "named" }) {
+		if found := lint(in, p, r); !slices.ContainsFunc(found, func(v check.Violation) bool { return v.Rule == "named" }) {
 			t.Errorf("%s is not seen: %v", name, found)
 		}
 	}
@@ -67,7 +67,7 @@ func TestNamedHoldersAreWaitedFor(t *testing.T) {
 	next.Tasks[0].Command = []string{"v2"}
 	in.Desired.Apps = []*spec.App{&next}
 	p, r = reconcile.Plan(in)
-	if found := check.Plan(in, p, r); found != nil {
+	if found := lint(in, p, r); found != nil {
 		t.Fatal(found)
 	}
 	waits := 0
@@ -80,7 +80,7 @@ func TestNamedHoldersAreWaitedFor(t *testing.T) {
 	if waits == 0 {
 		t.Fatal("nothing takes over")
 	}
-	if found := check.Plan(in, p, r); !slices.ContainsFunc(found, func(v check.Violation) bool { return v.Rule == "named" }) {
+	if found := lint(in, p, r); !slices.ContainsFunc(found, func(v check.Violation) bool { return v.Rule == "named" }) {
 		t.Errorf("not seen: %v", found)
 	}
 }
@@ -93,11 +93,11 @@ func TestOvercommitBites(t *testing.T) {
 	in.Desired.Apps = []*spec.App{&app}
 	in.Desired.Overcommit.Memory = 150
 	p, r := reconcile.Plan(in)
-	if found := check.Plan(in, p, r); found != nil || p.Summary.Start != 3 {
+	if found := lint(in, p, r); found != nil || p.Summary.Start != 3 {
 		t.Fatalf("%+v: %v", p.Summary, found)
 	}
 	in.Desired.Overcommit.Memory = 120
-	if found := check.Plan(in, p, r); !slices.ContainsFunc(found, func(v check.Violation) bool { return v.Rule == "capacity" }) {
+	if found := lint(in, p, r); !slices.ContainsFunc(found, func(v check.Violation) bool { return v.Rule == "capacity" }) {
 		t.Errorf("not seen: %v", found)
 	}
 }

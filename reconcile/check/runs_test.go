@@ -69,7 +69,7 @@ func TestRunLints(t *testing.T) {
 			t.Fatalf("the firing starts nothing: %+v", p)
 		}
 		c.spoil(&in, &p, &r)
-		found := check.Plan(in, p, r)
+		found := lint(in, p, r)
 		if got := slices.ContainsFunc(found, func(v check.Violation) bool { return v.Rule == "runs" || v.Rule == "reason" }); got != c.want {
 			t.Errorf("%s: found %v", c.name, found)
 		}
