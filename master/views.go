@@ -362,7 +362,8 @@ func (m *Master) getNode(c *server.Call) (any, error) {
 	}
 	for _, n := range s.nodeViews() {
 		if string(n.ID) == c.PathValue("node") {
-			return n, nil
+			err := m.look(c.Context(), func(core *control.Core) { n.Reservations = core.Reserved(n.ID) })
+			return n, err
 		}
 	}
 	return nil, notFound("node", c.PathValue("node"), "see stowage node ls")

@@ -141,16 +141,15 @@ func given(g spec.Grant) *spec.Grant {
 	return &g
 }
 
-// largest returns what is free on that of the nodes where the most is free, taking the scarcer of cpu and memory.
+// largest returns what is free for everybody on that of the nodes where the most is, taking the scarcer of cpu and
+// memory: what reservations keep is not.
 func (w *world) largest(of func(node int) bool) spec.Resources {
 	best, most := -1, int64(-1)
 	for n := range w.fleet.Len() {
 		if !of(n) {
 			continue
 		}
-		capacity, used := w.fleet.Capacity(n), w.fleet.Used(n)
-		score := min(capacity[0]-used[0], (capacity[1]-used[1])/int64(spec.MiB)) // a core goes with a GiB
-		if score > most {
+		if score := min(w.freeForAll(n, 0), w.freeForAll(n, 1)/int64(spec.MiB)); score > most { // a core goes with a GiB
 			best, most = n, score
 		}
 	}
@@ -159,7 +158,11 @@ func (w *world) largest(of func(node int) bool) spec.Resources {
 	}
 	free := make([]int64, len(w.before))
 	for d := range free {
-		free[d] = max(0, w.fleet.Capacity(best)[d]-w.fleet.Used(best)[d])
+		free[d] = max(0, w.freeForAll(best, d))
 	}
 	return w.fleet.Resources(free)
+}
+
+func (w *world) freeForAll(node, d int) int64 {
+	return w.fleet.Capacity(node)[d] - w.fleet.Used(node)[d] - w.reserved.keptFromAll(node, d)
 }

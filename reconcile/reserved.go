@@ -205,6 +205,14 @@ func (r *reserved) keptFrom(x *app, node, d int) int64 {
 	return r.from(r.ownerOf(x), node*len(r.w.before)+d)
 }
 
+// keptFromAll is how much of a resource is kept on a node from those that no reservation is for.
+func (r *reserved) keptFromAll(node, d int) int64 {
+	if r == nil {
+		return 0
+	}
+	return r.from(nil, node*len(r.w.before)+d)
+}
+
 // save keeps who uses how much.
 func (r *reserved) save() [][]int64 {
 	if r == nil {
@@ -297,6 +305,35 @@ func (o *owner) names(node int32) string {
 	return strings.Join(names, ", ")
 }
 
+// ReservedOn tells what reservations keep on a node, by name, and how much of each the role does not use there.
+func ReservedOn(in Input, id spec.NodeID) []spec.NodeReservation {
+	w := newWorld(&in)
+	node := w.fleet.Node(id)
+	if w.reserved == nil || node < 0 {
+		return nil
+	}
+	var list []spec.NodeReservation
+	for _, o := range w.reserved.owners {
+		for _, p := range o.parts {
+			if _, there := slices.BinarySearch(p.nodes, int32(node)); there {
+				list = append(list, spec.NodeReservation{Name: p.reservation.Name, Role: o.role, Amount: p.reservation.Resources, Unused: w.fleet.Resources(o.unusedOf(&p, node))})
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b spec.NodeReservation) int { return cmp.Compare(a.Name, b.Name) })
+	return list
+}
+
+// unusedOf is how much of one of the owner's reservations its role does not use on a node.
+func (o *owner) unusedOf(p *keptPart, node int) []int64 {
+	unused := make([]int64, len(p.each))
+	for k := range unused {
+		at := node*len(unused) + k
+		unused[k] = min(p.each[k], max(0, o.amount[at]-o.used[at]))
+	}
+	return unused
+}
+
 // states tells of each reservation where it is and how much of it nobody uses yet, and warns of those that no node can
 // keep.
 func (r *reserved) states() (list []spec.ReservationState, warnings []spec.Warning) {
@@ -315,10 +352,9 @@ func (r *reserved) states() (list []spec.ReservationState, warnings []spec.Warni
 				s.Nodes++
 				large := true
 				for k := range unused {
-					at := int(n)*d + k
 					large = large && p.each[k] <= fleet.Capacity(int(n))[k]
-					unused[k] += min(p.each[k], max(0, o.amount[at]-o.used[at]))
 				}
+				sum(unused, o.unusedOf(&p, int(n)))
 				fits = fits || large
 			}
 			s.Unused = fleet.Resources(unused)

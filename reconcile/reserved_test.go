@@ -1,9 +1,11 @@
 package reconcile_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/stowage/stowage/reconcile"
 	"github.com/stowage/stowage/spec"
 )
 
@@ -92,6 +94,38 @@ func TestPlansShowReservations(t *testing.T) {
 	}
 	if got := strings.Join(warnings, "; "); got != "reservation big is larger than any of its nodes; reservation none is on no node" {
 		t.Errorf("%s", got)
+	}
+}
+
+// TestWhatIsReservedOnANode: each reservation with its role, and what of it is not used there.
+func TestWhatIsReservedOnANode(t *testing.T) {
+	l := cluster(t, attribute(node("n1", 8000, spec.TiB), "zone", "z1"), node("n2", 4000, spec.TiB))
+	l.in.Desired.Reservations = []spec.Reservation{reserve("peak", "db", 3000, onZone("z1")), reserve("all", "web", 1000)}
+	l.commit(pinned(needs("db/main", "d", 2, 1, 0, 0), "n1"), pinned(needs("web", "w", 4, 0.5, 0, 0), "n2"))
+	l.settle()
+	for id, want := range map[spec.NodeID]string{"n1": "all web 1 1; peak db 3 1", "n2": "all web 1 0", "n3": ""} {
+		var got []string
+		for _, r := range reconcile.ReservedOn(l.in, id) {
+			got = append(got, fmt.Sprintf("%s %s %s %s", r.Name, r.Role, r.Amount.CPU, r.Unused.CPU))
+		}
+		if strings.Join(got, "; ") != want {
+			t.Errorf("%s: %q, want %q", id, strings.Join(got, "; "), want)
+		}
+	}
+}
+
+// TestTheLargestTaskLeavesReservationsAlone: what still fits is told to everybody, so what is kept for somebody does not.
+func TestTheLargestTaskLeavesReservationsAlone(t *testing.T) {
+	l := cluster(t, attribute(node("n1", 8000, spec.TiB), "zone", "z1"), node("n2", 4000, spec.TiB))
+	l.in.Desired.Reservations = []spec.Reservation{reserve("peak", "db", 6000, onZone("z1"))}
+	l.commit(pinned(needs("db", "d", 1, 1, 0, 0), "n1"), pinned(needs("web", "w", 1, 0.5, 0, 0), "n1"))
+	p, _ := l.plan()
+	if p.Capacity.Largest.CPU != 4000 {
+		t.Errorf("the largest is %+v, want 4 on n2", p.Capacity.Largest)
+	}
+	l.in.Desired.Reservations[0].CPU = 2000 // 1 of it is used: 8 - 1.5 - 1 is more than n2 has
+	if p, _ = l.plan(); p.Capacity.Largest.CPU != 5500 {
+		t.Errorf("the largest is %+v, want 5.5 on n1\n%s", p.Capacity.Largest, show(p))
 	}
 }
 

@@ -297,6 +297,14 @@ type ReservationState struct {
 	Unused Resources `json:"unused"` // of that, over all of them, what the role does not use
 }
 
+// NodeReservation is a reservation on one node.
+type NodeReservation struct {
+	Name   string    `json:"name"`
+	Role   RoleName  `json:"role"`
+	Amount Resources `json:"amount"`
+	Unused Resources `json:"unused"` // of that, what the role does not use there: nobody else has it
+}
+
 // Warning tells of something that the commit promises and the cluster as it is cannot keep.
 type Warning struct {
 	Rule   string `json:"rule"`

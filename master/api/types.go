@@ -137,6 +137,8 @@ type Node struct {
 	Used        spec.Resources `json:"used"` // by allocations that have not ended
 	Allocations int            `json:"allocations"`
 	Drain       *DrainProgress `json:"drain,omitempty"`
+	// Reservations are what is kept on it for roles; only when one node is asked for.
+	Reservations []spec.NodeReservation `json:"reservations,omitempty"`
 }
 
 // DrainProgress is an operator's wish that a node become empty, with how far it has come, in allocations that have not ended.

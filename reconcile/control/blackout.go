@@ -34,5 +34,6 @@ func (c *Core) endBlackout() {
 			c.setNode(n, spec.NodeUnknown, "it fell silent with all others")
 		}
 		n.seen, n.since = c.now, c.now
+		c.reviewNode(n.id)
 	}
 }

@@ -108,6 +108,14 @@ func (c *Core) App(name spec.AppName) *spec.App {
 	return nil
 }
 
+// Reserved tells what reservations keep on a node, by name, and how much of it is used.
+func (c *Core) Reserved(id spec.NodeID) []spec.NodeReservation {
+	if d := c.following(); d == nil || len(d.cluster.Reservations) == 0 {
+		return nil
+	}
+	return reconcile.ReservedOn(c.Input(), id)
+}
+
 // Version returns a version that an allocation or a rollout mentions; nil when none does.
 func (c *Core) Version(h spec.Hash) *spec.App { return c.state.Versions[h] }
 

@@ -116,6 +116,9 @@ func (p *Page) Node(n *api.Node, on []spec.AllocationView) {
 		p.pairs([][2]string{{name, fmt.Sprintf("%s of %s used", n.Used.Named[name], n.Capacity.Named[name])}})
 	}
 	p.pairs([][2]string{{"reserved", amounts(n.Reserved)}})
+	for _, r := range n.Reservations {
+		p.pairs([][2]string{{"kept", fmt.Sprintf("%s for role %s (%s), %s of it not used", amounts(r.Amount), r.Role, r.Name, amounts(r.Unused))}})
+	}
 	p.named(n, on)
 	if n.Drain != nil {
 		p.pairs([][2]string{{"draining", "since " + p.Age(n.Drain.Since) + ": " + p.DrainLine(n)}, {"", n.Drain.Reason}})

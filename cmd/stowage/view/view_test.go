@@ -228,6 +228,22 @@ func squeeze(text string) string {
 }
 
 // Nodes are listed with their pools; one that names none is in the default one.
+// TestANodeShowsWhatIsKeptOnIt: for whom, and how much of it is not used.
+func TestANodeShowsWhatIsKeptOnIt(t *testing.T) {
+	var out bytes.Buffer
+	p := &Page{Out: &out, Width: 120, Now: spec.Time(100 * spec.Second)}
+	n := api.Node{Reservations: []spec.NodeReservation{
+		{Name: "peak", Role: "db", Amount: spec.Resources{CPU: 3000}, Unused: spec.Resources{CPU: 1000}},
+		{Name: "all", Role: "web", Amount: spec.Resources{Memory: spec.GiB}},
+	}}
+	p.Node(&n, nil)
+	for _, want := range []string{"3 cpu for role db (peak), 1 cpu of it not used", "for role web (all), nothing of it not used"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("it does not say %q:\n%s", want, out.String())
+		}
+	}
+}
+
 func TestNodesShowTheirPool(t *testing.T) {
 	var out bytes.Buffer
 	p := &Page{Out: &out, Width: 120, Now: spec.Time(100 * spec.Second)}
