@@ -152,6 +152,8 @@ func withResource(a *spec.App, task int, name string, amount int64) *spec.App {
 	switch name {
 	case "cpu":
 		t.CPU = spec.MilliCPU(amount)
+	case cores:
+		t.CPU, t.Cores = spec.MilliCPU(amount), int(amount/1000)
 	case "memory":
 		t.Memory = spec.Bytes(amount)
 	case "disk":

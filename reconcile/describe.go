@@ -149,7 +149,7 @@ func (w *world) explain(x *app) {
 		next = w.explainGang(x, want, b, &e)
 	}
 	kept = append(w.roles.reasonsAfter(x, want.need, next), kept...)
-	b.Reasons = append(kept, b.Reasons...)
+	b.Reasons = slices.Concat(kept, w.unknownAttributes(want.app), b.Reasons)
 	b.Served = w.roles.served(x, want.need, w.contestFor(x, want.need, next, &e))
 	switch {
 	case w.fleet.Len() == 0:
@@ -161,6 +161,25 @@ func (w *world) explain(x *app) {
 		}
 		b.Reasons = append(b.Reasons, spec.Reason{Rule: rule, Nodes: e.Feasible})
 	}
+}
+
+// unknownAttributes tells of attributes that constraints of the app are about and no node has: most are misspelt.
+func (w *world) unknownAttributes(a *spec.App) []spec.Reason {
+	var out []spec.Reason
+	for i := range a.Constraints {
+		c := &a.Constraints[i]
+		if c.Attribute == "" || w.fleet.Len() == 0 || w.fleet.Has(*c) {
+			continue
+		}
+		r := spec.Reason{Rule: fmt.Sprintf(ruleNoAttribute, c.Attribute), Nodes: w.fleet.Len()}
+		if meant := spec.Closest(c.Attribute, w.fleet.Attributes()); meant != "" {
+			r.Rule = fmt.Sprintf(hintAttribute, r.Rule, meant)
+		}
+		if !slices.ContainsFunc(out, func(o spec.Reason) bool { return o.Rule == r.Rule }) {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // missedNodes are the nodes on which a system app has no place.

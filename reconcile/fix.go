@@ -188,6 +188,9 @@ type grid struct {
 	most int // so many steps down is the least amount that makes sense
 }
 
+// cores is what a task asks for in place of a share of the cpu.
+const cores = "cores"
+
 // grid returns false when there is nothing to take away.
 func (f *fixer) grid(d int) (grid, bool) {
 	name := f.w.fleet.Dimensions()[d]
@@ -195,6 +198,8 @@ func (f *fixer) grid(d int) (grid, bool) {
 	g.task, g.now = largestTask(g.app, name)
 	least := int64(1)
 	switch {
+	case name == "cpu" && g.app.Tasks[g.task].Cores > 0:
+		g.name, g.step, least = cores, 1000, 1000 // not a share: cores of its own, whole ones
 	case f.w.fleet.InBytes(d):
 		for g.step = int64(spec.MiB); g.step*64 < g.now; g.step *= 2 {
 		}

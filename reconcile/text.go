@@ -26,5 +26,7 @@ const (
 	detailGang        = "%s would fit, %s would not"
 	ruleGangWaits     = "gang: it waits for one of its slots, whose last attempt failed"
 	ruleReserved      = "reservation %s for role %s"
+	ruleNoAttribute   = "no node has the attribute %q"
+	hintAttribute     = "%s; did you mean %q?"
 	ruleKept          = "kept for role %s: %s %s"
 )

@@ -1,6 +1,7 @@
 package place
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 
@@ -64,6 +65,27 @@ func (f *Layout) attribute(node int, name string) (string, bool) {
 		return string(f.pools[node]), true
 	}
 	return "", false
+}
+
+// Has reports whether a constraint is about an attribute that some node has, or accepts nodes without it.
+func (f *Fleet) Has(c spec.Constraint) bool {
+	col := f.column(c.Attribute)
+	if len(col.values) > 0 {
+		return true
+	}
+	_, missing := constraintRule(c).accept(col)
+	return missing
+}
+
+// Attributes lists the attributes that nodes have, sorted.
+func (f *Layout) Attributes() []string {
+	names := map[string]bool{AttributeID: true, AttributeAddress: true, AttributePool: true}
+	for _, attrs := range f.attrs {
+		for name := range attrs { // any order: sorted below
+			names[name] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
 }
 
 // rule is a constraint or an affinity over a node's attribute.
