@@ -3,6 +3,7 @@ package master
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -35,6 +36,9 @@ func (m *Master) getExplain(c *server.Call) (any, error) {
 		return e, nil
 	}
 	if slot, err := spec.ParseSlot(of); err == nil && s.indexOf(slot.App) >= 0 {
+		if err := s.hasSlot(slot); err != nil {
+			return nil, err
+		}
 		e := m.explainApp(c, s, slot.App)
 		e.Subject = of
 		e.Next = s.next(slot, nil)
@@ -50,6 +54,20 @@ func (m *Master) getExplain(c *server.Call) (any, error) {
 		return api.Explanation{Subject: of, Story: m.story.about(subjects(of, "node "+of), maxStory)}, nil
 	}
 	return nil, notFound("allocation, slot, app, run or node", of, "see stowage ps, stowage status, stowage runs and stowage node ls")
+}
+
+// hasSlot tells which slots an app has where that is not one of them. Those of a system app are its nodes'.
+func (s *snapshot) hasSlot(slot spec.Slot) error {
+	a := &s.apps[s.indexOf(slot.App)]
+	switch {
+	case a.Kind == spec.KindSystem || slot.Index < a.Desired:
+		return nil
+	case a.Desired == 0:
+		return notFound("slot", slot.String(), string(a.App)+" has no slots of its own now; see stowage explain "+string(a.App))
+	case a.Desired == 1:
+		return notFound("slot", slot.String(), "the only one is "+spec.Slot{App: a.App}.String())
+	}
+	return notFound("slot", slot.String(), fmt.Sprintf("slots are %s[0..%d]", a.App, a.Desired-1))
 }
 
 // whole is the last plan of what is followed with all that people read of it: the loop's own leaves that out. It is made

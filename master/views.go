@@ -558,7 +558,7 @@ func (m *Master) getHistory(c *server.Call) (any, error) {
 	list := make([]api.HistoryEntry, 0, len(s.history))
 	for _, h := range slices.Backward(s.history) {
 		list = append(list, api.HistoryEntry{Time: h.Time, Commit: h.Commit, Subject: h.Subject, Author: h.Author, Signed: h.Signed,
-			By: h.By, Plan: h.Plan, Kept: h.Full != nil, Summary: h.Summary, Left: h.Left})
+			By: h.By, Plan: h.Plan, Kept: h.Full != nil, Summary: h.Summary, Nodes: h.Nodes, Left: h.Left})
 	}
 	return list, nil
 }

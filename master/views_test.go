@@ -21,6 +21,20 @@ func TestMisplacedAppsAreProblems(t *testing.T) {
 	}
 }
 
+// A slot that an app does not have is no app: the answer says which it has.
+func TestSlotsThatThereAreNot(t *testing.T) {
+	s := &snapshot{apps: []control.AppView{{App: "hello", Kind: spec.KindService, Desired: 5}, {App: "logs", Kind: spec.KindSystem, Desired: 2}, {App: "one", Desired: 1}}}
+	for slot, want := range map[spec.Slot]string{{App: "hello", Index: 4}: "", {App: "logs", Index: 7}: "", {App: "hello", Index: 9}: "slots are hello[0..4]", {App: "one", Index: 1}: "the only one is one[0]"} {
+		got := ""
+		if err := s.hasSlot(slot); err != nil {
+			got = err.Error()
+		}
+		if (got == "") != (want == "") || !strings.Contains(got, want) {
+			t.Errorf("%s: %q, want %q", slot, got, want)
+		}
+	}
+}
+
 // What keeps restarting or fails its checks is a problem before any back-off; what has recovered is none.
 func TestAilingAppsAreProblems(t *testing.T) {
 	now := spec.Time(spec.Hour)

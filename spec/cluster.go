@@ -296,7 +296,7 @@ type Update struct {
 	Strategy    Strategy `json:"strategy"`
 	MaxParallel int      `json:"max_parallel"` // at least 1
 	Canary      int      `json:"canary,omitempty"`
-	HealthyFor  Duration `json:"healthy_for"` // an allocation counts as healthy after this long
+	HealthyFor  Duration `json:"healthy_for"` // so long without a break, and it is settled: a rollout goes on
 	Deadline    Duration `json:"deadline"`    // without progress for this long the rollout has failed
 	AutoPromote bool     `json:"auto_promote"`
 	AutoRevert  bool     `json:"auto_revert"`

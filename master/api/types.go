@@ -232,6 +232,7 @@ type HistoryEntry struct {
 	Plan    spec.PlanID  `json:"plan"`
 	Kept    bool         `json:"kept"` // the whole plan can be shown
 	Summary spec.Summary `json:"summary"`
+	Nodes   int          `json:"nodes"` // that had joined when it was planned
 	Left    spec.Commit  `json:"left,omitempty"`
 }
 

@@ -126,7 +126,7 @@ func (s *State) follow(f *Followed, at spec.Time) {
 	}
 	s.History = append(s.History, HistoryEntry{
 		Time: at, Commit: f.Revision.Commit, Subject: f.Revision.Subject, Author: f.Revision.Author, Signed: f.Signed,
-		By: f.By, Plan: plan.ID, Shown: f.Shown, Summary: plan.Summary, Left: f.Left, Full: &plan,
+		By: f.By, Plan: plan.ID, Shown: f.Shown, Summary: plan.Summary, Nodes: len(s.Nodes), Left: f.Left, Full: &plan,
 	})
 	if over := len(s.History) - MaxHistory; over > 0 {
 		s.History = slices.Delete(s.History, 0, over)

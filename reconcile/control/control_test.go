@@ -164,7 +164,7 @@ func TestApprovalTwiceIsNoOp(t *testing.T) {
 	if len(r.answers) != 1 || !r.answers[0].NoOp || r.core.State().Generation != g {
 		t.Errorf("the second approval was answered with %+v", r.answers)
 	}
-	if h := r.core.History(); len(h) != 1 || h[0].By != "me" || h[0].Full == nil {
+	if h := r.core.History(); len(h) != 1 || h[0].Nodes != len(r.core.Nodes()) || h[0].Nodes == 0 || h[0].By != "me" || h[0].Full == nil {
 		t.Errorf("the history is %+v", h)
 	}
 	r.sameAsJournal()

@@ -62,6 +62,7 @@ type HistoryEntry struct {
 	Plan    spec.PlanID  `json:"plan"`
 	Shown   spec.PlanID  `json:"shown,omitempty"` // the plan that was approved, when Plan differs within bounds
 	Summary spec.Summary `json:"summary"`
-	Left    spec.Commit  `json:"left,omitempty"` // of a rollback
-	Full    *spec.Plan   `json:"full,omitempty"` // of the newest MaxPlans
+	Nodes   int          `json:"nodes,omitempty"` // that had joined then
+	Left    spec.Commit  `json:"left,omitempty"`  // of a rollback
+	Full    *spec.Plan   `json:"full,omitempty"`  // of the newest MaxPlans
 }

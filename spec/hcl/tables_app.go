@@ -164,7 +164,7 @@ var updateTable = &table[spec.Update]{
 			"rolling: max_parallel at a time. canary: a few extra first, promotion replaces the rest. blue_green: as many new as old, promotion stops the old. recreate: all at once"),
 		arg("max_parallel", whole(1, spec.MaxCount), func(u *spec.Update) *int { return &u.MaxParallel }, "How many are replaced at a time; each must be healthy before the next"),
 		arg("canary", whole(0, spec.MaxCount), func(u *spec.Update) *int { return &u.Canary }, "How many extra ones come first; 1 with strategy canary when not written"),
-		arg("healthy_for", duration, func(u *spec.Update) *spec.Duration { return &u.HealthyFor }, "An allocation counts as healthy after this long"),
+		arg("healthy_for", duration, func(u *spec.Update) *spec.Duration { return &u.HealthyFor }, "A rollout goes on once an allocation has been healthy for so long without a break: it is settled then"),
 		arg("deadline", duration, func(u *spec.Update) *spec.Duration { return &u.Deadline }, "Without progress for this long the rollout has failed"),
 		arg("auto_promote", flag, func(u *spec.Update) *bool { return &u.AutoPromote }, "Healthy canaries are promoted without asking"),
 		arg("auto_revert", flag, func(u *spec.Update) *bool { return &u.AutoRevert }, "A failed rollout goes back by itself"),

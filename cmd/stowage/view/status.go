@@ -207,14 +207,26 @@ func (p *Page) Diff(d *api.Diff) {
 		p.Line("%s and %s do the same.", d.From, d.To)
 		return
 	}
-	for _, line := range d.Only {
-		p.Line("%s %s", p.paint(red, "-"), line)
-	}
-	for _, line := range d.New {
-		p.Line("%s %s", p.paint(green, "+"), line)
-	}
-	for _, line := range d.Changed {
-		p.Line("%s %s", p.paint(yellow, "~"), line)
+	first := true
+	for _, part := range []struct {
+		title string
+		lines []string
+	}{{"Only " + string(d.From) + " does", d.Only}, {"Only " + string(d.To) + " does", d.New}, {"Both do, differently", d.Changed}} {
+		if len(part.lines) == 0 {
+			continue
+		}
+		if !first {
+			p.Line("")
+		}
+		first = false
+		p.Line("%s (%s)", p.paint(bold, part.title), plural(len(part.lines), "step"))
+		for i, line := range part.lines {
+			if i == foldAfter {
+				p.Line("  … and %d more (--json has them)", len(part.lines)-i)
+				break
+			}
+			p.Line("  %s", line)
+		}
 	}
 }
 

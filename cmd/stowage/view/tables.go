@@ -154,9 +154,13 @@ func (p *Page) History(list []api.HistoryEntry) {
 		if h.Left != "" {
 			note = "rolled back from " + h.Left.Short()
 		}
-		rows[i] = []string{p.Age(h.Time), h.Commit.Short(), string(h.Plan), summary(h.Summary), h.Subject, note}
+		changes := summary(h.Summary)
+		if h.Summary.Blocked > 0 { // which may say more of the nodes than of the commit
+			changes = "with " + plural(h.Nodes, "node") + ": " + changes
+		}
+		rows[i] = []string{p.Age(h.Time), h.Commit.Short(), string(h.Plan), changes, h.Subject, note}
 	}
-	p.Table([]string{"AGE", "COMMIT", "PLAN", "CHANGES", "SUBJECT", "BY"}, rows)
+	p.Table([]string{"AGE", "COMMIT", "PLAN", "PLANNED", "SUBJECT", "BY"}, rows)
 }
 
 // Roles prints who has which share.

@@ -99,6 +99,25 @@ func TestAPlanWithoutChangesIsOneLine(t *testing.T) {
 	}
 }
 
+// What only one of two plans does is no removal of anything: each part says whose it is.
+func TestDiffSaysWhoseStepsTheyAre(t *testing.T) {
+	d := &api.Diff{From: "p-1", To: "p-2", New: []string{"web[0] start on n1"}, Changed: []string{"api[0] start on n1 → start on n2"}}
+	for i := range 14 {
+		d.Only = append(d.Only, spec.Slot{App: "huge", Index: i}.String()+" start on n4")
+	}
+	golden(t, "diff.txt", 0, func(p *Page) { p.Diff(d) })
+}
+
+// A plan made before nodes had joined says so for as long as it is in the history.
+func TestHistory(t *testing.T) {
+	golden(t, "history.txt", 0, func(p *Page) {
+		p.History([]api.HistoryEntry{
+			{Time: spec.Time(60 * spec.Second), Commit: "41bb0aabbbbbbb", Plan: "p-2", Summary: spec.Summary{Start: 2}, Nodes: 3, Subject: "more"},
+			{Time: spec.Time(20 * spec.Second), Commit: "9c1e2d7aaaaaaa", Plan: "p-1", Summary: spec.Summary{Blocked: 3}, Subject: "first"},
+		})
+	})
+}
+
 // Each pool has a line of its own: what is free in one is of no use to the apps of another.
 func TestCapacityHasALineForEachPool(t *testing.T) {
 	plan := example()
