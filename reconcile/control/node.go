@@ -319,6 +319,23 @@ func (c *Core) onStatus(n *node, ra *spec.ReportAllocation) {
 	v.AllocationStatus = n.putRight(ra.Status)
 }
 
+// whyUnchecked says that being healthy means no more than to run.
+const whyUnchecked = "it runs, and no check of it gates"
+
+// unchecked tells of an allocation that is healthy whether anything was asked for that.
+func (c *Core) unchecked(v *spec.AllocationView) string {
+	app := c.state.Versions[v.Version]
+	if app == nil {
+		return ""
+	}
+	for i := range app.Tasks {
+		if slices.ContainsFunc(app.Tasks[i].Checks, func(k spec.Check) bool { return k.Gate }) {
+			return ""
+		}
+	}
+	return whyUnchecked
+}
+
 // noteworthy tells what changed, and has the plan made again where it could differ.
 func (c *Core) noteworthy(v *spec.AllocationView, now *spec.AllocationStatus) {
 	slot := v.Slot.String()
@@ -335,7 +352,7 @@ func (c *Core) noteworthy(v *spec.AllocationView, now *spec.AllocationStatus) {
 	}
 	if now.Healthy != v.Healthy {
 		if now.Healthy {
-			c.tell(slot, "healthy", "")
+			c.tell(slot, "healthy", c.unchecked(v))
 		} else {
 			c.tell(slot, "no longer healthy", now.Reason)
 		}
