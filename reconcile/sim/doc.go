@@ -15,6 +15,7 @@
 //	advance 30s                    run for so long, or until a time such as 2026-03-29T01:00:00Z
 //	workload heavy-tailed apps=50 allocations=500    the next commit has made-up apps (Workload)
 //	arrivals jobs=100 over=24h     batch apps come one by one, and leave once they are done
+//	measure 6h                     from now on it is measured so often what is stranded (Stranded)
 //	rewind v1                      history is rewritten: the head of the branch is v1
 //	repository gone, repository back
 //	crash n3 [wipe], return n3     power off (tasks end, disks stay or are emptied), and on again
