@@ -34,3 +34,23 @@ func TestOneSlotWithoutAPlace(t *testing.T) {
 		}
 	}
 }
+
+// TestAFullNodeHoldsUpNoOther: a system app whose new version finds no room on one node gets it everywhere else.
+func TestAFullNodeHoldsUpNoOther(t *testing.T) {
+	l := newLab(t, 0)
+	for _, n := range []spec.NodeView{node("n1", 1000, spec.GiB), node("n2", 4000, spec.GiB), node("n3", 4000, spec.GiB)} {
+		l.in.Nodes = append(l.in.Nodes, n)
+	}
+	logs := edit(asks("logs", 0, 500, 64*spec.MiB), everywhere)
+	l.commit(logs)
+	l.settle()
+	l.commit(edit(logs, func(a *spec.App) { command("v2")(a); a.Tasks[0].CPU = 1500 }))
+	for range 10 {
+		l.step()
+		l.world()
+		l.advance(11 * spec.Second)
+	}
+	if r := l.running("logs"); r["v1"] != 1 || r["v2"] != 2 {
+		t.Errorf("%v run, want v2 on two nodes and v1 on the third", r)
+	}
+}
