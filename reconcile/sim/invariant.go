@@ -300,6 +300,10 @@ func (w *world) checkBudget(in *reconcile.Input, d *reconcile.Decision) {
 	for _, s := range d.Stop {
 		stops[s.ID] = true
 	}
+	promoted := map[spec.AllocationID]bool{} // a canary does the work of its slot only from then on
+	for _, u := range d.Update {
+		promoted[u.ID] = u.Promote
+	}
 	overdue := map[spec.NodeID]bool{}
 	for _, x := range in.Drains {
 		overdue[x.Node] = x.Deadline != 0 && in.Now >= x.Deadline
@@ -311,7 +315,7 @@ func (w *world) checkBudget(in *reconcile.Input, d *reconcile.Decision) {
 		slot := in.Current[i].Slot
 		for ; i < len(in.Current) && in.Current[i].Slot == slot; i++ {
 			a := &in.Current[i]
-			if a.Want == spec.WantRun && a.Healthy && !a.State.Terminal() && !overdue[a.Node] && w.master.core.Reachable(a.Node) {
+			if (!a.Canary || promoted[a.ID]) && a.Want == spec.WantRun && a.Healthy && !a.State.Terminal() && !overdue[a.Node] && w.master.core.Reachable(a.Node) {
 				works, stays = true, stays || !stops[a.ID]
 			}
 		}
