@@ -143,8 +143,27 @@ func TestWhatWaitsSaysWhatFailed(t *testing.T) {
 	if f := b.Failed; f == nil || f.ID != last.ID || f.Node != last.Node || f.Why != last.Reason || b.After == 0 {
 		t.Fatalf("failed is %+v, and it waits until %d", b.Failed, b.After)
 	}
+	if b.Homeless() != 2 {
+		t.Errorf("%d of them do nothing", b.Homeless())
+	}
 	if d := b.Reasons[0].Detail; !strings.Contains(d, "exit code 7") || !strings.Contains(d, "2 slots wait") {
 		t.Errorf("the reason is %+v", b.Reasons)
+	}
+}
+
+// A slot whose successor waits before its next attempt, and whose old allocation works meanwhile, does not lack anything.
+func TestWhatWorksMeanwhileIsNotHomeless(t *testing.T) {
+	l := newLab(t, 2)
+	web := service("web", 2)
+	web.Reschedule.Delay = spec.Minute
+	l.commit(web)
+	l.settle()
+	l.commit(edit(web, command("bad")))
+	l.step()
+	l.fail(l.newest("web"))
+	p, _ := l.plan()
+	if b := blocked(p, "web"); b == nil || b.After == 0 || len(b.Slots) != 1 || b.Kept != 1 || b.Homeless() != 0 {
+		t.Errorf("%+v\n%s", b, show(p))
 	}
 }
 

@@ -64,6 +64,11 @@ func (x *app) working() (leaving, kept int) {
 	seen := map[int]bool{}
 	for i := range x.missed {
 		s := &x.missed[i]
+		if s.Kind == spec.ChangeBlocked && !s.Canary && !seen[s.Slot] && x.works(s.Slot) {
+			seen[s.Slot] = true
+			kept++
+			continue
+		}
 		if s.Canary || seen[s.Slot] || s.Old == nil || !s.Old.Live() || !s.Old.Healthy || s.Old.Ground == rollout.Lost || s.Old.Ground == rollout.Silent {
 			continue
 		}
@@ -75,6 +80,13 @@ func (x *app) working() (leaving, kept int) {
 		}
 	}
 	return leaving, kept
+}
+
+// works reports whether a slot has an allocation that does its work.
+func (x *app) works(slot int) bool {
+	return slices.ContainsFunc(x.allocs, func(a rollout.Alloc) bool {
+		return a.Index == slot && !a.Canary && a.Live() && a.Healthy && a.Ground != rollout.Lost && a.Ground != rollout.Silent
+	})
 }
 
 // failedBefore is the allocation after whose end a slot waits before it is tried again.
