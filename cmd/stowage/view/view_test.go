@@ -99,6 +99,21 @@ func TestAPlanWithoutChangesIsOneLine(t *testing.T) {
 	}
 }
 
+// What stands where its rules no longer allow is said by why and explain, though nothing is blocked.
+func TestWhatIsMisplacedIsSaid(t *testing.T) {
+	stands := []spec.Misplaced{{Slot: spec.Slot{App: "shop/api"}, ID: "shop.api-0-3", Node: "n4", Rules: []string{"constraint near shop/cache"}}}
+	for what, print := range map[string]func(*Page){
+		"why":     func(p *Page) { p.BlockedApps([]api.BlockedApp{{App: "shop/api", Misplaced: stands}}) },
+		"explain": func(p *Page) { p.Explanation(&api.Explanation{Subject: "shop/api[0]", Misplaced: stands}, nil) },
+	} {
+		var out bytes.Buffer
+		print(&Page{Out: &out})
+		if !strings.Contains(out.String(), "! shop/api[0] on n4 no longer meets constraint near shop/cache\n") {
+			t.Errorf("%s says\n%s", what, out.String())
+		}
+	}
+}
+
 // What only one of two plans does is no removal of anything: each part says whose it is.
 func TestDiffSaysWhoseStepsTheyAre(t *testing.T) {
 	d := &api.Diff{From: "p-1", To: "p-2", New: []string{"web[0] start on n1"}, Changed: []string{"api[0] start on n1 → start on n2"}}
