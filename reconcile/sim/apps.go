@@ -29,7 +29,7 @@ func (g *generator) bad() {
 	name := g.name()
 	g.scenario.revisions[name] = revision(name, nil, []spec.Diagnostic{{Severity: spec.SeverityError, Summary: "Unclosed block",
 		Pos: spec.Pos{File: "cluster.hcl", Line: 1, Column: 1}}})
-	g.say("commit %s", name)
+	g.say("commit? %s", name)
 }
 
 // change commits something else.

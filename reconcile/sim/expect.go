@@ -14,21 +14,21 @@ import (
 
 // expectations by name.
 var expectations = map[string]handler{
-	"allocations":  {2, counted((*player).healthyOnes)},
-	"completed":    {2, counted((*player).completed)},
-	"node":         {2, counted((*player).onNode)},
-	"devices":      {2, expectNamed("devices")},
-	"cores":        {2, expectNamed("cores")},
-	"runs":         {3, (*player).expectRuns},
-	"next":         {2, (*player).expectNext},
-	"starts":       {2, (*player).expectStarts},
-	"blocked":      {2, (*player).expectBlocked},
-	"fix":          {2, (*player).expectFix},
+	"allocations":  {2, ofApp(counted((*player).healthyOnes))},
+	"completed":    {2, ofApp(counted((*player).completed))},
+	"node":         {2, ofNode(counted((*player).onNode))},
+	"devices":      {2, ofSlot(expectNamed("devices"))},
+	"cores":        {2, ofSlot(expectNamed("cores"))},
+	"runs":         {3, ofApp((*player).expectRuns)},
+	"next":         {2, ofApp((*player).expectNext)},
+	"starts":       {2, ofSlot((*player).expectStarts)},
+	"blocked":      {2, ofApp((*player).expectBlocked)},
+	"fix":          {2, ofApp((*player).expectFix)},
 	"changes":      {1, func(p *player, args []string) error { return p.expectChanges(args[0]) }},
 	"no-changes":   {0, func(p *player, _ []string) error { return p.expectChanges("0") }},
 	"at-rest":      {0, func(p *player, _ []string) error { return p.expectRest() }},
-	"rollout":      {2, (*player).expectRollout},
-	"failed":       {1, (*player).expectFailed},
+	"rollout":      {2, ofApp((*player).expectRollout)},
+	"failed":       {1, ofApp((*player).expectFailed)},
 	"following":    {1, expectCommit(following)},
 	"waiting":      {1, expectCommit(waiting)},
 	"not-used":     {1, expectCommit(notUsed)},
@@ -51,7 +51,7 @@ func (p *player) expect(args []string) error {
 	}
 	h, ok := expectations[args[0]]
 	if !ok {
-		return fmt.Errorf("nothing can be expected that is called %q: %s can", args[0], strings.Join(sortedKeys(expectations), ", "))
+		return fmt.Errorf("nothing can be expected that is called %q%s", args[0], orAll(meant(args[0], sortedKeys(expectations)), ": "+strings.Join(sortedKeys(expectations), ", ")+" can"))
 	}
 	if len(args)-1 < h.args {
 		return fmt.Errorf("%s needs %d more words", args[0], h.args-len(args)+1)
@@ -348,7 +348,7 @@ func (p *player) expectAvailability(args []string) error {
 	}
 	g.count(p.world.now)
 	if got := of(g.healthyArea, g.wantedArea); got < int64(f*10_000) {
-		return fmt.Errorf("found %s", share(got))
+		return fmt.Errorf("it was %s", share(got)) // and differs a little with everything else
 	}
 	return nil
 }

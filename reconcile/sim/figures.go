@@ -39,7 +39,7 @@ type Cause struct {
 
 // String prints the figures in a few lines.
 func (f *Figures) String() string {
-	s := fmt.Sprintf("availability %s over %s", share(f.Availability), f.For)
+	s := fmt.Sprintf("availability %s over %s", share(f.Availability), short(f.For))
 	if f.Worst != "" {
 		s += fmt.Sprintf(", worst %s of %s", share(f.WorstShare), f.Worst)
 	}
@@ -48,7 +48,7 @@ func (f *Figures) String() string {
 		s += fmt.Sprintf("\n  %d because %s", c.Started, c.Why)
 	}
 	return s + fmt.Sprintf("\noutages: %d, healed in %s (median), %s (99 of 100), %s (longest)\n%d plans",
-		f.Outages, f.HealMedian, f.Heal99, f.HealMax, f.Plans)
+		f.Outages, short(f.HealMedian), short(f.Heal99), short(f.HealMax), f.Plans)
 }
 
 func share(millionths int64) string {
@@ -215,7 +215,7 @@ func (m *meter) change(slot spec.Slot, by int) {
 
 // figures are those up to now.
 func (m *meter) figures() Figures {
-	f := Figures{For: m.w.now.Sub(epoch), Started: m.started, Outages: len(m.heals), Plans: m.w.plans, Stranded: m.stranded, Availability: 1e6, WorstShare: 1e6}
+	f := Figures{For: inMillis(m.w.now.Sub(m.w.began)), Started: m.started, Outages: len(m.heals), Plans: m.w.plans, Stranded: m.stranded, Availability: 1e6, WorstShare: 1e6}
 	var wanted, healthy int64
 	for _, name := range sortedKeys(m.apps) {
 		g := m.apps[name]
@@ -247,10 +247,13 @@ func (m *meter) figures() Figures {
 	if n := len(m.heals); n > 0 {
 		heals := slices.Clone(m.heals)
 		slices.SortFunc(heals, cmp.Compare[spec.Duration])
-		f.HealMedian, f.Heal99, f.HealMax = heals[n/2], heals[n*99/100], heals[n-1]
+		f.HealMedian, f.Heal99, f.HealMax = inMillis(heals[n/2]), inMillis(heals[n*99/100]), inMillis(heals[n-1])
 	}
 	return f
 }
+
+// inMillis leaves out what is below a millisecond: that is the jitter of the simulation.
+func inMillis(d spec.Duration) spec.Duration { return d / spec.Millisecond * spec.Millisecond }
 
 // of is a share in millionths; of nothing it is all.
 func of(part, whole int64) int64 {

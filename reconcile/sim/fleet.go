@@ -111,7 +111,7 @@ func (p *player) each(args []string, f func(*machine)) error {
 		for _, name := range names {
 			m := p.world.named[spec.NodeID(name)]
 			if m == nil {
-				return fmt.Errorf("there is no node %s", name)
+				return p.knowsNode(name)
 			}
 			f(m)
 		}

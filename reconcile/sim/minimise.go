@@ -72,11 +72,12 @@ func (m *minimiser) commands() {
 	for size := max(1, len(m.best.commands)/2); ; {
 		shorter := false
 		for at := 0; at < len(m.best.commands); {
-			s := *m.best
-			end := min(at+size, len(s.commands))
-			s.commands = slices.Concat(s.commands[:at], rests(s.commands[at:end], s.commands[end:]), s.commands[end:])
-			if len(s.commands) < len(m.best.commands) && m.try(&s) {
+			s, end := *m.best, min(at+size, len(m.best.commands))
+			piece := m.kept(s.commands[at:end], s.commands[end:])
+			s.commands = slices.Concat(s.commands[:at], piece, s.commands[end:])
+			if len(piece) < end-at && m.try(&s) {
 				shorter = true
+				at += len(piece)
 			} else {
 				at += size
 			}
@@ -88,6 +89,15 @@ func (m *minimiser) commands() {
 			return
 		}
 	}
+}
+
+// kept are the commands that stay of those that are left out, before what comes after them.
+func (m *minimiser) kept(out, after []command) []command {
+	kept := slices.DeleteFunc(slices.Clone(out), func(c command) bool { return !m.stays(&c) })
+	if len(kept) == 0 {
+		return rests(out, after)
+	}
+	return kept
 }
 
 // rests returns what must stay of commands that are left out: the last settling before something is expected at rest.
@@ -105,6 +115,17 @@ func rests(out, after []command) []command {
 		}
 	}
 	return nil
+}
+
+// stays reports whether a command has to stay. Where nothing is found of what is expected, an empty world would break the
+// same: what makes the world and lets it live is then part of the mistake.
+func (m *minimiser) stays(c *command) bool {
+	for _, nothing := range []string{": found 0", ": found none", ": found 0 such lines", ": found 0 changes"} {
+		if strings.HasSuffix(m.result.Broke, nothing) {
+			return slices.Contains([]string{"begin", "nodes", "workload", "commit", "commit?", "settle", "advance"}, c.args[0])
+		}
+	}
+	return false
 }
 
 // apps leaves out apps of clusters that were made up.

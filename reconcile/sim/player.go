@@ -16,11 +16,18 @@ type player struct {
 	scenario  *scenario
 	out       printer
 	newest    *spec.Revision // the last commit, good or bad
+	may       bool           // the command may be refused
+	line      int            // of the command
 	shown     *spec.Plan     // the plan that waits, as it was first seen
 	refused   string         // the last request's refusal, until somebody expects it
 	refusedAt int
 
+	newestName string // of the last commit; "" when it is made up
+	newestLine int
+	excused    bool // it may be of no use
+
 	made  *spec.Cluster // by workload
+	known *known        // what can be spoken of; nil until it is asked for
 	asked bool          // the next command looks at what this one does
 
 	committed   *spec.Plan // of the newest commit, when it came
@@ -72,11 +79,13 @@ func (p *player) play(c *command) error {
 	name, may := strings.CutSuffix(c.args[0], "?") // may be refused
 	h, ok := handlers[name]
 	if !ok {
-		return fail(fmt.Errorf("there is no such command: the commands are %s, expect", strings.Join(sortedKeys(handlers), ", ")))
+		names := append(sortedKeys(handlers), "expect")
+		return fail(fmt.Errorf("there is no such command%s", orAll(meant(name, names), ": the commands are "+strings.Join(names, ", "))))
 	}
 	if len(c.args)-1 < h.args {
 		return fail(fmt.Errorf("%s needs %d more words", c.args[0], h.args-len(c.args)+1))
 	}
+	p.may, p.line = may, c.line
 	err := h.do(p, c.args[1:])
 	if p.world.violates != "" {
 		err = errors.New("violated " + p.world.violates)
@@ -104,7 +113,7 @@ func (p *player) commit(args []string) error {
 		return fmt.Errorf("no files begin with %s/", args[0])
 	}
 	p.follow(r)
-	return nil
+	return p.taken(args[0], r)
 }
 
 // rewind v1: history is rewritten, and the branch's head is an older commit, or one from elsewhere.
@@ -114,7 +123,7 @@ func (p *player) rewind(args []string) error {
 		return fmt.Errorf("no files begin with %s/", args[0])
 	}
 	p.head(r, 0)
-	return nil
+	return p.taken(args[0], r)
 }
 
 // repository gone, repository back: its server cannot be reached. What is committed meanwhile is seen when it is back.
@@ -140,7 +149,7 @@ func (p *player) repository(args []string) error {
 func (p *player) follow(r *spec.Revision) { p.head(r, 1) }
 
 func (p *player) head(r *spec.Revision, behind int) {
-	p.newest = r
+	p.newest, p.newestName = r, ""
 	if r.Cluster != nil && p.world.master.up && p.asked {
 		plan, _ := p.world.master.core.Preview(*r, nil, false, 1)
 		p.committed, p.committedAt = &plan, p.world.now

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -39,8 +40,8 @@ type Result struct {
 	Seed    uint64
 	Figures Figures
 	Last    string // the last lines of the story before something went wrong
-	// Broke names what went wrong, without times and names: an invariant, or the command that failed. Two runs that break
-	// the same may be two ways into one mistake.
+	// Broke names what went wrong, without times and names: an invariant, the command that failed, or an expectation and
+	// what was found instead. Two runs that break the same may be two ways into one mistake.
 	Broke string
 }
 
@@ -188,12 +189,17 @@ func (s *scenario) play(o *Options) Result {
 			p.tell(&s.commands[i], since, began)
 		}
 		if err != nil {
-			broke = brokeAt(w, &s.commands[i])
+			broke = brokeAt(w, &s.commands[i], err)
 			break
 		}
 	}
 	if err == nil && p.refused != "" {
 		err, broke = fmt.Errorf("line %d: refused: %s", p.refusedAt, p.refused), "refused"
+	}
+	if err == nil {
+		if err = p.untaken(); err != nil {
+			broke = "commit"
+		}
 	}
 	r := Result{Err: err, Events: w.handled, Trace: w.hash(), Seed: o.Seed, Figures: w.meter.figures(), Broke: broke}
 	if err != nil {
@@ -206,14 +212,22 @@ func (s *scenario) play(o *Options) Result {
 // looks reports whether a command only looks.
 func looks(c *command) bool { return c.args[0] == "expect" || c.args[0] == "show" }
 
-// brokeAt names what went wrong at a command.
-func brokeAt(w *world, c *command) string {
+// brokeAt names what went wrong at a command. An expectation is not met in another way when something else is found.
+func brokeAt(w *world, c *command, err error) string {
 	if _, what, violated := strings.Cut(w.violates, ": "); violated {
 		name, _, _ := strings.Cut(what, ":")
 		return name
 	}
+	inner := errors.Unwrap(err)
+	if c.args[0] == "expect" && inner != nil && strings.HasPrefix(inner.Error(), foundPrefix) {
+		found, _, _ := strings.Cut(inner.Error(), "\n")
+		return c.text + ": " + strings.TrimSuffix(found, ":")
+	}
 	return strings.Join(c.args[:min(len(c.args), 2)], " ")
 }
+
+// foundPrefix begins what is said of an expectation that is not met.
+const foundPrefix = "found "
 
 // lastOf is how many lines of the story a failure is told with.
 const lastOf = 20
@@ -222,7 +236,7 @@ func lastLines(w *world) string {
 	var b strings.Builder
 	events := w.master.events
 	for _, e := range events[max(0, len(events)-lastOf):] {
-		fmt.Fprintf(&b, "%s %s: %s", e.Time.Sub(epoch), e.Subject, e.What)
+		fmt.Fprintf(&b, "%s %s: %s", w.moment(e.Time), e.Subject, e.What)
 		if e.Why != "" {
 			b.WriteString(" (" + e.Why + ")")
 		}

@@ -23,26 +23,74 @@ app "web" {
 }
 `
 
+// others are commits that are not taken: one cannot be read, one waits.
+const others = `
+-- bad/cluster.hcl --
+cluster "test" {
+  conut = 3
+}
+-- waits/cluster.hcl --
+cluster "test" {
+  sync { approval = "manual" }
+}
+-- waits/web.hcl --
+app "web" {
+  count = 2
+  task "t" {
+    rootfs  = "host"
+    command = ["true"]
+  }
+}
+`
+
 // TestBadScripts wants every mistake told with its line.
 func TestBadScripts(t *testing.T) {
 	for script, want := range map[string]string{
-		"fly n1":                       "line 1: fly n1: there is no such command",
-		"nodes n[3-1]":                 "no list of nodes",
-		"nodes n1\nnodes n1":           "line 2: nodes n1: there is a node n1 already",
-		"crash n9":                     "there is no node n9",
-		"commit v9":                    "no files begin with v9/",
-		"advance soon":                 "not a duration",
-		"exit web 1":                   "not a slot",
-		"drain n1":                     "line 1: refused: there is no node",
-		"expect refused":               "nothing was refused",
-		"expect love":                  "nothing can be expected",
-		"nodes n1\ncommit v1\napprove": "no plan waits",
+		"fly n1":                     "line 1: fly n1: there is no such command",
+		"nodes n[3-1]":               "no list of nodes",
+		"nodes n1\nnodes n1":         "line 2: nodes n1: there is a node n1 already",
+		"crash n9":                   "there is no node n9",
+		"commit v9":                  "no files begin with v9/",
+		"advance soon":               "not a duration",
+		"exit web 1":                 "not a slot",
+		"drain n1":                   "line 1: refused: there is no node",
+		"expect refused":             "nothing was refused",
+		"expect love":                "nothing can be expected",
+		"expect alocations web 2":    `"alocations": did you mean allocations?`,
+		"comit v1":                   "line 1: comit v1: there is no such command: did you mean commit?",
+		"exit web[2] 1":              "web has no slot 2 in any commit: it has 2, which begin at 0",
+		"unhealthy wbe[0]":           "no commit has an app wbe: did you mean web?",
+		"start zzz 5s":               "line 1: start zzz 5s: no commit has an app zzz",
+		"expect allocations nope 0":  "no commit has an app nope",
+		"expect starts web[7] 0":     "web has no slot 7",
+		"nodes n1\nexpect node n2 0": "there is no node n2",
+		"nodes n1\ncommit bad":       "line 2: commit bad: it cannot be used: cluster.hcl line 2: Unknown argument",
+		"nodes n1\ncommit v1\nrewind bad\ncommit v1":             "line 3: rewind bad: it cannot be used",
+		"nodes n[1-2]\ncommit waits\nsettle":                     "line 2: commit waits: its plan still waits for approval (sync approval is manual), which approve gives",
+		"nodes n[1-2]\ncommit waits\nsettle\nexpect waiting v1":  "line 4: expect waiting v1: found waits",
+		"nodes n1\ncommit v1\napprove":                           "no plan waits",
 		"nodes n1\ncommit v1\nsettle\nexpect allocations web 2":  "line 4: expect allocations web 2: found 1",
 		"nodes n1\ncommit v1\nsettle\nexpect blocked web 1 disk": "found the rules",
 	} {
-		r := sim.Run([]byte(script+"\n"+repository), sim.Options{Load: load})
+		r := sim.Run([]byte(script+"\n"+repository+others), sim.Options{Load: load})
 		if r.Err == nil || !strings.Contains(r.Err.Error(), want) {
 			t.Errorf("%q ends with %v, want %q", script, r.Err, want)
+		}
+	}
+}
+
+// TestWhatIsMeantIsNoMistake wants commits that are not taken to pass where the script says so.
+func TestWhatIsMeantIsNoMistake(t *testing.T) {
+	for _, script := range []string{
+		"nodes n1\ncommit bad\nexpect not-used bad",
+		"nodes n1\ncommit? bad",
+		"nodes n1\ncommit v1\ncommit? bad\ncommit v1",
+		"nodes n[1-2]\ncommit waits\nsettle\nexpect waiting waits",
+		"nodes n[1-2]\ncommit waits\napprove\nsettle",
+		"start web 2s\nnodes n[1-2]\ncommit v1",
+	} {
+		if r := sim.Run([]byte(script+"\n"+repository+others), sim.Options{Load: load}); r.Err != nil {
+			t.Errorf("%q ends with %v", script, r.Err)
 		}
 	}
 }

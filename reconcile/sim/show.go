@@ -36,7 +36,7 @@ func (p *player) show(args []string) error {
 	core := p.world.master.core
 	switch args[0] {
 	case "allocations":
-		p.out.print(args[0], showAllocations(core))
+		p.out.print(args[0], showAllocations(p.world))
 	case "nodes":
 		p.out.print(args[0], showNodes(core))
 	case "apps":
@@ -123,14 +123,14 @@ func (p *printer) result(r *Result, story bool) {
 	p.out(fmt.Sprintf("%s: %d events in %s of virtual time, trace %s, seed %d", word, r.Events, p.w.clock(), r.Trace, r.Seed))
 }
 
-func showAllocations(core *control.Core) table {
+func showAllocations(w *world) table {
 	t := table{head: []string{"slot", "node", "state", "healthy", "generation", "commit", "since", "reason"}}
-	for _, v := range core.Allocations() {
+	for _, v := range w.master.core.Allocations() {
 		reason := v.Reason
 		if reason == "" {
 			reason = v.Why
 		}
-		since := v.Since.Sub(epoch).String()
+		since := w.moment(v.Since)
 		t.add(struct {
 			ID         spec.AllocationID  `json:"id"`
 			App        spec.AppName       `json:"app"`
@@ -147,7 +147,7 @@ func showAllocations(core *control.Core) table {
 			Devices    []spec.DeviceGrant `json:"devices,omitempty"`
 			Cores      []spec.CoreGrant   `json:"cores,omitempty"`
 		}{v.ID, v.App, v.Index, v.Node, v.State, v.Healthy, v.Generation, v.Commit, since, v.Want, v.Restarts, reason, v.Devices, v.Cores},
-			v.Slot, v.Node, v.State, v.Healthy, v.Generation, v.Commit.Short(), since, reason)
+			v.Slot, v.Node, v.State, v.Healthy, v.Generation, v.Commit.Short(), "t="+since, reason)
 	}
 	return t
 }
@@ -244,7 +244,7 @@ func showBlocked(core *control.Core) table {
 func showEvents(w *world) table {
 	t := table{head: []string{"time", "subject", "what", "why"}}
 	for _, e := range w.master.events {
-		at := e.Time.Sub(epoch).String()
+		at := w.moment(e.Time)
 		t.add(struct {
 			Time    string `json:"time"`
 			Subject string `json:"subject"`

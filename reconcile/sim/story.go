@@ -39,10 +39,10 @@ func (p *player) tell(c *command, since int, began spec.Time) {
 			Story string  `json:"story"`
 			Time  string  `json:"time"`
 			Lines []*told `json:"lines"`
-		}{c.text, began.Sub(epoch).String(), append([]*told{}, lines...)})
+		}{c.text, p.world.moment(began), append([]*told{}, lines...)})
 		return
 	}
-	p.out.out(fmt.Sprintf("%s  %s", short(began.Sub(epoch)), c.text))
+	p.out.out(fmt.Sprintf("%s  %s", short(began.Sub(p.world.began)), c.text))
 	for _, l := range lines {
 		p.out.out(fmt.Sprintf("    +%-8s %s", short(l.first.Sub(began)), l))
 	}
@@ -71,13 +71,13 @@ func fold(w *world, events []spec.Event) []*told {
 		k := key{who, what, e.Why}
 		l := open[k]
 		if l == nil || e.Time.Sub(l.last) > foldWithin {
-			l = &told{Who: who, What: what, Why: e.Why, first: e.Time, From: e.Time.Sub(epoch).String()}
+			l = &told{Who: who, What: what, Why: e.Why, first: e.Time, From: w.moment(e.Time)}
 			open[k] = l
 			lines = append(lines, l)
 		}
 		l.last, l.Times = e.Time, l.Times+1
 		if e.Time > l.first {
-			l.Until = e.Time.Sub(epoch).String()
+			l.Until = w.moment(e.Time)
 		}
 		if isSlot && !slices.Contains(l.Slots, slot.Index) {
 			l.Slots = append(l.Slots, slot.Index)
@@ -165,7 +165,7 @@ func ranges(list []int) string {
 // short is a duration for people: to the millisecond below a second, else to the tenth.
 func short(d spec.Duration) string {
 	if d < spec.Second {
-		return (d / spec.Millisecond * spec.Millisecond).String()
+		return inMillis(d).String()
 	}
 	return (d / (100 * spec.Millisecond) * (100 * spec.Millisecond)).String()
 }

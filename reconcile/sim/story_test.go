@@ -3,10 +3,12 @@ package sim_test
 import (
 	"encoding/json"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/stowage/stowage/reconcile/sim"
+	"github.com/stowage/stowage/spec"
 )
 
 // TestStory wants a node's crash told in a few lines, with the reasons and the figures.
@@ -23,7 +25,7 @@ func TestStory(t *testing.T) {
 	text := strings.Join(lines, "\n")
 	for _, want := range []string{
 		"crash n1\n", "n1 unknown: silent for 10s\n", "shop/web[0,3] placed on n2, n3: its node is lost\n", "shop/web[0-5] healthy\n",
-		"\navailability 78.", "outages: 2, healed in 31.",
+		"\navailability 78.", "outages: 2, healed in 31s (median)",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the story does not say %q:\n%s", want, text)
@@ -53,5 +55,24 @@ func TestStory(t *testing.T) {
 	}
 	if !placed {
 		t.Errorf("no line says that two were placed anew:\n%s", strings.Join(lines, "\n"))
+	}
+}
+
+// TestTimesCountFromTheBeginning wants a scenario that begins late to be told and measured as one that begins early, in
+// whole milliseconds.
+func TestTimesCountFromTheBeginning(t *testing.T) {
+	for _, begin := range []string{"", "begin 2026-11-25T12:00:00Z\n"} {
+		var out strings.Builder
+		script := begin + "nodes n[1-2]\ncommit v1\nsettle\nadvance 1m\nshow allocations\n"
+		r := sim.Run([]byte(script+repository), sim.Options{Load: load, Story: true, Out: func(line string) { out.WriteString(line + "\n") }})
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		if f := r.Figures; f.For < spec.Minute || f.For > 2*spec.Minute || f.For%spec.Millisecond != 0 || f.Wanted < 1_900 || f.Churn < 1_000 || f.Churn > 1_100 {
+			t.Errorf("%q: the figures are %+v", begin, f)
+		}
+		if !regexp.MustCompile(`(?m)^  web\[0\] .* t=(1\.)?\d+m?s `).MatchString(out.String()) || regexp.MustCompile(`\d{4,}m?s`).MatchString(out.String()) {
+			t.Errorf("%q: moments do not count from the beginning, or not in milliseconds:\n%s", begin, out.String())
+		}
 	}
 }

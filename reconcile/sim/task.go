@@ -9,14 +9,14 @@ import (
 
 // taskCommands say how tasks behave.
 var taskCommands = map[string]handler{
-	"exit":      {1, (*player).exit},
-	"unhealthy": {1, (*player).unhealthy},
-	"healthy":   {1, (*player).healthy},
-	"start":     {2, (*player).start},
-	"stubborn":  {1, (*player).stubborn},
-	"run":       {2, (*player).runFor},
-	"pull":      {2, (*player).pull},
-	"exec":      {2, (*player).exec},
+	"exit":      {1, ofSlot((*player).exit)},
+	"unhealthy": {1, ofSlot((*player).unhealthy)},
+	"healthy":   {1, ofSlot((*player).healthy)},
+	"start":     {2, ofApp((*player).start)},
+	"stubborn":  {1, ofApp((*player).stubborn)},
+	"run":       {2, ofApp((*player).runFor)},
+	"pull":      {2, ofApp((*player).pull)},
+	"exec":      {2, ofApp((*player).exec)},
 }
 
 // slot changes what is said of a slot.

@@ -120,6 +120,10 @@ func (p *player) workload(args []string) error {
 func (p *player) commitMade(name string) {
 	c := *p.made
 	c.Apps = slices.Clone(c.Apps)
+	if p.known == nil {
+		p.known = p.scenario.known()
+	}
+	p.known.add(&c)
 	p.follow(revision(name, &c, nil))
 }
 

@@ -15,11 +15,12 @@ import (
 	"github.com/stowage/stowage/spec"
 )
 
-// epoch is when a scenario begins that says nothing else, and what times are counted from.
+// epoch is when a scenario begins that says nothing else.
 var epoch = spec.TimeOf(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 
 // world is everything that is simulated.
 type world struct {
+	began     spec.Time
 	now       spec.Time
 	queue     queue
 	seed      uint64
@@ -79,7 +80,7 @@ const (
 
 func newWorld(o *Options, began spec.Time) *world {
 	w := &world{
-		now: began, seed: o.Seed, random: random{o.Seed}, named: map[spec.NodeID]*machine{},
+		began: began, now: began, seed: o.Seed, random: random{o.Seed}, named: map[spec.NodeID]*machine{},
 		slots: map[spec.Slot]*behaviour{}, apps: map[spec.AppName]*appBehaviour{},
 		active: map[spec.Slot][]*activity{}, ranks: map[spec.AllocationID]int{}, homes: map[spec.AllocationID]int{},
 		starts: map[spec.Slot]int{}, trace: sha256.New(), options: o,
@@ -271,7 +272,10 @@ func (w *world) join(names []string) {
 // hash is that of everything that happened so far.
 func (w *world) hash() string { return hex.EncodeToString(w.trace.Sum(nil)[:16]) }
 
-func (w *world) clock() string { return w.now.Sub(epoch).String() }
+// clock is the virtual time that has passed; moment tells one so.
+func (w *world) clock() string { return w.moment(w.now) }
+
+func (w *world) moment(t spec.Time) string { return inMillis(t.Sub(w.began)).String() }
 
 func (w *world) traceReport(m *machine, r *spec.Report) {
 	for i := range r.Allocations {
