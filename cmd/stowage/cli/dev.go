@@ -31,6 +31,7 @@ type dev struct {
 	*shell
 	agents  int
 	repo    string
+	path    string // the folder of the repository that is followed; "" is its root
 	demo    string
 	dataDir string
 	apiAddr string
@@ -42,17 +43,26 @@ type dev struct {
 func (s *shell) devCommand() *cobra.Command {
 	d := &dev{shell: s}
 	log := logFlags{}
-	c := &cobra.Command{Use: "dev", Short: "Run a whole cluster on this machine, for trying and developing", Args: cobra.NoArgs,
-		Long: "Starts a master that follows a local Git repository, and a few agents that divide this machine among them.\nCtrl-C takes everything down without a trace.",
-		RunE: func(cmd *cobra.Command, _ []string) error {
+	c := &cobra.Command{Use: "dev [FOLDER]", Short: "Run a whole cluster on this machine, for trying and developing", Args: cobra.MaximumNArgs(1),
+		Long: "Starts a master that follows the Git repository around a folder, and a few agents that divide this machine among them.\nOf the repository it follows the folder around that one which holds the cluster block.\nCtrl-C takes everything down without a trace.",
+		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
+			if len(args) > 0 {
+				if cmd.Flags().Changed("repo") {
+					return errors.New("name the repository once: as FOLDER or with --repo")
+				}
+				if err = mustBeFolder(args[0]); err != nil {
+					return err
+				}
+				d.repo = args[0]
+			}
 			if d.log, err = s.logger(log); err != nil {
 				return err
 			}
 			return d.run(cmd.Context())
 		}}
 	c.Flags().IntVar(&d.agents, "agents", 3, "how many agents")
-	c.Flags().StringVar(&d.repo, "repo", ".", "repository to follow")
+	c.Flags().StringVar(&d.repo, "repo", ".", "repository to follow, a URL or a folder in it")
 	c.Flags().StringVar(&d.demo, "demo", "", "commit this folder to a new repository and show what happens")
 	c.Flags().StringVar(&d.apiAddr, "api", "127.0.0.1:7470", "address of the API; another port is taken when this one is in use")
 	log.add(c, "error")
@@ -71,10 +81,11 @@ func (d *dev) run(ctx context.Context) (err error) {
 	if d.agents < 1 || d.agents > 20 {
 		return fmt.Errorf("--agents %d: from 1 to 20", d.agents)
 	}
-	if info, statErr := os.Stat(d.repo); statErr == nil && info.IsDir() { // and not a URL
+	if info, statErr := os.Stat(d.repo); statErr == nil && info.IsDir() && d.demo == "" { // and not a URL
 		if d.repo, err = filepath.Abs(d.repo); err != nil {
 			return fmt.Errorf("find repository: %w", err)
 		}
+		d.repo, d.path = around(d.repo)
 	}
 	if err := clearLeftovers(ctx); err != nil {
 		d.say("An earlier stowage dev was killed, and not all of it can be cleared: %v", err)
@@ -113,7 +124,7 @@ func (d *dev) run(ctx context.Context) (err error) {
 	}
 	masterDir := filepath.Join(d.dataDir, "master")
 	part(func() error {
-		return master.Run(run, master.Config{DataDir: masterDir, Repository: git.Config{URL: d.repo}, API: d.apiAddr, Link: linkAddr, Version: d.Version, Log: d.log})
+		return master.Run(run, master.Config{DataDir: masterDir, Repository: git.Config{URL: d.repo}, Path: d.path, API: d.apiAddr, Link: linkAddr, Version: d.Version, Log: d.log})
 	})
 	c, err := d.connect(ctx, masterDir, failed)
 	if err != nil {
@@ -125,13 +136,21 @@ func (d *dev) run(ctx context.Context) (err error) {
 	if err := d.waitForNodes(ctx, c, failed); err != nil {
 		return err
 	}
-	d.say("Ready after %d ms: a master and %d agents on this machine, following %s", time.Since(began).Milliseconds(), d.agents, d.repo)
+	d.say("Ready after %d ms: a master and %d agents on this machine, following %s", time.Since(began).Milliseconds(), d.agents, d.followed())
 	d.sayMissing()
 	d.sayRepository(ctx, c)
 	return d.play(ctx, c, failed)
 }
 
 func (d *dev) say(format string, args ...any) { fmt.Fprintf(d.Stdout, format+"\n", args...) }
+
+// followed is the folder that is followed, or the repository's URL.
+func (d *dev) followed() string {
+	if d.path == "" {
+		return d.repo
+	}
+	return filepath.Join(d.repo, filepath.FromSlash(d.path))
+}
 
 // addresses picks the ports: the usual ones when they are free.
 func (d *dev) addresses() (link string, err error) {

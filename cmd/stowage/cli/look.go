@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -233,13 +235,35 @@ func (s *shell) target(cmd *cobra.Command, c *client.Client, what string) (spec.
 			best = i
 		}
 	}
+	if best < 0 && err != nil && len(list) > 0 {
+		if run := newestRun(cmd.Context(), c, app, list); run != "" {
+			fmt.Fprintf(s.Stderr, "%s has runs: this is %s\n", app, run)
+			return s.target(cmd, c, run)
+		}
+	}
 	if best < 0 {
-		return "", fmt.Errorf("nothing is called %q: name an allocation, a slot such as shop/web[3], or an app; stowage ps lists them", what)
+		return "", fmt.Errorf("nothing is called %q: name an allocation, a slot such as shop/web[3], an app, or a run; stowage ps --ended lists them", what)
 	}
 	if alive := live(list, app); err != nil && len(alive) > 1 {
 		fmt.Fprintf(s.Stderr, "%s has %d allocations: this is %s; name another such as %s[%d]\n", app, len(alive), list[best].Slot, app, alive[len(alive)-1].Slot.Index)
 	}
 	return list[best].ID, nil
+}
+
+// newestRun returns the newest run of an app that has an allocation among these; "" if none has.
+func newestRun(ctx context.Context, c *client.Client, app string, list []spec.AllocationView) string {
+	of, err := c.Runs(ctx, spec.AppName(app))
+	if err != nil {
+		return "" // it has no runs
+	}
+	for i := range of {
+		for _, r := range slices.Backward(of[i].Runs) {
+			if string(of[i].App) == app && slices.ContainsFunc(list, func(a spec.AllocationView) bool { return a.App == r.Name }) {
+				return string(r.Name)
+			}
+		}
+	}
+	return ""
 }
 
 // live are the allocations of an app that have not ended.

@@ -1,0 +1,41 @@
+package cli
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stowage/stowage/master/api"
+	"github.com/stowage/stowage/spec"
+)
+
+// An app with runs stands for its newest one that has an allocation.
+func TestLogsOfAnAppWithRunsAreThoseOfTheNewest(t *testing.T) {
+	allocation := func(app spec.AppName, generation spec.Generation) spec.AllocationView {
+		var a spec.AllocationView
+		a.App, a.Generation, a.State = app, generation, spec.StateComplete
+		a.ID = spec.AllocationID(strings.ReplaceAll(string(app), "/", ".") + "-0-1")
+		return a
+	}
+	asked := ""
+	credentials := fakeMaster(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/v1/allocations":
+			_ = json.NewEncoder(w).Encode([]spec.AllocationView{allocation("etl/load/20261126-0200", 9), allocation("etl/load/20261127-0200", 4), allocation("etl/load/more", 10)})
+		case "/v1/runs":
+			_ = json.NewEncoder(w).Encode([]api.Runs{{App: "etl/load", Runs: []spec.Run{{Name: "etl/load/20261126-0200"}, {Name: "etl/load/20261127-0200"}, {Name: "etl/load/20261128-0200"}}}})
+		default:
+			asked = r.URL.Path
+			_, _ = io.WriteString(w, "")
+		}
+	})
+	_, _, stderr := run("--credentials", credentials, "logs", "etl/load")
+	if asked != "/v1/allocations/etl.load.20261127-0200-0-1/logs" || !strings.Contains(stderr, "etl/load has runs: this is etl/load/20261127-0200\n") {
+		t.Errorf("asked for %s: %s", asked, stderr)
+	}
+	if code, _, stderr := run("--credentials", credentials, "logs", "etl/none"); code != 1 || !strings.Contains(stderr, "an app, or a run") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+}
