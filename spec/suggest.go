@@ -18,7 +18,8 @@ func Closest(given string, candidates []string) string {
 			continue
 		}
 		d := editDistance(strings.ToLower(given), strings.ToLower(c), bestDistance)
-		if d < bestDistance && d < len(given) {
+		// At the same distance what is written with too much wins: "==" is meant to be "=" rather than "!=".
+		if d < len(given) && (d < bestDistance || d == bestDistance && best != "" && strings.HasPrefix(given, c) && !strings.HasPrefix(given, best)) {
 			best, bestDistance = c, d
 		}
 	}

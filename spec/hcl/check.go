@@ -321,7 +321,10 @@ func (l *loader) checkCluster() {
 	if len(l.clusters) == 0 && !l.broken {
 		detail := "Exactly one file must hold a cluster block: cluster \"prod\" {}."
 		if len(l.sources) == 0 {
-			detail = fmt.Sprintf("The folder %q holds no *.hcl files. Point --path at the folder that does, or start one with: cluster \"prod\" {}.", l.options.Path)
+			detail = "There are no *.hcl files here. Begin one with: cluster \"prod\" {}. If they are in another folder, name that."
+			if l.options.Path != "." {
+				detail = fmt.Sprintf("The folder %q of the repository holds no *.hcl files. Begin one with: cluster \"prod\" {}. If they are in another folder, point --path of stowage master at that.", l.options.Path)
+			}
 		}
 		l.add(spec.Diagnostic{Severity: spec.SeverityError, Summary: "No cluster", Detail: detail})
 	}
@@ -331,6 +334,7 @@ func (l *loader) checkCluster() {
 	l.checkRuns()
 	l.checkFrameworkNames()
 	l.checkMoved()
+	l.checkAsked()
 }
 
 func (l *loader) checkDependencyCycles() {

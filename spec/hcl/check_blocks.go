@@ -55,6 +55,9 @@ func (d *decoder) checkAttribute(b *block, name string) {
 	}
 }
 
+// orderOperators compare which of two is more.
+var orderOperators = []spec.Operator{spec.OpLess, spec.OpLessEqual, spec.OpGreater, spec.OpGreaterEqual}
+
 // checkRule checks that a rule's value fits its operator.
 func (d *decoder) checkRule(b *block, attribute string, op spec.Operator, value string, values []string) {
 	d.checkAttribute(b, attribute)
@@ -76,6 +79,8 @@ func (d *decoder) checkRule(b *block, attribute string, op spec.Operator, value 
 		complain(fmt.Sprintf("The operator %q needs a list: value = [%q].", op, shorten(value, 60)))
 	case !wantsList && values != nil:
 		complain(fmt.Sprintf("The operator %q compares with one value, but here is a list. For lists there are \"in\" and \"not_in\".", op))
+	case slices.Contains(orderOperators, op) && !strings.ContainsAny(value, "0123456789"):
+		complain(fmt.Sprintf("The operator %q compares numbers and versions such as \"6.1\", but here it is %q. For texts there are \"=\", \"!=\", \"in\" and \"regexp\".", op, shorten(value, 60)))
 	case op == spec.OpRegexp || op == spec.OpNotRegexp:
 		if _, err := regexp.Compile(value); err != nil {
 			complain(fmt.Sprintf("This is no regular expression (RE2): %v.", shorten(strings.TrimPrefix(err.Error(), "error parsing regexp: "), 200)))

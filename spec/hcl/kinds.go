@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/zclconf/go-cty/cty"
 
@@ -367,8 +368,8 @@ var environment = kind[map[string]string]{
 	read: func(v cty.Value) (map[string]string, error) {
 		m, err := textMap.read(v)
 		for _, k := range sortedKeys(m) {
-			if k == "" || strings.Contains(k, "=") {
-				return nil, wrong(fmt.Sprintf("must have names without \"=\", but here is %q", shorten(k, 60)))
+			if k == "" || strings.ContainsFunc(k, func(r rune) bool { return r == '=' || unicode.IsSpace(r) || unicode.IsControl(r) }) {
+				return nil, wrong(fmt.Sprintf("must have names without \"=\" and spaces, but here is %q", shorten(k, 60)))
 			}
 		}
 		return m, err

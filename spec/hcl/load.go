@@ -48,6 +48,7 @@ type loader struct {
 	frames       map[spec.AppName]*declared[spec.Framework]
 	moved        []*declared[spec.Moved]
 	schemas      map[string]*spec.Schema
+	amounts      []*block // that limit or keep something
 	modules      int
 	root         string          // the followed folder, links resolved
 	folders      map[string]bool // that module blocks name
@@ -159,7 +160,7 @@ func (l *loader) parseFile(s *source, total *guard) bool {
 	}
 	file, diags := hclsyntax.ParseConfig(s.text, s.name, hcl.InitialPos)
 	if diags.HasErrors() {
-		l.hclErrors(diags, env{})
+		l.hclErrors(untilOpenQuote(diags), env{})
 		return false
 	}
 	s.body = file.Body.(*hclsyntax.Body)

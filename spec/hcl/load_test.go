@@ -42,6 +42,56 @@ func TestReference(t *testing.T) {
 }
 
 // TestFormatQuickstart keeps the example in the layout that the formatter gives.
+// TestAmountsThatNobodyAsksFor wants a warning of what is limited or kept in vain, and none of what is used, or may be by
+// apps that stand in no file.
+func TestAmountsThatNobodyAsksFor(t *testing.T) {
+	const amounts = `cluster "test" {}
+role "eng" {
+  quota {
+    cpus = 4
+    ram  = 1
+    gpu  = 2
+    slots = 3
+  }
+}
+reservation "spare" {
+  role  = "eng"
+  token = 1
+}
+app "web" {
+  task "t" {
+    rootfs    = "host"
+    command   = ["true"]
+    resources = { tokens = 1 }
+    device "gpu" {}
+  }
+}
+`
+	for more, want := range map[string]string{
+		"": `cpus: Did you mean "cpu"?, ram: Did you mean "memory"?, slots, token: Did you mean "tokens"?`,
+		"node_class \"big\" {\n  cpu = 8\n  memory = \"8GiB\"\n  resources = { slots = 4 }\n}\n":                                                                                             `cpus: Did you mean "cpu"?, ram: Did you mean "memory"?, token: Did you mean "tokens"?`,
+		"plugin \"ring\" {\n  kind = \"framework\"\n  command = \"ring\"\n  sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"\n}\nframework \"ring\" \"a\" {}\n": "",
+	} {
+		c, ds := hcl.Load(fstest.MapFS{"a.hcl": {Data: []byte(amounts + more)}}, hcl.Options{Schemas: func(spec.Plugin) (*spec.Schema, error) { return &spec.Schema{}, nil }})
+		if c == nil {
+			t.Fatal(ds)
+		}
+		var found []string
+		for _, d := range ds {
+			text := strings.Fields(d.Snippet)[0]
+			if _, hint, ok := strings.Cut(d.Detail, "without effect. "); ok {
+				text += ": " + hint
+			}
+			if d.Severity == spec.SeverityWarning && d.Summary == "Resource that nobody asks for" {
+				found = append(found, text)
+			}
+		}
+		if got := strings.Join(found, ", "); got != want {
+			t.Errorf("with %q: warned of %s, want %s", more, got, want)
+		}
+	}
+}
+
 func TestFormatQuickstart(t *testing.T) {
 	files, err := filepath.Glob("../../examples/quickstart/*.hcl")
 	more, err2 := filepath.Glob("../../examples/quickstart/*/*.hcl")

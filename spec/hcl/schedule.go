@@ -40,7 +40,7 @@ var schedule = kind[*spec.Schedule]{
 		for _, f := range scheduleForm {
 			names = append(names, f.name)
 		}
-		written := map[string]bool{}
+		written, faults := map[string]bool{}, []string(nil)
 		for it := v.ElementIterator(); it.Next(); {
 			key, e := it.Element()
 			k := key.AsString()
@@ -50,15 +50,18 @@ var schedule = kind[*spec.Schedule]{
 				if hint == "" {
 					hint = fmt.Sprintf(" It takes %s.", list(names))
 				}
-				return nil, wrong(fmt.Sprintf("has %q, which no schedule has.%s", shorten(k, 60), hint))
+				faults = append(faults, fmt.Sprintf("has %q, which no schedule has.%s", shorten(k, 60), hint))
+				continue
 			}
 			if e.IsNull() {
 				continue // as if it were not written
 			}
-			if err := scheduleForm[i].read(s, e); err != nil {
-				return nil, wrong(fmt.Sprintf("has %s, which %s", k, err))
-			}
 			written[k] = true
+			before := *s
+			if err := scheduleForm[i].read(s, e); err != nil {
+				*s = before
+				faults = append(faults, fmt.Sprintf("has %s, which %s", k, err))
+			}
 		}
 		if s.Overlap == "" {
 			s.Overlap = spec.OverlapForbid
@@ -66,28 +69,41 @@ var schedule = kind[*spec.Schedule]{
 				s.Overlap = spec.OverlapAllow // whoever asks twice means two
 			}
 		}
-		return s, checkSchedule(s, written)
+		if faults = append(faults, scheduleFaults(s, written)...); len(faults) > 0 {
+			return nil, together(faults)
+		}
+		return s, nil
 	},
 	show: func(*spec.Schedule) string { return "" },
 }
 
-func checkSchedule(s *spec.Schedule, written map[string]bool) error {
-	if s.Cron == "" {
-		for _, k := range []string{"catch_up", "enabled", "timezone"} {
-			if written[k] {
-				return wrong(fmt.Sprintf("has %s, which needs cron: without it the app runs only when somebody dispatches it", k))
-			}
-		}
-	} else if _, err := cron.Parse(s.Cron, s.Timezone); err != nil {
-		return wrong("names no time: " + err.Error())
+// together is one error of several: each is a sentence about the same value.
+func together(faults []string) error {
+	for i := range faults[1:] {
+		faults[i] = sentence(faults[i]) + " It"
 	}
+	return wrong(strings.Join(faults, " "))
+}
+
+// scheduleFaults are what is wrong with a schedule beside what is wrong with its parts: those that are have their defaults.
+func scheduleFaults(s *spec.Schedule, written map[string]bool) (faults []string) {
+	_, err := cron.Parse(s.Cron, s.Timezone)
 	switch {
-	case s.CatchUp < spec.MinCatchUp || s.CatchUp > spec.MaxCatchUp:
-		return wrong(fmt.Sprintf("has catch_up, which must be from %s (a new leader takes nearly that) to %s, but here it is %s", spec.MinCatchUp, spec.MaxCatchUp, s.CatchUp))
-	case s.Deadline < spec.Second:
-		return wrong(fmt.Sprintf("has deadline, which must be at least 1s, but here it is %s", s.Deadline))
+	case !written["cron"]:
+		idle := slices.DeleteFunc([]string{"catch_up", "enabled", "timezone"}, func(k string) bool { return !written[k] })
+		if len(idle) > 0 {
+			faults = append(faults, fmt.Sprintf("has %s without cron: then the app runs only when somebody dispatches it", list(idle)))
+		}
+	case s.Cron != "" && err != nil: // without, what is wrong with it is said already
+		faults = append(faults, "names no time: "+err.Error())
 	}
-	return nil
+	if s.CatchUp < spec.MinCatchUp || s.CatchUp > spec.MaxCatchUp {
+		faults = append(faults, fmt.Sprintf("has catch_up, which must be from %s (a new leader takes nearly that) to %s, but here it is %s", spec.MinCatchUp, spec.MaxCatchUp, s.CatchUp))
+	}
+	if s.Deadline < spec.Second {
+		faults = append(faults, fmt.Sprintf("has deadline, which must be at least 1s, but here it is %s", s.Deadline))
+	}
+	return faults
 }
 
 var parameterTable = &table[spec.Parameter]{
@@ -179,6 +195,7 @@ func (l *loader) checkRuns() {
 			}
 		}
 		switch root := roots[a.Name]; {
+		case root == "" && !b.sound("schedule"):
 		case root == "" && len(a.Parameters) > 0 && a.Kind == spec.KindBatch && !l.broken:
 			l.at(b.place(), b.env.context, "Parameters without runs", "The app runs once, as soon as it is committed, so nobody can give its parameters values. Add schedule = {} to have it run when dispatched, or use a variable.")
 		case root == "" && usesRun(a) && !l.broken:

@@ -66,6 +66,9 @@ func otherAmounts[T any](at func(*T) *portion) *open[T] {
 		set: func(t *T, name string, v cty.Value) error {
 			m, err := amount(v)
 			if err != nil {
+				if common := commonResources[name]; common != "" {
+					err = wrong(sentence(err.Error()) + fmt.Sprintf(" Did you mean %q?", common))
+				}
 				return err
 			}
 			if err := resourceName(name); err != nil {
@@ -84,7 +87,48 @@ func decodeAmounts(d *decoder, b *block, t *table[portion]) *spec.Resources {
 	a := t.fresh()
 	t.decode(d, b, &a)
 	r := a.resources()
+	d.loader.amounts = append(d.loader.amounts, b)
 	return &r
+}
+
+// commonResources are what the resources of every node are called elsewhere.
+var commonResources = map[string]string{
+	"cpus": "cpu", "core": "cpu", "vcpu": "cpu", "vcpus": "cpu",
+	"ram": "memory", "mem": "memory", "rss": "memory", "storage": "disk", "hdd": "disk", "ssd": "disk",
+}
+
+// checkAsked warns of named resources in quotas, guarantees and reservations that no task of the commit asks for and no
+// class of nodes has: whoever limits or keeps them may have meant another. Apps of framework drivers are not known here.
+func (l *loader) checkAsked() {
+	if len(l.amounts) == 0 || len(l.frames) > 0 || spec.HasErrors(l.list) {
+		return
+	}
+	asked := map[string]bool{"cpu": true, "memory": true, "disk": true}
+	for _, app := range l.apps { // any order: collected as a set
+		for _, n := range app.value.Needs().Names() {
+			asked[n] = true
+		}
+	}
+	for _, class := range l.classes { // any order: collected as a set
+		for _, n := range class.value.Capacity.Names() {
+			asked[n] = true
+		}
+	}
+	for _, b := range l.amounts {
+		for _, n := range sortedKeys(b.Body.Attributes) {
+			if asked[n] || n == "role" {
+				continue
+			}
+			hint, r := didYouMean(n, sortedKeys(asked)), b.Body.Attributes[n].NameRange
+			if common := commonResources[n]; common != "" {
+				hint = fmt.Sprintf(" Did you mean %q?", common)
+			}
+			l.add(spec.Diagnostic{
+				Severity: spec.SeverityWarning, Summary: "Resource that nobody asks for", Pos: position(r), End: end(r), Context: b.env.context,
+				Detail: fmt.Sprintf("No task asks for %q and no node_class has it, so this is without effect.%s", n, hint),
+			})
+		}
+	}
 }
 
 // reservation is a spec.Reservation as it is written.
@@ -127,6 +171,7 @@ func (l *loader) decodeReservation(b *block) {
 		l.at(b.place(), b.env.context, "Too many reservations", fmt.Sprintf("The commit makes more than %d reservations. Make fewer.", spec.MaxReservations))
 		return
 	}
+	l.amounts = append(l.amounts, b)
 	if declare(l, l.reservations, "reservation", v.Name, &v, b) {
 		l.later = append(l.later, func() { l.checkRole(b, v.Role) })
 	}

@@ -178,6 +178,9 @@ var updateTable = &table[spec.Update]{
 			}
 			u.Canary = 1
 		}
+		if u.Canary > 0 && u.Strategy != spec.StrategyCanary && b.sound("strategy", "canary") {
+			d.at(b.placeOf("canary"), b.env.context, "Argument without effect", fmt.Sprintf("Canaries come with the strategy canary, and this one is %s. Write strategy = \"canary\", or remove canary.", u.Strategy))
+		}
 		if u.Deadline <= u.HealthyFor && b.sound("deadline", "healthy_for") {
 			d.at(b.placeOf("deadline"), b.env.context, "Wrong value for deadline", fmt.Sprintf("The deadline of %s is over before an allocation can have been healthy for %s. Make it longer than healthy_for.", u.Deadline, u.HealthyFor))
 		}

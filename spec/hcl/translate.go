@@ -2,11 +2,26 @@ package hcl
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
+
+// untilOpenQuote are errors of a parser up to the first text without an end: from there on quotes open and close in each
+// other's place, and what it complains of is not wrong.
+func untilOpenQuote(diags hcl.Diagnostics) hcl.Diagnostics {
+	first := slices.IndexFunc(diags, func(g *hcl.Diagnostic) bool {
+		return g.Summary == "Invalid multi-line string" || g.Summary == "Unterminated template string"
+	})
+	if first < 0 {
+		return diags
+	}
+	return slices.DeleteFunc(slices.Clone(diags), func(g *hcl.Diagnostic) bool {
+		return g != diags[first] && g.Subject != nil && g.Subject.Start.Byte >= diags[first].Subject.Start.Byte
+	})
+}
 
 // hclErrors reports what the HCL library found, in our words where it has none for the cause or the remedy.
 func (d *decoder) hclErrors(diags hcl.Diagnostics, e env) {
@@ -59,7 +74,7 @@ var rewordings = map[string]string{
 	"Missing expression":                              "Here a value is missing: a text in quotes, a number, true, false, a list, a map or a reference.",
 	"Invalid character encoding":                      "The file is not UTF-8 here. Save it as UTF-8.",
 	"Unterminated template string":                    "This text has no closing quote. Add it.",
-	"Invalid multi-line string":                       "A text in quotes ends on the line it begins on. Use \\n in it, or a heredoc: <<-EOT.",
+	"Invalid multi-line string":                       "The closing quote of this text is missing: it ends on the line it begins on. For several lines write \\n in it, or a heredoc: <<-EOT.",
 	"Inconsistent conditional result types":           "",
 	"Invalid template interpolation value":            "",
 	"Iteration over non-iterable value":               "A for expression goes over a list, a set or a map, and this is none.",
@@ -88,6 +103,12 @@ func reword(g *hcl.Diagnostic) (summary, detail string) {
 		detail = better
 	}
 	switch g.Summary {
+	case "Unsupported attribute":
+		if strings.HasPrefix(detail, "Can't access attributes on a primitive-typed value") {
+			detail = "What stands before the dot is a text, a number or true or false, which have no attributes. Leave out the dot and what follows it."
+		}
+	case "Invalid multi-line string":
+		summary = "Missing closing quote"
 	case "Invalid single-argument block definition":
 		summary = "Several arguments on one line"
 	case "Attribute redefined":
