@@ -158,7 +158,11 @@ func (m *Master) problems(s *snapshot, st *api.Status) (list []api.Problem) {
 		}
 	}
 	for i := range s.runs {
-		if r := lastRun(&s.runs[i]); r != nil && r.State == spec.RunFailed {
+		v := &s.runs[i]
+		if v.Schedule == nil && v.Root == "" {
+			continue // the app is gone, and nothing that anybody commits would make this go away
+		}
+		if r := lastRun(v); r != nil && r.State == spec.RunFailed {
 			add(string(r.App), "its last run failed: "+r.Reason, "stowage explain "+string(r.Name))
 		}
 	}
@@ -432,12 +436,21 @@ func below(app spec.AppName, name string) bool {
 	return name == "" || string(app) == name || strings.HasPrefix(string(app), name+"/")
 }
 
-// pick returns the allocations of an app and a node. ended ones are left out unless asked for.
+// pick returns the allocations of an app and a node. Ended ones are left out unless asked for, but for those of batch
+// work that is done; of a run that has ended also those, unless it is asked for by its name or its app's.
 func (s *snapshot) pick(app, node string, ended bool) []spec.AllocationView {
 	list := []spec.AllocationView{}
+	over := map[spec.AppName]bool{}
+	if app == "" && !ended {
+		for i := range s.runs {
+			for _, r := range s.runs[i].Runs {
+				over[r.Name] = r.State.Ended()
+			}
+		}
+	}
 	for i := range s.allocations {
 		a := &s.allocations[i]
-		if below(a.App, app) && (node == "" || string(a.Node) == node) && (ended || !a.State.Terminal() || completed(a)) {
+		if below(a.App, app) && (node == "" || string(a.Node) == node) && (ended || !a.State.Terminal() || completed(a) && !over[a.App]) {
 			list = append(list, *a)
 		}
 	}

@@ -63,3 +63,52 @@ func TestAilingAppsAreProblems(t *testing.T) {
 		}
 	}
 }
+
+// A failed run is a problem while the app is there: what has left the repository, nobody can mend.
+func TestFailedRunsAreProblemsOfAppsThatAreThere(t *testing.T) {
+	failed := []spec.Run{{Name: "import/1", State: spec.RunFailed, Reason: "exit code 1"}}
+	for name, c := range map[string]struct {
+		view control.RunView
+		want int
+	}{
+		"scheduled": {control.RunView{App: "import", Schedule: &spec.Schedule{}, Runs: failed}, 1},
+		"follows":   {control.RunView{App: "import", Root: "extract", Runs: failed}, 1},
+		"gone":      {control.RunView{App: "import", Runs: failed}, 0},
+	} {
+		if list := new(Master).problems(&snapshot{runs: []control.RunView{c.view}}, &api.Status{}); len(list) != c.want {
+			t.Errorf("%s: %+v", name, list)
+		}
+	}
+}
+
+// Completed work holds its slot and is listed; that of runs which have ended only if asked for.
+func TestAllocationsOfEndedRunsAreListedWhenAskedFor(t *testing.T) {
+	s := &snapshot{runs: []control.RunView{{App: "import", Runs: []spec.Run{{Name: "import/1", State: spec.RunComplete}, {Name: "import/2", State: spec.RunRunning}}}}}
+	for _, app := range []spec.AppName{"hello", "import/1", "import/2"} {
+		var v spec.AllocationView
+		v.Slot, v.Node, v.Want, v.State = spec.Slot{App: app}, "n1", spec.WantRun, spec.StateComplete
+		s.allocations = append(s.allocations, v)
+	}
+	for _, c := range []struct {
+		app, node string
+		ended     bool
+		want      string
+	}{
+		{"", "", false, "hello import/2"}, {"", "n1", false, "hello import/2"}, {"", "n1", true, "hello import/1 import/2"},
+		{"import", "", false, "import/1 import/2"}, {"import/1", "", false, "import/1"},
+	} {
+		var got []string
+		for _, a := range s.pick(c.app, c.node, c.ended) {
+			got = append(got, string(a.App))
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}
+
+func TestRefusalsReadAsOneSentence(t *testing.T) {
+	if err := refusal(control.Answer{Err: "there is no run \"x\". See stowage runs."}); err.Error() != `there is no run "x": see stowage runs` {
+		t.Error(err)
+	}
+}

@@ -104,7 +104,7 @@ func refusal(a control.Answer) error {
 	e := &api.Error{Status: http.StatusConflict, Message: a.Err, Differs: a.Differs}
 	text := strings.TrimSuffix(a.Err, ".")
 	if i := strings.LastIndex(text, ". "); i >= 0 {
-		e.Message, e.Remedy = text[:i], text[i+2:]
+		e.Message, e.Remedy = text[:i], strings.ToLower(text[i+2:i+3])+text[i+3:]
 	}
 	if strings.HasPrefix(a.Err, "there is no ") {
 		e.Status = http.StatusNotFound

@@ -67,7 +67,7 @@ var Routes = []Route{
 	{ID: "apps", Method: "GET", Path: "/v1/apps", Access: Read, Response: []App{}, Summary: "All apps and how they are doing"},
 	{ID: "app", Method: "GET", Path: "/v1/apps/{app...}", Access: Read, Response: App{}, Summary: "One app with its spec"},
 	{ID: "allocations", Method: "GET", Path: "/v1/allocations", Access: Read, Response: []spec.AllocationView{}, Summary: "Allocations, by slot and generation",
-		Query: []Param{{"app", "only of this app, or of apps below this name", "string"}, {"node", "only on this node", "string"}, {"ended", "also those that have ended and are remembered", "boolean"}}},
+		Query: []Param{{"app", "only of this app, or of apps below this name", "string"}, {"node", "only on this node", "string"}, {"ended", "also those that have ended and are remembered; without app, those of runs that have ended too", "boolean"}}},
 	{ID: "allocation", Method: "GET", Path: "/v1/allocations/{id}", Access: Read, Response: spec.AllocationView{}, Summary: "One allocation"},
 	{ID: "explainAllocation", Method: "GET", Path: "/v1/allocations/{id}/explain", Access: Read, Response: Explanation{}, Summary: "Why an allocation is where and as it is"},
 	{ID: "explain", Method: "GET", Path: "/v1/explain", Access: Read, Response: Explanation{}, Summary: "Why a slot, app, node or allocation is as it is",

@@ -158,10 +158,12 @@ func TestAnInterruptedWaitSaysWhatGoesOn(t *testing.T) {
 	} {
 		ctx, stop := context.WithCancel(t.Context())
 		credentials := fakeMaster(t, func(w http.ResponseWriter, r *http.Request) {
-			_ = json.NewEncoder(w).Encode(answers[r.URL.Path])
 			if r.URL.Path == c.asks {
 				stop()
+				<-r.Context().Done() // an answer could be quicker
+				return
 			}
+			_ = json.NewEncoder(w).Encode(answers[r.URL.Path])
 		})
 		var complaint bytes.Buffer
 		code := Run(ctx, World{Args: append([]string{"--credentials", credentials}, strings.Fields(c.command)...), Env: []string{"HOME=/nowhere"}, Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: &complaint})

@@ -187,11 +187,13 @@ func (s *shell) eventsCommand() *cobra.Command {
 
 func (s *shell) pluginCommand() *cobra.Command {
 	c := &cobra.Command{Use: "plugin", Short: "Look at plugins"}
-	c.AddCommand(look(s, "list", "List the plugins of the followed revision and how they are", cobra.NoArgs,
+	list := look(s, "ls", "List the plugins of the followed revision and how they are", cobra.NoArgs,
 		func(cmd *cobra.Command, c *client.Client, _ []string) ([]api.Plugin, error) {
 			return c.Plugins(cmd.Context())
 		},
-		func(p *view.Page, list []api.Plugin) { p.Plugins(list) }))
+		func(p *view.Page, list []api.Plugin) { p.Plugins(list) })
+	list.Aliases = []string{"list"} // as it was called
+	c.AddCommand(list)
 	return c
 }
 

@@ -39,3 +39,31 @@ func TestLogsOfAnAppWithRunsAreThoseOfTheNewest(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 }
+
+// The name of an app stands for all of its runs that are under way, as it does in a scenario.
+func TestCancelTakesTheNameOfAnApp(t *testing.T) {
+	var asked []string
+	credentials := fakeMaster(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/runs" {
+			_ = json.NewEncoder(w).Encode([]api.Runs{
+				{App: "import", Runs: []spec.Run{{Name: "import/1", State: spec.RunComplete}, {Name: "import/2", State: spec.RunRunning}, {Name: "import/3", State: spec.RunWaiting}}},
+				{App: "idle", Runs: []spec.Run{{Name: "idle/1", State: spec.RunFailed}}},
+			})
+			return
+		}
+		var request api.CancelRequest
+		if err := json.NewDecoder(r.Body).Decode(&request); err != nil {
+			t.Error(err)
+		}
+		asked = append(asked, string(request.Run))
+		_ = json.NewEncoder(w).Encode(api.Applied{})
+	})
+	for _, c := range []struct{ name, want, says string }{
+		{"import", "import/2 import/3", "Cancelled"}, {"import/1", "import/1", "Cancelled"}, {"idle", "", "It has ended already."},
+	} {
+		asked = nil
+		if code, out, stderr := run("--credentials", credentials, "cancel", c.name); code != 0 || strings.Join(asked, " ") != c.want || !strings.Contains(out, c.says) {
+			t.Errorf("cancel %s: exit code %d, asked for %v: %s%s", c.name, code, asked, out, stderr)
+		}
+	}
+}

@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -132,11 +134,38 @@ func (s *shell) awaitRun(ctx context.Context, c *client.Client, run *spec.Run) e
 	}
 }
 
+// underWay are the runs that are meant: those of an app that have not ended, or the one of that name.
+func underWay(ctx context.Context, c *client.Client, name spec.AppName) ([]spec.AppName, error) {
+	list, err := c.Runs(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(list, func(of api.Runs) bool { return of.App == name })
+	if i < 0 {
+		return []spec.AppName{name}, nil
+	}
+	var names []spec.AppName
+	for _, r := range list[i].Runs {
+		if !r.State.Ended() {
+			names = append(names, r.Name)
+		}
+	}
+	return names, nil
+}
+
 func (s *shell) cancelCommand() *cobra.Command {
 	var reason string
-	c := act(s, "cancel RUN", "End a run: what is left of it is stopped", cobra.ExactArgs(1),
+	c := act(s, "cancel RUN", "End a run, or all of an app that are under way: what is left of it is stopped", cobra.ExactArgs(1),
 		func(ctx context.Context, c *client.Client, args []string) (*api.Applied, error) {
-			return c.Cancel(ctx, api.CancelRequest{Run: spec.AppName(args[0]), Reason: reason})
+			names, err := underWay(ctx, c, spec.AppName(args[0]))
+			a := &api.Applied{NoOp: true}
+			for _, name := range names {
+				one, cancelErr := c.Cancel(ctx, api.CancelRequest{Run: name, Reason: reason})
+				if err = errors.Join(err, cancelErr); cancelErr == nil {
+					a.NoOp = a.NoOp && one.NoOp
+				}
+			}
+			return a, err
 		}, "Cancelled; stowage ps shows it stop.", "It has ended already.")
 	c.Flags().StringVar(&reason, "reason", "", "why, for the story")
 	return c
