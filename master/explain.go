@@ -150,7 +150,7 @@ func (s *snapshot) explainApp(app spec.AppName) api.Explanation {
 		e.Scale = s.apps[i].Scale
 	}
 	if p := planOf(&s.plan, app); p != nil {
-		e.Blocked = p.Blocked
+		e.Blocked, e.Waits = p.Blocked, p.Waits
 		if e.Held == "" {
 			e.Held = p.Held
 		}

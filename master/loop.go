@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stowage/stowage/reconcile"
 	"github.com/stowage/stowage/reconcile/control"
 	"github.com/stowage/stowage/spec"
 )
@@ -107,6 +108,8 @@ func (t *term) carryOut(ctx context.Context, core *control.Core, effects []contr
 			m.link.Disconnect(e.Node, e.Session, "the node was removed")
 		case control.Expand:
 			t.plugins.expand(core, e)
+		case control.Propose:
+			t.beside.Go(func() { t.propose(ctx, e) })
 		case control.Policies:
 			t.plugins.policies(core, e.Plugins)
 		case control.Publish:
@@ -124,6 +127,14 @@ func (t *term) carryOut(ctx context.Context, core *control.Core, effects []contr
 		}
 	}
 	return nil
+}
+
+// propose looks for moves, which takes too long for the loop.
+func (t *term) propose(ctx context.Context, e control.Propose) {
+	r := reconcile.Rebalance(e.Input, e.Terms)
+	if err := t.post(ctx, message{event: control.Proposed{Number: e.Number, Rebalancing: r}}); err != nil {
+		t.master.config.Log.Debug("proposal comes too late", "error", err)
+	}
 }
 
 // errNoTerm is returned to who asks while this master does not decide.

@@ -51,12 +51,12 @@ func (m *Master) propose(c *server.Call, most int) (any, error) {
 	if in.Desired == nil {
 		return nil, &api.Error{Status: http.StatusConflict, Message: "no commit is followed yet, so there is nothing to move", Remedy: "see stowage status"}
 	}
-	r := reconcile.Rebalance(in, most)
+	r := reconcile.Rebalance(in, reconcile.Terms{Moves: most})
 	return rebalancingView(&r, false), nil
 }
 
 func rebalancingView(r *reconcile.Rebalancing, begun bool) api.Rebalancing {
-	v := api.Rebalancing{ID: r.ID, Begun: begun, Since: r.Since, By: r.By, Parallel: r.Parallel, Of: r.Of}
+	v := api.Rebalancing{ID: r.ID, Begun: begun, Since: r.Since, By: r.By, Auto: r.Auto, Parallel: r.Parallel, Of: r.Of}
 	for _, g := range r.Gains {
 		v.Gains = append(v.Gains, api.Gain(g))
 	}

@@ -30,6 +30,7 @@ type term struct {
 	waiting  map[control.Request]chan control.Answer // owned by the loop
 	wake     spec.Time                               // when the core wants a Tick; owned by the loop
 	plugins  *keeper
+	beside   sync.WaitGroup                       // what looks for moves
 	head     atomic.Pointer[control.RevisionSeen] // the last one posted
 }
 
@@ -116,6 +117,7 @@ func (m *Master) reign(parent context.Context) error {
 		m.link.Reset("this master begins anew")
 		wg.Wait()
 		t.plugins.wg.Wait()
+		t.beside.Wait()
 		m.touch()
 	}()
 	wg.Go(func() { t.follow(ctx) })

@@ -66,6 +66,7 @@ func (m *Master) getStatus(c *server.Call) (any, error) {
 	}
 	st.Nodes, st.Work, st.Runs = s.countNodes(), s.countWork(), s.countRuns()
 	m.standing(c.Context(), s)
+	st.Waits = s.waits()
 	st.Problems = m.problems(s, &st)
 	return st, nil
 }
@@ -340,7 +341,7 @@ func (s *snapshot) nodeViews() []api.Node {
 }
 
 func drainView(v *control.DrainView) *api.DrainProgress {
-	d := &api.DrainProgress{Drain: v.Drain, Left: v.Left, Leaving: v.Leaving, Moving: v.Moving, Finishing: v.Finishing, Last: v.Last, Waiting: v.Waiting}
+	d := &api.DrainProgress{Drain: v.Drain, Wait: v.Wait, Left: v.Left, Leaving: v.Leaving, Moving: v.Moving, Finishing: v.Finishing, Last: v.Last, Waiting: v.Waiting}
 	for _, w := range v.Waits {
 		d.Waits = append(d.Waits, api.DrainWait(w))
 	}
@@ -375,7 +376,7 @@ func (m *Master) getNode(c *server.Call) (any, error) {
 
 func (s *snapshot) appView(i int, whole bool) api.App {
 	v, app := &s.apps[i], s.specs[i]
-	a := api.App{Name: v.App, Kind: v.Kind, Role: v.Role, Count: v.Desired, Running: v.Running, Healthy: v.Healthy, Held: v.Held, Rollout: v.Rollout}
+	a := api.App{Name: v.App, Kind: v.Kind, Role: v.Role, Count: v.Desired, Running: v.Running, Healthy: v.Healthy, Held: v.Held, Waits: v.Waits, Rollout: v.Rollout}
 	if s.following != nil {
 		a.Commit = s.following.Revision.Commit
 	}
@@ -556,8 +557,8 @@ func (m *Master) getBlocked(c *server.Call) (any, error) {
 			a.Blocked = p.Blocked
 		}
 		stands := standingOf(m.standing(c.Context(), s), a.Name, nil)
-		if a.Blocked != nil || a.Held != "" || len(stands) > 0 {
-			list = append(list, api.BlockedApp{App: a.Name, Blocked: a.Blocked, Held: a.Held, Misplaced: stands, Pos: a.Pos})
+		if a.Blocked != nil || a.Held != "" || a.Waits != nil || len(stands) > 0 {
+			list = append(list, api.BlockedApp{App: a.Name, Blocked: a.Blocked, Held: a.Held, Waits: a.Waits, Misplaced: stands, Pos: a.Pos})
 		}
 	}
 	return list, nil

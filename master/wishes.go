@@ -95,7 +95,7 @@ func (m *Master) drain(c *server.Call, q api.DrainRequest) (any, error) {
 		return nil, errNoNodes
 	}
 	return m.wish(c, func(r control.Request) control.Event {
-		return control.Drain{Request: r, Nodes: q.Nodes, Where: q.Where, Deadline: q.Deadline, Reason: q.Reason}
+		return control.Drain{Request: r, Nodes: q.Nodes, Where: q.Where, Deadline: q.Deadline, Reason: q.Reason, Window: q.Window}
 	})
 }
 
@@ -117,14 +117,14 @@ func (m *Master) apply(c *server.Call, q api.ApplyRequest) (any, error) {
 	switch {
 	case mode != "" && mode != control.ModeExact && mode != control.ModeBounded:
 		return nil, badRequest(fmt.Sprintf("%q is no mode", q.Mode), "use exact or bounded")
-	case (q.ID == "") == (q.Plan == nil):
+	case (q.ID == "") == (q.Plan == nil) && !(q.Now && q.Plan == nil):
 		return nil, badRequest("name the plan: either its id or the whole plan", "stowage apply ID, or stowage apply FILE")
 	}
 	if q.Plan != nil && q.Plan.Suppose != nil {
 		return nil, badRequest("plan "+string(q.Plan.ID)+" supposes nodes that are not so: such a plan is only shown, never applied", "plan without --without and --with, and apply that")
 	}
 	return m.wish(c, func(r control.Request) control.Event {
-		return control.Approve{Request: r, ID: q.ID, Plan: q.Plan, Mode: mode, By: c.Who}
+		return control.Approve{Request: r, ID: q.ID, Plan: q.Plan, Mode: mode, Now: q.Now, By: c.Who}
 	})
 }
 

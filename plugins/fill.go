@@ -1,6 +1,10 @@
 package plugins
 
-import "github.com/stowage/stowage/spec"
+import (
+	"reflect"
+
+	"github.com/stowage/stowage/spec"
+)
 
 // Fill gives the empty fields of an app their defaults, as the language does for apps that people write, so that a
 // driver names only what matters to it. A struct counts as empty when all of it is zero; a priority of 0 becomes the
@@ -9,7 +13,7 @@ func Fill(app *spec.App) {
 	fill(&app.Kind, spec.KindService)
 	fill(&app.Role, spec.DefaultRole)
 	fill(&app.Priority, spec.DefaultPriority)
-	if app.Update == (spec.Update{}) {
+	if reflect.ValueOf(app.Update).IsZero() {
 		app.Update = spec.Update{AutoPromote: true, AutoRevert: true}
 	}
 	fill(&app.Update.Strategy, spec.StrategyRolling)

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -51,22 +52,21 @@ func (w *world) advanceApp(x *app) {
 	}
 	w.classify(x, x.desired)
 	waiting, patient := w.dependencies(x)
+	x.good = w.goodOf(x)
+	g := w.closed(x)
 	f := rollout.Facts{
 		Now: w.in.Now, App: x.desired.app, Hash: x.desired.hash, Commit: w.in.Commit, Allocs: x.allocs,
-		Waiting: waiting, Patient: patient, Wanted: w.wanted(x),
+		Waiting: waiting, Patient: patient, Since: x.woke, Wanted: w.wanted(x), Opened: g.since,
 	}
 	if x.record != nil {
 		f.Same = w.known(x.record.Target).same(x.desired)
-		good := x.record.Good
-		if x.record.Target != x.desired.hash && x.record.State == spec.RolloutDone {
-			good = x.record.Target
-		}
-		x.good = w.known(good)
 	} else {
 		f.Found = w.found(x)
-		x.good = w.known(f.Found)
 	}
 	f.Known = x.good != nil
+	if g.wait != nil {
+		f.Closed = g.wait.Text
+	}
 	if x.record != nil && x.good == nil {
 		f.Running = w.running(x)
 	}
@@ -79,7 +79,25 @@ func (w *world) advanceApp(x *app) {
 	w.events = append(w.events, events...)
 	w.wake(next)
 	w.chooseVersion(x, waiting)
+	if g.wait != nil && (r.State == spec.RolloutRolling || r.State == spec.RolloutCanaries) {
+		w.waitFor(x, g)
+		if r.State == spec.RolloutRolling {
+			w.keepVersion(x)
+		}
+	}
+	x.asleep, x.woke = x.asleep || x.waits != nil, max(x.woke, g.since)
 	x.settled = w.isSettled(x)
+}
+
+// goodOf returns the last version of an app that became healthy, or what was found of it; nil when it is not known.
+func (w *world) goodOf(x *app) *version {
+	if x.record == nil {
+		return w.known(w.found(x))
+	}
+	if x.record.Target != x.desired.hash && x.record.State == spec.RolloutDone {
+		return w.known(x.record.Target)
+	}
+	return w.known(x.record.Good)
 }
 
 // chooseVersion settles what the app's slots should have.
@@ -141,7 +159,7 @@ func (w *world) classify(x *app, to *version) {
 			fit = v.fit(to)
 		}
 		x.allocs = append(x.allocs, rollout.Alloc{
-			AllocationView: a, Fit: fit, Ground: w.ground(a, after), Canary: a.Canary,
+			AllocationView: a, Fit: fit, Ground: w.ground(x.views, i, after), Canary: a.Canary,
 			Restart: restart > 0 && a.Generation < restart && !a.State.Terminal(), Moving: w.moving[a.ID],
 			Bound: v != nil && v.app.Kind == spec.KindSystem,
 		})
@@ -159,7 +177,8 @@ func (w *world) restartBefore(x *app) spec.Generation {
 }
 
 // ground says how the node of an allocation stands.
-func (w *world) ground(a *spec.AllocationView, after spec.Duration) rollout.Ground {
+func (w *world) ground(views []spec.AllocationView, i int, after spec.Duration) rollout.Ground {
+	a := &views[i]
 	node := w.fleet.Node(a.Node)
 	if node < 0 {
 		return rollout.Lost
@@ -170,6 +189,9 @@ func (w *world) ground(a *spec.AllocationView, after spec.Duration) rollout.Grou
 	case spec.NodeDraining, spec.NodeDrained:
 		if w.overdue[a.Node] {
 			return rollout.Overdue
+		}
+		if w.patient[a.Node] != nil && !leaves(views, i) {
+			return rollout.Firm
 		}
 		return rollout.Draining
 	case spec.NodeUnknown:
@@ -189,17 +211,21 @@ func (w *world) ground(a *spec.AllocationView, after spec.Duration) rollout.Grou
 // passed is not waited for any more where the app says so.
 func (w *world) dependencies(x *app) (string, spec.Duration) {
 	waiting, patient := "", spec.Duration(0)
+	x.asleep, x.through, x.woke = false, nil, 0
 	for _, d := range x.desired.app.DependsOn {
 		on := w.byName[d.App]
 		if on == nil || on.desired == nil || on.settled {
 			continue
 		}
+		x.asleep, x.woke, x.through = x.asleep || on.asleep, max(x.woke, on.woke), cmp.Or(x.through, on.waits, on.through)
 		if d.OnFailure == spec.OnFailureContinue {
-			at := w.waitsSince(x).Add(d.Deadline)
-			if w.in.Now >= at {
-				continue
+			if !on.asleep {
+				at := max(w.waitsSince(x), on.woke).Add(d.Deadline)
+				if w.in.Now >= at {
+					continue
+				}
+				w.wake(at)
 			}
-			w.wake(at)
 			if waiting == "" {
 				waiting = fmt.Sprintf(rollout.AfterDependencies, d.App)
 			}
@@ -212,7 +238,7 @@ func (w *world) dependencies(x *app) (string, spec.Duration) {
 			patient = d.Deadline
 		}
 	}
-	if waiting != "" && patient == 0 {
+	if waiting != "" && (patient == 0 || x.asleep) {
 		patient = spec.MaxDuration // all of it goes on by itself
 	}
 	return waiting, patient

@@ -126,6 +126,9 @@ func (x *app) lacking() *version {
 			if s.Canary {
 				return x.canary
 			}
+			if s.Target {
+				return x.desired
+			}
 			return x.version
 		}
 	}

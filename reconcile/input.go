@@ -46,6 +46,8 @@ type Input struct {
 	// the whole cluster, what of an app stays and which fields of it changed, and the fixes of what is blocked, which are
 	// planned to see whether they do.
 	Brief bool `json:"brief,omitempty"`
+	// AtOnce says that changes wait for no window: an operator wants it so, or has gone back to an older commit.
+	AtOnce bool `json:"at_once,omitempty"`
 }
 
 // Failure is one failed allocation of an app on a node.
@@ -67,7 +69,8 @@ type Report struct {
 	// Next is the earliest moment at which planning again could give another plan though nothing else happened: a
 	// back-off that ends, a deadline, a health period. Zero when there is none.
 	Next spec.Time `json:"next,omitempty"`
-	// NextOfApps is the same without what the clock alone brings for ever: the firings and deadlines of runs.
+	// NextOfApps is the same without what the clock alone brings for ever: the firings and deadlines of runs, and the
+	// openings of windows.
 	NextOfApps spec.Time `json:"next_of_apps,omitempty"`
 	// Rollouts are the rollouts after this plan's steps that may be taken now; all of them, sorted by app.
 	Rollouts []spec.Rollout `json:"rollouts,omitempty"`

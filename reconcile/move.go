@@ -113,6 +113,13 @@ func (w *world) move() {
 			pending = append(pending, t)
 		}
 	}
+	if !w.goesOn(wish) {
+		for i := range pending {
+			pending[i].fail = whyGone
+			w.giveUp(&pending[i])
+		}
+		return
+	}
 	waiting := under
 	var left []trip
 	for i := range pending {
@@ -120,6 +127,11 @@ func (w *world) move() {
 		if node := w.fleet.Node(t.move.To); node < 0 || !w.fleet.Open(node) {
 			t.fail = whyNotReady
 			w.giveUp(t)
+			continue
+		}
+		if g := w.gateOf(t.x.desired.app); g.wait != nil {
+			w.waitFor(t.x, g)
+			waiting++
 			continue
 		}
 		if under >= max(1, wish.Parallel) || byApp[t.x] >= max(1, t.x.desired.app.Update.MaxParallel) || !w.whole(t.x) {
@@ -141,6 +153,16 @@ func (w *world) move() {
 		left[i].fail = whyNoRoom
 		w.giveUp(&left[i])
 	}
+}
+
+// goesOn reports whether moves of a wish may begin: always if somebody asked for them, else while the commit lets the
+// cluster rebalance itself, and in its windows. What does not begin in them is looked at anew in the next one.
+func (w *world) goesOn(wish *Rebalancing) bool {
+	if !wish.Auto {
+		return true
+	}
+	r := w.in.Desired.Rebalance
+	return r != nil && Opens(w.in.Desired, r.Windows, w.in.Now) == w.in.Now
 }
 
 // giveUp ends a move; the story tells of it when the allocation stays.

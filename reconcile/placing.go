@@ -189,7 +189,7 @@ func byImportance(a, b *job) int {
 
 // jobs groups the steps of an app that need a node.
 func (w *world) jobs(x *app, now bool) []*job {
-	main, canary := &job{x: x, version: x.version}, &job{x: x, version: x.canary}
+	main, canary, target := &job{x: x, version: x.version}, &job{x: x, version: x.canary}, &job{x: x, version: x.desired}
 	waits := x.waitsForItself()
 	for i := range x.out.Steps {
 		s := &x.out.Steps[i]
@@ -209,12 +209,14 @@ func (w *world) jobs(x *app, now bool) []*job {
 			x.missed = append(x.missed, *s)
 		case s.Canary:
 			canary.steps = append(canary.steps, s)
+		case s.Target:
+			target.steps = append(target.steps, s)
 		default:
 			main.steps = append(main.steps, s)
 		}
 	}
 	var out []*job
-	for _, j := range []*job{main, canary} {
+	for _, j := range []*job{main, canary, target} {
 		if len(j.steps) > 0 {
 			out = append(out, j)
 		}

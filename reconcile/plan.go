@@ -59,7 +59,7 @@ func (w *world) plan() spec.Plan {
 
 // appPlan writes down what happens to one app, and whether anything does.
 func (w *world) appPlan(x *app) (spec.AppPlan, bool) {
-	a := spec.AppPlan{App: x.name, Action: spec.ChangeStay, Held: x.held, Steps: w.in.Steps[x.name], Blocked: x.blocked}
+	a := spec.AppPlan{App: x.name, Action: spec.ChangeStay, Held: x.held, Waits: cmp.Or(x.waits, x.through), Steps: w.in.Steps[x.name], Blocked: x.blocked}
 	switch {
 	case x.desired != nil:
 		a.Version, a.Pos = x.desired.hash, x.desired.app.Pos
@@ -194,7 +194,7 @@ func planID(p *spec.Plan) spec.PlanID {
 }
 
 func (w *world) report() Report {
-	r := Report{Next: soonest(w.next, w.runs.Next), NextOfApps: w.next, Events: w.events, MovesDone: w.movesDone}
+	r := Report{Next: soonest(soonest(w.next, w.runs.Next), w.opens), NextOfApps: w.next, Events: w.events, MovesDone: w.movesDone}
 	if !w.runs.Change.Empty() {
 		r.Runs, r.Versions = &w.runs.Change, w.runs.Versions
 	}

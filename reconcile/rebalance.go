@@ -60,10 +60,20 @@ type Rebalancing struct {
 	ID       string    `json:"id"` // "r-" and a hash of the moves
 	Since    spec.Time `json:"since,omitempty"`
 	By       string    `json:"by,omitempty"`
+	Auto     bool      `json:"auto,omitempty"`     // nobody asked for it: the commit lets the cluster rebalance itself
 	Parallel int       `json:"parallel,omitempty"` // allocations on their way at a time
 	Gains    []Gain    `json:"gains,omitempty"`
 	Moves    []Move    `json:"moves,omitempty"` // in the order in which they are made; of a wish, those not done yet
 	Of       int       `json:"of"`              // moves in all
+}
+
+// Terms bound what a rebalancing proposes.
+type Terms struct {
+	Moves int        // most; 0: DefaultMoves
+	Gain  spec.Milli // what a gain has to be worth for each of its moves, in moves; 0: one
+	// Auto leaves out apps whose windows are closed, and allocations that were placed after Since: nobody asked for these moves.
+	Auto  bool
+	Since spec.Time
 }
 
 // Rebalance proposes moves that make the cluster better than it is: places for slots that have none, allocations evenly
@@ -73,17 +83,18 @@ type Rebalancing struct {
 // Moved are only allocations of services that are as they should be, under a built-in policy, without affinities and
 // rules (same, group_by, near, apart) that tie them or others to them, no gang and not pinned. Batch work, system apps and everything in the course of
 // a rollout stay.
-func Rebalance(in Input, most int) Rebalancing {
-	if most <= 0 {
-		most = DefaultMoves
+func Rebalance(in Input, t Terms) Rebalancing {
+	if t.Moves <= 0 {
+		t.Moves = DefaultMoves
 	}
+	t.Moves, t.Gain = min(t.Moves, MaxMoves), max(t.Gain, 1000)
 	in.Rebalance = nil // another one takes the place of the one under way
 	w := newWorld(&in)
 	w.advance()
 	w.steps()
 	w.retire()
 	w.place()
-	r := newRebalancer(w, min(most, MaxMoves))
+	r := newRebalancer(w, t)
 	for range maxRounds {
 		before := len(r.out.Moves)
 		r.mendRules()
@@ -94,7 +105,7 @@ func Rebalance(in Input, most int) Rebalancing {
 			break
 		}
 	}
-	r.out.Of = len(r.out.Moves)
+	r.out.Of, r.out.Auto = len(r.out.Moves), t.Auto
 	r.out.ID = rebalancingID(r.out.Moves)
 	return r.out
 }
@@ -112,6 +123,27 @@ func (r *Rebalancing) Without(done []spec.AllocationID) *Rebalancing {
 	return &left
 }
 
+// Still returns what is left of a proposal when some of its moves are no longer possible: a gain falls away with any of
+// its moves.
+func (r *Rebalancing) Still(possible func(*Move) bool) Rebalancing {
+	left := *r
+	left.Gains, left.Moves = nil, nil
+	moves := r.Moves
+	for _, g := range r.Gains {
+		own := moves[:g.Moves]
+		moves = moves[g.Moves:]
+		good := true
+		for i := range own {
+			good = good && possible(&own[i])
+		}
+		if good {
+			left.Gains, left.Moves = append(left.Gains, g), append(left.Moves, own...)
+		}
+	}
+	left.Of, left.ID = len(left.Moves), rebalancingID(left.Moves)
+	return left
+}
+
 func rebalancingID(moves []Move) string {
 	b, err := json.Marshal(moves)
 	if err != nil {
@@ -127,13 +159,13 @@ type mover struct {
 	a     *spec.AllocationView
 	node  int
 	given spec.Grant
-	moved bool // once is enough
+	moved bool // once is enough; or it was placed a moment ago
 }
 
 // rebalancer tries moves on the fleet of a plan.
 type rebalancer struct {
 	w      *world
-	most   int
+	terms  Terms
 	out    Rebalancing
 	apps   []*app // with movers, by name
 	movers map[*app][]*mover
@@ -143,9 +175,9 @@ type rebalancer struct {
 	wished map[spec.AppName]bool // apps that others wish to be near or apart from
 }
 
-func newRebalancer(w *world, most int) *rebalancer {
+func newRebalancer(w *world, t Terms) *rebalancer {
 	r := &rebalancer{
-		w: w, most: most, movers: map[*app][]*mover{}, at: make([][]*mover, w.fleet.Len()),
+		w: w, terms: t, movers: map[*app][]*mover{}, at: make([][]*mover, w.fleet.Len()),
 		system: make([]int, w.fleet.Len()), failed: map[string]bool{}, wished: map[spec.AppName]bool{},
 	}
 	for _, a := range w.in.Desired.Apps {
@@ -169,7 +201,7 @@ func newRebalancer(w *world, most int) *rebalancer {
 			if n := w.nodeOf[x.first+i]; n < 0 || !w.fleet.Open(int(n)) || x.views[i].Want == spec.WantStop {
 				continue
 			}
-			m := &mover{x: x, a: &x.views[i], node: int(w.nodeOf[x.first+i]), given: x.views[i].Grant()}
+			m := &mover{x: x, a: &x.views[i], node: int(w.nodeOf[x.first+i]), given: x.views[i].Grant(), moved: r.terms.Auto && x.views[i].Placed > r.terms.Since}
 			r.movers[x] = append(r.movers[x], m)
 			r.at[m.node] = append(r.at[m.node], m)
 		}
@@ -188,6 +220,11 @@ func (r *rebalancer) movable(x *app) bool {
 	if _, builtIn := place.BuiltIn(r.w.policyOf(x.desired.app).Name); !builtIn {
 		return false
 	}
+	if r.terms.Auto {
+		if g := r.w.gateOf(x.desired.app); g.wait != nil {
+			return false // when its window opens, there is another look
+		}
+	}
 	if x.desired.app.Gang || len(x.wantedBy)+len(x.keptOff) > 0 || r.wished[x.name] {
 		return false
 	}
@@ -197,7 +234,7 @@ func (r *rebalancer) movable(x *app) bool {
 }
 
 // full reports whether no more moves may be proposed.
-func (r *rebalancer) full() bool { return len(r.out.Moves) >= r.most }
+func (r *rebalancer) full() bool { return len(r.out.Moves) >= r.terms.Moves }
 
 // done is a move that was tried, with what it takes to undo it.
 type done struct {
@@ -209,27 +246,42 @@ type done struct {
 // try moves an allocation to the best of the nodes, which must be sorted, by the policy of its app. What it leaves is
 // free for others, as moves are made in order.
 func (r *rebalancer) try(m *mover, only []int32, policy place.Policy) (done, bool) {
-	w := r.w
-	if m.moved || len(only) == 0 {
-		return done{}, false
+	if list := r.tryAll([]*mover{m}, only, policy); len(list) > 0 {
+		return list[0], true
 	}
-	q := w.request(&job{x: m.x, version: m.x.version}, 1)
+	return done{}, false
+}
+
+// tryAll moves allocations of one app to the best of the nodes, in order, as many as find a place: the nodes are looked at
+// once for all of them.
+func (r *rebalancer) tryAll(movers []*mover, only []int32, policy place.Policy) []done {
+	w := r.w
+	movers = slices.DeleteFunc(slices.Clone(movers), func(m *mover) bool { return m.moved })
+	if len(movers) == 0 || len(only) == 0 {
+		return nil
+	}
+	x := movers[0].x
+	q := w.request(&job{x: x, version: x.version}, len(movers))
 	q.Only = only
-	show := w.reserved.hide(m.x)
+	show := w.reserved.hide(x)
 	b := w.fleet.Batch(q)
 	show()
 	if len(b.Nodes) == 0 {
-		return done{}, false
+		return nil
 	}
 	picks, err := policy.Place(b)
-	if err != nil || len(picks) == 0 {
-		return done{}, false
+	if err != nil {
+		return nil
 	}
-	d := done{m, m.node, m.given}
-	to := w.fleet.At(picks[0].Node)
-	r.shift(m, to, w.fleet.Grant(to, m.a.Slot, q))
-	m.moved = true
-	return d, true
+	var list []done
+	for k := range picks {
+		m := movers[k]
+		list = append(list, done{m, m.node, m.given})
+		to := w.fleet.At(picks[k].Node)
+		r.shift(m, to, w.fleet.Grant(to, m.a.Slot, q))
+		m.moved = true
+	}
+	return list
 }
 
 // shift puts an allocation on another node, with what that gives to it.
@@ -256,7 +308,7 @@ func (r *rebalancer) undo(list []done) {
 
 // keep writes down moves that belong to one gain, if they pay and the bound allows them; otherwise they are taken back.
 func (r *rebalancer) keep(list []done, what string, worth int) bool {
-	if len(list) == 0 || len(list) > worth || len(r.out.Moves)+len(list) > r.most {
+	if len(list) == 0 || len(list)*int(r.terms.Gain) > worth*1000 || len(r.out.Moves)+len(list) > r.terms.Moves {
 		r.undo(list)
 		return false
 	}

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -180,19 +181,21 @@ func (r *rebalancer) evenOutApp(x *app) {
 	}
 	before := counts(values, count)
 	var list []done
-	for closed := map[string]bool{}; len(r.out.Moves)+len(list) < r.most; {
-		high, low := extremes(values, count, closed)
-		if high == "" || count[high]-count[low] < 2 {
+	for closed := map[string]bool{}; len(r.out.Moves)+len(list) < r.terms.Moves; {
+		low, going := r.leaving(x, match, values, count, closed, r.terms.Moves-len(r.out.Moves)-len(list))
+		if len(going) == 0 {
 			break
 		}
-		d, ok := r.across(x, match, high, byValue[low])
-		if !ok {
-			closed[low] = true // it has no room
-			continue
+		went := r.tryAll(going, byValue[low], r.policyOf(x))
+		for _, d := range went {
+			v, _ := match.SpreadValue(d.from)
+			count[v]--
+			count[low]++
 		}
-		list = append(list, d)
-		count[high]--
-		count[low]++
+		list = append(list, went...)
+		if len(went) < len(going) {
+			closed[low] = true // it has no more room
+		}
 	}
 	r.keep(list, fmt.Sprintf(gainEven, x.name, x.desired.app.Spreads[0].Attribute, before, counts(values, count)), worthEven*len(list))
 }
@@ -214,17 +217,27 @@ func extremes(values []string, count map[string]int, closed map[string]bool) (hi
 	return high, low
 }
 
-// across moves one allocation of an app out of a domain, the youngest that can.
-func (r *rebalancer) across(x *app, match *place.Matcher, from string, to []int32) (done, bool) {
+// leaving picks what is to go to the domain that has fewest, until another one has: each from the domain that then has
+// most, the youngest first.
+func (r *rebalancer) leaving(x *app, match *place.Matcher, values []string, count map[string]int, closed map[string]bool, most int) (to string, going []*mover) {
+	count = maps.Clone(count)
+	rest := map[string][]*mover{}
 	for _, m := range slices.Backward(r.movers[x]) {
-		if v, _ := match.SpreadValue(m.node); v != from {
-			continue
-		}
-		if d, ok := r.try(m, to, r.policyOf(x)); ok {
-			return d, true
+		if v, ok := match.SpreadValue(m.node); ok && !m.moved {
+			rest[v] = append(rest[v], m)
 		}
 	}
-	return done{}, false
+	for len(going) < most {
+		high, low := extremes(values, count, closed)
+		if high == "" || count[high]-count[low] < 2 || len(going) > 0 && low != to || len(rest[high]) == 0 {
+			break
+		}
+		to, going = low, append(going, rest[high][0])
+		rest[high] = rest[high][1:]
+		count[high]--
+		count[low]++
+	}
+	return to, going
 }
 
 func counts(values []string, count map[string]int) string {
@@ -270,17 +283,12 @@ func (r *rebalancer) freeNodes() {
 func (r *rebalancer) free(node int) {
 	going := slices.Clone(r.at[node])
 	slices.SortFunc(going, bySize)
+	others := r.open(func(n int) bool { return n != node && r.work(n) > 0 })
 	var list []done
 	for _, m := range going {
 		d, ok := done{}, false
 		if r.w.policyOf(m.x.desired.app).Name == place.Binpack.Name {
-			own := map[int32]int{}
-			for _, n := range r.w.ownOf(m.x) {
-				own[n]++
-			}
-			d, ok = r.try(m, r.open(func(n int) bool {
-				return n != node && r.work(n) > 0 && own[int32(n)] < own[int32(node)] && r.asEven(m, n)
-			}), place.Binpack)
+			d, ok = r.try(m, r.fitting(m, others), place.Binpack)
 		}
 		if !ok {
 			r.undo(list)
@@ -291,27 +299,28 @@ func (r *rebalancer) free(node int) {
 	r.keep(list, fmt.Sprintf(gainNode, r.w.fleet.ID(node)), worthNode)
 }
 
-// asEven reports whether an app stays as evenly spread as it is when one of its allocations moves to the node.
-func (r *rebalancer) asEven(m *mover, to int) bool {
-	if len(m.x.desired.app.Spreads) == 0 {
-		return true
+// fitting are those of the nodes on which the app has fewer than where the allocation is, and stays as evenly spread as it
+// is when the allocation moves there.
+func (r *rebalancer) fitting(m *mover, nodes []int32) []int32 {
+	spreads := m.x.desired.app.Spreads
+	if len(spreads) > 1 || len(spreads) == 1 && len(spreads[0].Targets) > 0 {
+		return nil
 	}
-	if len(m.x.desired.app.Spreads) > 1 || len(m.x.desired.app.Spreads[0].Targets) > 0 {
-		return false
-	}
+	own, groups := map[int32]int{}, map[int]int{}
 	match := r.w.matcher(m.x, m.x.version)
-	from, there := match.SpreadGroup(m.node), match.SpreadGroup(to)
-	if from == there {
-		return true
-	}
-	before, after := 0, 0
 	for _, n := range r.w.ownOf(m.x) {
-		switch match.SpreadGroup(int(n)) {
-		case from:
-			before++
-		case there:
-			after++
+		own[n]++
+		groups[match.SpreadGroup(int(n))]++
+	}
+	from, most := match.SpreadGroup(m.node), own[int32(m.node)]
+	out := make([]int32, 0, len(nodes))
+	for _, n := range nodes {
+		if own[n] >= most {
+			continue
+		}
+		if to := match.SpreadGroup(int(n)); len(spreads) == 0 || to == from || groups[to] < groups[from] {
+			out = append(out, n)
 		}
 	}
-	return after < before
+	return out
 }

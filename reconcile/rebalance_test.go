@@ -143,13 +143,13 @@ func TestRebalanceGoals(t *testing.T) {
 			}
 			l.in.Desired.Policy.Name = "binpack"
 			l.commit(row.setUp(l)...)
-			r := reconcile.Rebalance(l.in, 0)
+			r := reconcile.Rebalance(l.in, reconcile.Terms{})
 			if got := gains(r); got != row.want {
 				t.Fatalf("%q, want %q\n%+v", got, row.want, r.Moves)
 			}
 			blocked := planOf(l.in).Summary.Blocked
 			l.carry(r)
-			if again := reconcile.Rebalance(l.in, 0); len(again.Moves) > 0 {
+			if again := reconcile.Rebalance(l.in, reconcile.Terms{}); len(again.Moves) > 0 {
 				t.Errorf("and then it proposes %s", gains(again))
 			}
 			if p := planOf(l.in); strings.Contains(row.want, "room") && (blocked == 0 || p.Summary.Blocked > 0) {
@@ -172,8 +172,10 @@ func TestRebalancingComesToAnEnd(t *testing.T) {
 		}
 		l.commit(apps...)
 		l.rest(rt)
+		terms := reconcile.Terms{Moves: reconcile.MaxMoves, Gain: spec.Milli(rapid.SampledFrom([]int{0, 1500, 2000, 5000}).Draw(rt, "gain"))}
+		terms.Auto, terms.Since = terms.Gain > 0, l.in.Now.Add(24*spec.Hour) // all that runs may move again
 		for turn := 0; ; turn++ {
-			r := reconcile.Rebalance(l.in, reconcile.MaxMoves)
+			r := reconcile.Rebalance(l.in, terms)
 			if len(r.Moves) == 0 {
 				return
 			}
@@ -181,9 +183,12 @@ func TestRebalancingComesToAnEnd(t *testing.T) {
 				rt.Fatalf("it goes on and on: %s\n%+v", gains(r), r.Moves)
 			}
 			for _, g := range r.Gains {
-				if g.Moves > g.Worth || g.Moves == 0 {
+				if g.Moves*max(1000, int(terms.Gain)) > g.Worth*1000 || g.Moves == 0 {
 					rt.Fatalf("%+v does not pay", g)
 				}
+			}
+			if terms.Auto {
+				l.in.Desired.Rebalance = &spec.Rebalance{}
 			}
 			before, blocked := l.works(), planOf(l.in).Summary.Blocked
 			r.Since, r.Parallel = l.in.Now, rapid.IntRange(1, 4).Draw(rt, "parallel")

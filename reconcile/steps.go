@@ -39,11 +39,17 @@ func (w *world) stepsOf(x *app) {
 	if v.Kind == spec.KindSystem {
 		a.Nodes = w.nodesWithout(x)
 	}
+	if x.waits != nil && v.Kind == x.desired.app.Kind && v.Kind != spec.KindSystem {
+		a.Count = x.desired.app.Count // more or fewer of what there is need not wait
+	}
 	a.Unavailable, a.Total = w.budget(v, a.Count), w.total
 	if x.canary != nil {
 		a.Canaries = &rollout.Canaries{Spec: x.canary.app, Count: rollout.CanariesOf(&x.rollout, x.canary.app, w.wanted(x))}
 	}
 	x.out = rollout.Decide(&a)
+	if x.waits != nil {
+		w.postpone(x, gate{wait: x.waits})
+	}
 	if x.gaveUp {
 		x.out.Steps = slices.DeleteFunc(x.out.Steps, func(s rollout.Step) bool { return !s.Now && s.After == x.waiting })
 	}
@@ -162,6 +168,10 @@ func (w *world) remove(x *app) {
 		return
 	}
 	after := w.dependents(x)
+	if g := w.gateOf(w.lastVersion(x)); g.wait != nil && after == "" {
+		w.waitFor(x, g)
+		after = g.after()
+	}
 	for i := range x.views {
 		a := &x.views[i]
 		if a.State.Terminal() || a.Want == spec.WantStop {
@@ -173,6 +183,16 @@ func (w *world) remove(x *app) {
 		a := &x.allocs[i]
 		x.out.Steps = append(x.out.Steps, rollout.Step{Slot: a.Index, Kind: spec.ChangeStop, Old: a, Now: after == "", After: after, Reason: reasonPruned})
 	}
+}
+
+// lastVersion returns the newest version that an app which is to go has run.
+func (w *world) lastVersion(x *app) *spec.App {
+	for i := len(x.views) - 1; i >= 0; i-- {
+		if v := w.known(x.views[i].Version); v != nil {
+			return v.app
+		}
+	}
+	return &spec.App{}
 }
 
 // dependents names an app that goes too and depends on this one, or "".

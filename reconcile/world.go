@@ -8,6 +8,7 @@ import (
 	"github.com/stowage/stowage/reconcile/rollout"
 	"github.com/stowage/stowage/reconcile/runs"
 	"github.com/stowage/stowage/spec"
+	"github.com/stowage/stowage/spec/cron"
 )
 
 // world is the input in the form that planning needs. It lives for one plan.
@@ -27,6 +28,9 @@ type world struct {
 	movesDone []spec.AllocationID
 	total     *rollout.Total // what is left of the cluster's budget; nil: it has none
 	next      spec.Time
+	windows   map[spec.WindowName]*cron.Window
+	opens     spec.Time                        // of the windows that something waits for
+	patient   map[spec.NodeID]*spec.WindowWait // nodes whose drain waits
 	events    []spec.Event
 	before    []int64 // used on ready nodes before the plan
 	pools     map[spec.PoolName]*filling
@@ -47,8 +51,12 @@ type app struct {
 	frozen   bool
 	stuck    bool // see rollout.App
 	waiting  string
-	tight    bool // the budget kept a slot from stopping first
-	gaveUp   bool // what it waits for did not come in time: nothing of it is foreseen
+	tight    bool             // the budget kept a slot from stopping first
+	gaveUp   bool             // what it waits for did not come in time: nothing of it is foreseen
+	waits    *spec.WindowWait // what its change waits for; nil: for no window
+	asleep   bool             // it waits for a window, or for an app that does
+	through  *spec.WindowWait // what an app waits for that it waits for
+	woke     spec.Time        // since when it waits no longer; 0: it never did
 	held     string
 	record   *spec.Rollout
 	rollout  spec.Rollout
@@ -101,6 +109,8 @@ func newWorld(in *Input) *world {
 		}
 	}
 	w.before = make([]int64, len(w.fleet.Vector(spec.Resources{})))
+	w.readWindows()
+	w.readDrains()
 	w.readDesired()
 	w.readMoved()
 	w.readCurrent()
@@ -118,12 +128,8 @@ func (w *world) nodes() []spec.NodeView {
 	for i := range w.in.Drains {
 		d := &w.in.Drains[i]
 		w.drains[d.Node] = d
-		if d.Deadline != 0 {
-			if w.in.Now >= d.Deadline {
-				w.overdue[d.Node] = true
-			} else {
-				w.wake(d.Deadline)
-			}
+		if d.Deadline != 0 && w.in.Now >= d.Deadline {
+			w.overdue[d.Node] = true
 		}
 	}
 	if w.in.Memory.knows(w.in.Nodes) || slices.IsSortedFunc(w.in.Nodes, byID) {
@@ -280,6 +286,7 @@ func (w *world) readCurrent() {
 	slices.SortFunc(w.apps, func(a, b *app) int { return cmp.Compare(a.name, b.name) })
 	for _, x := range w.apps {
 		x.held = w.in.Held[x.name]
+		w.holdUnknown(x)
 	}
 }
 

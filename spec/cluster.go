@@ -11,10 +11,12 @@ type Cluster struct {
 	Policy       PolicyRef     `json:"policy"`
 	Disruption   Disruption    `json:"disruption"`
 	Overcommit   Overcommit    `json:"overcommit,omitzero"`
+	Rebalance    *Rebalance    `json:"rebalance,omitempty"`    // nil: only when an operator asks for it
 	Preemption   bool          `json:"preemption,omitempty"`   // higher priorities may displace lower ones
 	Roles        []Role        `json:"roles,omitempty"`        // sorted by name
 	Reservations []Reservation `json:"reservations,omitempty"` // sorted by name
 	Pools        []Pool        `json:"pools,omitempty"`        // sorted by name; DefaultPool is there without being written
+	Windows      []Window      `json:"windows,omitempty"`      // sorted by name
 	Plugins      []Plugin      `json:"plugins,omitempty"`      // sorted by name
 	Apps         []*App        `json:"apps,omitempty"`         // sorted by name; shared and never changed
 	Frameworks   []Framework   `json:"frameworks,omitempty"`   // sorted by driver and name
@@ -56,6 +58,17 @@ type Disruption struct {
 	// MaxTotal bounds the slots of all services and system apps together that have no healthy allocation, before another
 	// one may be taken from its work; nil: no bound but those of the apps.
 	MaxTotal *Percent `json:"max_total,omitempty"`
+	// Windows are those that apps keep to which name none themselves; see WindowsOf.
+	Windows []WindowName `json:"windows,omitempty"`
+}
+
+// Rebalance lets the cluster move allocations by itself to where they are better placed.
+type Rebalance struct {
+	Windows  []WindowName `json:"windows,omitempty"` // in which moves begin, any of them; none: at any time
+	Every    Duration     `json:"every"`             // the least time between two looks; what was placed less long ago stays
+	MinGain  Milli        `json:"min_gain"`          // what a gain has to be worth for each of its moves, in moves
+	MaxMoves int          `json:"max_moves"`         // of one look
+	Parallel int          `json:"parallel"`          // on their way at a time
 }
 
 // Overcommit bounds how much more tasks may use than their nodes have, if all of them burst at once.
@@ -304,6 +317,8 @@ type Update struct {
 	// started on top. With both zero, max_parallel alone decides.
 	MinHealthy Milli `json:"min_healthy,omitempty"`
 	Surge      Milli `json:"surge,omitempty"`
+	// Windows are those that a change of the app waits for, any of them: nil: the cluster's; empty: none. See WindowsOf.
+	Windows []WindowName `json:"windows,omitzero"`
 }
 
 // Restart says what happens on the node when a task exits.

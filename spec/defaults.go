@@ -20,6 +20,13 @@ const (
 	DefaultMaxPrune = 20
 	// DefaultMaxUnavailable leaves nine of ten allocations of an app alone at any time.
 	DefaultMaxUnavailable = 10
+	// DefaultRebalanceEvery is long enough to see what the last moves were good for.
+	DefaultRebalanceEvery = 1 * Hour
+	// DefaultMinGain wants two moves' worth for each: what just pays is left to people.
+	DefaultMinGain = 2000
+	// DefaultRebalanceMoves and DefaultRebalanceParallel keep what moves by itself small.
+	DefaultRebalanceMoves    = 10
+	DefaultRebalanceParallel = 2
 	// DefaultDependencyDeadline ends waiting for an app that never gets healthy: nobody waits for ever.
 	DefaultDependencyDeadline = 10 * Minute
 
@@ -112,6 +119,9 @@ const (
 	MaxAllocations = 2_000_000
 	// MaxCount of one app.
 	MaxCount = 1_000_000
+	// MaxRebalanceMoves bounds what one look for moves may begin, and MinRebalanceEvery the time between two.
+	MaxRebalanceMoves = 1_000
+	MinRebalanceEvery = 1 * Minute
 	// MaxReservations of a commit: each is looked at on every node.
 	MaxReservations = 1_000
 	// MaxNodeClasses of a commit.

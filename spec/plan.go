@@ -5,7 +5,7 @@ package spec
 type PlanID string
 
 // PlanFormatVersion is the version of the plan's JSON. Minor versions only add.
-const PlanFormatVersion = "1.1"
+const PlanFormatVersion = "1.2"
 
 // Plan is what would be (or was) done to get from what runs to what a commit says: an artefact, complete, immutable,
 // with a reason for each line.
@@ -56,6 +56,7 @@ type AppPlan struct {
 	Stay    []SlotRange   `json:"stay,omitempty"` // untouched slots, when others of the app change
 	Blocked *Blocked      `json:"blocked,omitempty"`
 	Held    string        `json:"held,omitempty"`  // why nothing is done for now, as a sentence
+	Waits   *WindowWait   `json:"waits,omitempty"` // for a window: nil when nothing does
 	Steps   []string      `json:"steps,omitempty"` // what a framework driver will do in which order
 	Rollout *Rollout      `json:"rollout,omitempty"`
 	// Older is the commit whose version runs while the rollout of this one has failed; "" when none does.

@@ -266,7 +266,10 @@ type Drain struct {
 	Node     NodeID `json:"node"`
 	Since    Time   `json:"since"`
 	Deadline Time   `json:"deadline,omitempty"` // after it, what is left is stopped all the same; zero: never
-	Reason   string `json:"reason,omitempty"`
+	// Window is the one in which work leaves the node; until it opens, and after it has closed, what has not begun to leave
+	// stays. "": any time will do.
+	Window WindowName `json:"window,omitempty"`
+	Reason string     `json:"reason,omitempty"`
 }
 
 // Assignment is everything one node should do, in one message: an agent obeys it if Generation is newer than what it

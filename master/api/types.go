@@ -42,8 +42,17 @@ type Status struct {
 	Nodes    NodeCounts    `json:"nodes"`
 	Work     WorkCounts    `json:"work"`
 	Runs     *RunCounts    `json:"runs,omitempty"`     // nil when no app has runs
+	Waits    []WindowWaits `json:"waits,omitempty"`    // windows that changes or drains wait for, by when they open
 	Problems []Problem     `json:"problems,omitempty"` // what a person should look at, worst first
 	Plan     *spec.Summary `json:"plan,omitempty"`     // what is still to be done for the followed revision
+}
+
+// WindowWaits is a window and what waits for it.
+type WindowWaits struct {
+	spec.WindowWait
+	Apps  []spec.AppName `json:"apps,omitempty"`  // the first ten
+	More  int            `json:"more,omitempty"`  // apps beyond those
+	Nodes []spec.NodeID  `json:"nodes,omitempty"` // that are to be empty
 }
 
 // Phase is how far a master has come.
@@ -144,13 +153,14 @@ type Node struct {
 // DrainProgress is an operator's wish that a node become empty, with how far it has come, in allocations that have not ended.
 type DrainProgress struct {
 	spec.Drain
-	Left      int         `json:"left"`
-	Leaving   int         `json:"leaving"`         // told to stop
-	Moving    int         `json:"moving"`          // a successor on another node is on its way
-	Finishing int         `json:"finishing"`       // batch work that may end by itself
-	Last      int         `json:"last"`            // of system apps: they leave when the others have
-	Waiting   int         `json:"waiting"`         // with no place to go to, or held
-	Waits     []DrainWait `json:"waits,omitempty"` // the first ten of Waiting
+	Wait      *spec.WindowWait `json:"wait,omitempty"` // the window that it waits for
+	Left      int              `json:"left"`
+	Leaving   int              `json:"leaving"`         // told to stop
+	Moving    int              `json:"moving"`          // a successor on another node is on its way
+	Finishing int              `json:"finishing"`       // batch work that may end by itself
+	Last      int              `json:"last"`            // of system apps: they leave when the others have
+	Waiting   int              `json:"waiting"`         // with no place to go to, or held
+	Waits     []DrainWait      `json:"waits,omitempty"` // the first ten of Waiting
 }
 
 // DrainWait is a slot that cannot leave a draining node yet.
@@ -162,31 +172,33 @@ type DrainWait struct {
 
 // App is an app with how it is doing.
 type App struct {
-	Name      spec.AppName  `json:"name"`
-	Kind      spec.Kind     `json:"kind"`
-	Role      spec.RoleName `json:"role"`
-	Priority  int           `json:"priority"`
-	Count     int           `json:"count"`
-	Live      int           `json:"live"` // allocations that have not ended
-	Running   int           `json:"running"`
-	Healthy   int           `json:"healthy"`
-	Version   spec.Hash     `json:"version"`             // that is desired
-	Commit    spec.Commit   `json:"commit,omitempty"`    // whose version runs: that is followed, or where its rollout failed an older one
-	Framework string        `json:"framework,omitempty"` // "driver name" of the block that made it
-	Rollout   *spec.Rollout `json:"rollout,omitempty"`
-	Blocked   *spec.Blocked `json:"blocked,omitempty"`
-	Held      string        `json:"held,omitempty"`
-	Steps     []string      `json:"steps,omitempty"` // of a framework driver
-	Pos       spec.Pos      `json:"pos"`
-	Spec      *spec.App     `json:"spec,omitempty"` // where one app is asked for
+	Name      spec.AppName     `json:"name"`
+	Kind      spec.Kind        `json:"kind"`
+	Role      spec.RoleName    `json:"role"`
+	Priority  int              `json:"priority"`
+	Count     int              `json:"count"`
+	Live      int              `json:"live"` // allocations that have not ended
+	Running   int              `json:"running"`
+	Healthy   int              `json:"healthy"`
+	Version   spec.Hash        `json:"version"`             // that is desired
+	Commit    spec.Commit      `json:"commit,omitempty"`    // whose version runs: that is followed, or where its rollout failed an older one
+	Framework string           `json:"framework,omitempty"` // "driver name" of the block that made it
+	Rollout   *spec.Rollout    `json:"rollout,omitempty"`
+	Blocked   *spec.Blocked    `json:"blocked,omitempty"`
+	Held      string           `json:"held,omitempty"`
+	Waits     *spec.WindowWait `json:"waits,omitempty"` // the window that its change waits for
+	Steps     []string         `json:"steps,omitempty"` // of a framework driver
+	Pos       spec.Pos         `json:"pos"`
+	Spec      *spec.App        `json:"spec,omitempty"` // where one app is asked for
 }
 
-// BlockedApp is an app with slots that have no place or have one that its rules no longer allow, or that is held.
+// BlockedApp is an app with slots that have no place or have one that its rules no longer allow, that is held, or whose change waits for a window.
 type BlockedApp struct {
 	App       spec.AppName     `json:"app"`
 	Blocked   *spec.Blocked    `json:"blocked,omitempty"`
 	Misplaced []spec.Misplaced `json:"misplaced,omitempty"`
 	Held      string           `json:"held,omitempty"`
+	Waits     *spec.WindowWait `json:"waits,omitempty"`
 	Pos       spec.Pos         `json:"pos"`
 }
 
@@ -215,6 +227,7 @@ type Explanation struct {
 	Misplaced  []spec.Misplaced     `json:"misplaced,omitempty"` // of it, what runs where its rules no longer allow
 	Held       string               `json:"held,omitempty"`
 	Scale      *spec.Scale          `json:"scale,omitempty"` // who chose the count of its app
+	Waits      *spec.WindowWait     `json:"waits,omitempty"` // the window that its app's change waits for
 	Rollout    *spec.Rollout        `json:"rollout,omitempty"`
 	Run        *spec.Run            `json:"run,omitempty"`   // that it belongs to
 	Runs       *Runs                `json:"runs,omitempty"`  // of an app that has some
@@ -259,18 +272,20 @@ type Validation struct {
 	Diagnostics []spec.Diagnostic `json:"diagnostics,omitempty"`
 }
 
-// ApplyRequest approves a plan: either ID or Plan is set.
+// ApplyRequest approves a plan: either ID or Plan is set. With Now and neither, it is about what is followed already.
 type ApplyRequest struct {
 	ID   spec.PlanID `json:"id,omitempty"`
 	Plan *spec.Plan  `json:"plan,omitempty"` // saved earlier with stowage plan --out
 	Mode string      `json:"mode,omitempty"` // "exact" or "bounded"; "" is bounded
+	Now  bool        `json:"now,omitempty"`  // the changes of this commit wait for no window
 }
 
 // DrainRequest says how nodes are to become empty.
 type DrainRequest struct {
 	Nodes    []spec.NodeID     `json:"nodes,omitempty"`    // with Where: those too. Not where the path names the node
 	Where    map[string]string `json:"where,omitempty"`    // nodes that have all these attributes
-	Deadline spec.Duration     `json:"deadline,omitempty"` // from now; what is left then is stopped all the same. 0: none
+	Deadline spec.Duration     `json:"deadline,omitempty"` // from now, or from when the window opens; what is left then is stopped all the same. 0: none
+	Window   spec.WindowName   `json:"window,omitempty"`   // in which what is there leaves; "": at once
 	Reason   string            `json:"reason,omitempty"`
 }
 
@@ -294,6 +309,7 @@ type Rebalancing struct {
 	Begun    bool      `json:"begun"` // false: only proposed
 	Since    spec.Time `json:"since,omitempty"`
 	By       string    `json:"by,omitempty"`
+	Auto     bool      `json:"auto,omitempty"` // nobody asked for it: the commit lets the cluster rebalance itself
 	Parallel int       `json:"parallel,omitempty"`
 	Gains    []Gain    `json:"gains,omitempty"`
 	Moves    []Move    `json:"moves,omitempty"` // in order; of one under way, those not done yet

@@ -12,7 +12,7 @@ import (
 
 // Violation is one thing that should not be.
 type Violation struct {
-	Rule    string // "capacity", "ports", "named", "constraint", "limit", "budget", "preemption", "slots", "quota", "guarantee", "reservation", "gang", "pool", "between", "reason", "state", "counts", "losses", "runs"
+	Rule    string // "capacity", "ports", "named", "constraint", "limit", "budget", "preemption", "slots", "quota", "guarantee", "reservation", "gang", "pool", "between", "reason", "state", "counts", "losses", "runs", "window", "rebalance"
 	Subject string // the node, slot or app concerned
 	Detail  string
 }
@@ -36,6 +36,8 @@ func Plan(in reconcile.Input, p spec.Plan, r reconcile.Report) []Violation {
 	c.between()
 	c.budgets()
 	c.preemption()
+	c.windows(r)
+	c.rebalance(r)
 	c.slots()
 	c.sharing()
 	c.texts()

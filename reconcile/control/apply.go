@@ -105,6 +105,12 @@ func (s *State) Apply(e Entry) {
 			f.Left = ""
 			s.Following = &f
 		}
+	case e.Hastened != nil:
+		if f := s.Following; f != nil && f.Revision.Commit == e.Hastened.Commit {
+			hastened := *f
+			hastened.AtOnce = true
+			s.Following = &hastened
+		}
 	case e.Expanded != nil:
 		s.Expansions[e.Expanded.Name] = e.Expanded
 	case e.Dispatched != nil:

@@ -125,7 +125,9 @@ func (c *Core) consider() {
 		c.rememberScales(k.revision.Cluster)
 	}
 	d := k.desired(c.state.Scales)
-	plan := c.shadow(c.input(d, &k.revision, k.signed, k.behind))
+	in := c.input(d, &k.revision, k.signed, k.behind)
+	in.AtOnce = k.rollback != nil
+	plan := c.shadow(in)
 	c.candidate = nil
 	if k.rollback != nil {
 		c.follow(Followed{Revision: k.revision, Expansions: k.list(), Plan: plan, Signed: k.signed, By: k.rollback.By, Left: k.rollback.Head}, d)
@@ -185,6 +187,10 @@ func (c *Core) onApprove(e Approve) {
 	}
 	p := c.state.Pending
 	if h := c.applied(id); h != nil && (p == nil || p.Plan.ID != id) {
+		if f := c.state.Following; e.Now && f.Revision.Commit == h.Commit {
+			c.hasten(e)
+			return
+		}
 		c.act(Answer{Request: e.Request, Plan: h.Full, NoOp: true})
 		return
 	}
@@ -193,6 +199,10 @@ func (c *Core) onApprove(e Approve) {
 		return
 	}
 	shown := e.Plan
+	if e.Now && p == nil && id == "" {
+		c.hasten(e)
+		return
+	}
 	switch {
 	case p == nil:
 		c.refuse(e.Request, "no plan waits for approval. Commit a change first, or see stowage history.")
@@ -212,10 +222,34 @@ func (c *Core) onApprove(e Approve) {
 	c.approve(e, p, shown)
 }
 
+// hasten lets the changes of the revision that is followed wait for no window.
+func (c *Core) hasten(e Approve) {
+	f := c.state.Following
+	switch {
+	case f == nil:
+		c.refuse(e.Request, "no commit is followed yet, so nothing waits for a window. See stowage status.")
+		return
+	case f.atOnce():
+		c.act(Answer{Request: e.Request, NoOp: true})
+		return
+	}
+	c.record(Entry{Hastened: &Hastened{f.Revision.Commit, e.By}})
+	c.tell("commit "+f.Revision.Commit.Short(), "waits for no window any more", e.By)
+	in := c.input(c.following(), &f.Revision, f.Signed, 0)
+	in.AtOnce = true
+	plan := c.shadow(in)
+	c.act(Answer{Request: e.Request, Plan: &plan})
+}
+
+// atOnce reports whether the changes of the revision wait for no window: somebody said so, or went back to it.
+func (f *Followed) atOnce() bool { return f.AtOnce || f.Left != "" }
+
 func (c *Core) approve(e Approve, p *Pending, shown *spec.Plan) {
 	k := candidateOf(p)
 	d := k.desired(c.state.Scales)
-	plan := c.shadow(c.input(d, &p.Revision, p.Signed, p.Plan.Base.Behind))
+	in := c.input(d, &p.Revision, p.Signed, p.Plan.Base.Behind)
+	in.AtOnce = e.Now
+	plan := c.shadow(in)
 	var differs []string
 	if e.Mode == ModeExact {
 		if plan.ID != shown.ID {
@@ -232,7 +266,7 @@ func (c *Core) approve(e Approve, p *Pending, shown *spec.Plan) {
 			"plan %s is stale: the cluster has moved since. Look at the new plan with stowage show %s, and apply that.", shown.ID, plan.ID)})
 		return
 	}
-	f := Followed{Revision: p.Revision, Expansions: p.Expansions, Plan: plan, Signed: p.Signed, By: e.By, Mode: e.Mode}
+	f := Followed{Revision: p.Revision, Expansions: p.Expansions, Plan: plan, Signed: p.Signed, By: e.By, Mode: e.Mode, AtOnce: e.Now}
 	if f.By == "" {
 		f.By = "somebody"
 	}

@@ -43,6 +43,7 @@ func (r *rig) step(events ...Event) {
 	r.t.Helper()
 	r.answers = nil
 	before := r.plans
+	var proposed []Event
 	for i, e := range r.core.Step(r.now, events...) {
 		switch e := e.(type) {
 		case Record:
@@ -56,12 +57,17 @@ func (r *rig) step(events ...Event) {
 			r.answers = append(r.answers, e)
 		case Expand:
 			r.asks = append(r.asks, e)
+		case Propose:
+			proposed = append(proposed, Proposed{e.Number, reconcile.Rebalance(e.Input, e.Terms)})
 		case Wake:
 			r.wake = e.At
 		}
 	}
 	if r.plans > before+2 {
 		r.t.Errorf("one step made %d plans", r.plans-before)
+	}
+	if len(proposed) > 0 {
+		r.step(proposed...)
 	}
 }
 

@@ -75,6 +75,11 @@ type Core struct {
 	plan      spec.Plan // the last one of what is followed
 	report    reconcile.Report
 
+	proposing *proposing // moves that are being looked for
+	proposals uint64     // that were asked for so far
+	looked    spec.Time  // when the cluster last looked for moves by itself
+	lookAt    spec.Time  // when it does so again, as far as time alone decides
+
 	candidate *candidate // a revision that is not followed and does not wait
 	head      spec.Commit
 	failure   *spec.Revision // the last revision seen, when it was bad
@@ -142,6 +147,7 @@ func (c *Core) Step(now spec.Time, events ...Event) []Effect {
 	c.flushEnded()
 	c.silence()
 	c.settle()
+	c.lookForMoves()
 	return c.effects()
 }
 
@@ -224,6 +230,8 @@ func (c *Core) take(ev Event) {
 		c.onCancel(e)
 	case Rebalance:
 		c.onRebalance(e)
+	case Proposed:
+		c.onProposed(e)
 	case CancelRebalance:
 		c.onCancelRebalance(e)
 	case Tick:
@@ -308,6 +316,7 @@ func (c *Core) Next() spec.Time {
 	if c.state.Following == nil {
 		return w // what the first commit waits for comes as an event
 	}
+	w = earliest(w, c.lookAt)
 	if c.dirty {
 		return earliest(w, max(c.gapEnds(), c.now+1))
 	}
@@ -336,9 +345,9 @@ func (c *Core) gapEnds() spec.Time {
 func (c *Core) State() *State { return c.state }
 
 // Idle reports whether time alone would change nothing but the age of things: every node is in touch or given up, and
-// no plan is due but for the next firing of a schedule or the deadline of a run.
+// no plan is due but for the next firing of a schedule, the deadline of a run or the opening of a window.
 func (c *Core) Idle() bool {
-	if !c.settled || c.candidate != nil || c.state.Pending != nil && c.renewAt != 0 || c.report.NextOfApps != 0 || (c.dirty && c.state.Following != nil) {
+	if !c.settled || c.candidate != nil || c.proposing != nil || c.state.Rebalance != nil || c.state.Pending != nil && c.renewAt != 0 || c.report.NextOfApps != 0 || (c.dirty && c.state.Following != nil) {
 		return false
 	}
 	for _, n := range c.inOrder {

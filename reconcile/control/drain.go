@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stowage/stowage/reconcile"
 	"github.com/stowage/stowage/spec"
 )
 
@@ -55,19 +56,47 @@ func (c *Core) onDrain(e Drain) {
 	if nodes == nil {
 		return
 	}
+	from := c.now
+	if e.Window != "" {
+		if c.unknownWindow(e.Request, e.Window) {
+			return
+		}
+		if wait := reconcile.DrainWaits(c.following().cluster, &spec.Drain{Window: e.Window}, c.now); wait != nil {
+			from = wait.Opens
+		}
+	}
 	for _, id := range nodes {
-		d := spec.Drain{Node: id, Since: c.now, Reason: e.Reason}
+		d := spec.Drain{Node: id, Since: c.now, Reason: e.Reason, Window: e.Window}
 		if old := c.state.Nodes[id].Drain; old != nil {
 			d.Since = old.Since
 		}
 		if e.Deadline > 0 {
-			d.Deadline = c.now.Add(e.Deadline)
+			d.Deadline = from.Add(e.Deadline)
 		}
 		c.record(Entry{Drained: &d})
 		c.tell(string(id), "draining", e.Reason)
 	}
 	c.outdate()
 	c.act(Answer{Request: e.Request, Nodes: nodes})
+}
+
+// unknownWindow refuses a request that names a window which the revision that is followed does not have.
+func (c *Core) unknownWindow(r Request, name spec.WindowName) bool {
+	var names []string
+	if d := c.following(); d != nil {
+		for i := range d.cluster.Windows {
+			if d.cluster.Windows[i].Name == name {
+				return false
+			}
+			names = append(names, string(d.cluster.Windows[i].Name))
+		}
+	}
+	hint := "Declare it in the repository: window \"" + string(name) + "\" { … }."
+	if len(names) > 0 {
+		hint = "There are: " + strings.Join(names, ", ") + "."
+	}
+	c.act(Answer{Request: r, Err: fmt.Sprintf("there is no window %q in the revision that is followed. %s", name, hint)})
+	return true
 }
 
 func (c *Core) onUndrain(e Undrain) {
@@ -90,13 +119,14 @@ const maxWaits = 10
 // DrainView is a drain with how far it has come, in allocations of the node that have not ended.
 type DrainView struct {
 	spec.Drain
-	Left      int         `json:"left"`
-	Leaving   int         `json:"leaving"`         // told to stop
-	Moving    int         `json:"moving"`          // a successor on another node is on its way
-	Finishing int         `json:"finishing"`       // batch work that may end by itself
-	Last      int         `json:"last"`            // of system apps: they leave when the others have
-	Waiting   int         `json:"waiting"`         // with no place to go to, or held
-	Waits     []DrainWait `json:"waits,omitempty"` // the first of Waiting
+	Wait      *spec.WindowWait `json:"wait,omitempty"` // the window that it waits for; nil: for none
+	Left      int              `json:"left"`
+	Leaving   int              `json:"leaving"`         // told to stop
+	Moving    int              `json:"moving"`          // a successor on another node is on its way
+	Finishing int              `json:"finishing"`       // batch work that may end by itself
+	Last      int              `json:"last"`            // of system apps: they leave when the others have
+	Waiting   int              `json:"waiting"`         // with no place to go to, or held
+	Waits     []DrainWait      `json:"waits,omitempty"` // the first of Waiting
 }
 
 // DrainWait is an allocation that cannot leave a draining node yet.
@@ -119,6 +149,9 @@ func (c *Core) Drains() []DrainView {
 
 func (c *Core) drainView(n *node, d *spec.Drain) DrainView {
 	v := DrainView{Drain: *d}
+	if f := c.following(); f != nil && c.busy(n) {
+		v.Wait = reconcile.DrainWaits(f.cluster, d, c.now)
+	}
 	for _, k := range n.cells {
 		if k.index < 0 || c.view(k).State.Terminal() {
 			continue
@@ -137,7 +170,7 @@ func (c *Core) drainView(n *node, d *spec.Drain) DrainView {
 			v.Moving++
 		default:
 			v.Waiting++
-			if len(v.Waits) < maxWaits {
+			if len(v.Waits) < maxWaits && v.Wait == nil {
 				v.Waits = append(v.Waits, c.whyStays(a))
 			}
 		}

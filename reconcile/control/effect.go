@@ -29,6 +29,14 @@ type Expand struct {
 	Owned  []spec.AllocationView
 }
 
+// Propose asks for a reconcile.Rebalance of an input that shares nothing which changes, beside the core: it takes longer than a
+// step may. The newest one counts; answer: Proposed.
+type Propose struct {
+	Number uint64
+	Input  reconcile.Input
+	Terms  reconcile.Terms
+}
+
 // Policies names the policy plugins that the followed and the waiting revision use, whenever that changed. The shell
 // starts what is missing, stops what is not named, and answers with PolicyUp and PolicyDown.
 type Policies struct{ Plugins []spec.Plugin }
@@ -58,6 +66,7 @@ type Disconnect struct {
 }
 
 func (Disconnect) effect() {}
+func (Propose) effect()    {}
 func (Record) effect()     {}
 func (Send) effect()       {}
 func (Expand) effect()     {}

@@ -29,6 +29,7 @@ type Entry struct {
 	Restart    *reconcile.Restart     `json:"restart,omitempty"`    // an operator's wish
 	Scaled     *spec.Scale            `json:"scaled,omitempty"`     // somebody's wish; replaces the app's last one
 	Promoted   *Promoted              `json:"promoted,omitempty"`   // an operator's wish
+	Hastened   *Hastened              `json:"hastened,omitempty"`   // an operator's wish
 	Resumed    *Resumed               `json:"resumed,omitempty"`    // a rollback is over
 	Expanded   *spec.Expansion        `json:"expanded,omitempty"`   // of a block of the followed revision
 	Dispatched *Dispatched            `json:"dispatched,omitempty"` // an operator's wish
@@ -72,8 +73,9 @@ type Followed struct {
 	Signed     bool             `json:"signed,omitempty"`
 	By         string           `json:"by,omitempty"` // who approved; "" for approval = auto
 	Mode       Mode             `json:"mode,omitempty"`
-	Shown      spec.PlanID      `json:"shown,omitempty"` // the plan that was approved, when Plan differs within bounds
-	Left       spec.Commit      `json:"left,omitempty"`  // of a rollback: the head that is not followed
+	Shown      spec.PlanID      `json:"shown,omitempty"`   // the plan that was approved, when Plan differs within bounds
+	Left       spec.Commit      `json:"left,omitempty"`    // of a rollback: the head that is not followed
+	AtOnce     bool             `json:"at_once,omitempty"` // its changes wait for no window
 }
 
 // Ended records terminal states, so that they outlive the leader and the node.
@@ -124,6 +126,12 @@ type Promoted struct {
 // Rebalanced ends a rebalancing.
 type Rebalanced struct {
 	ID string `json:"id"`
+}
+
+// Hastened lets the changes of the revision that is followed wait for no window.
+type Hastened struct {
+	Commit spec.Commit `json:"commit"`
+	By     string      `json:"by,omitempty"`
 }
 
 // Resumed ends a rollback.

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"github.com/stowage/stowage/reconcile"
 	"github.com/stowage/stowage/reconcile/place"
 	"github.com/stowage/stowage/spec"
 )
@@ -71,6 +72,7 @@ type Approve struct {
 	ID      spec.PlanID
 	Plan    *spec.Plan
 	Mode    Mode // "" is ModeBounded
+	Now     bool // its changes wait for no window. Without ID and Plan: those of the revision that is followed
 	By      string
 }
 
@@ -80,7 +82,8 @@ type Drain struct {
 	Request  Request
 	Nodes    []spec.NodeID
 	Where    map[string]string
-	Deadline spec.Duration // from now; 0: none
+	Deadline spec.Duration   // from now, or from when the window opens; 0: none
+	Window   spec.WindowName // in which what is there leaves; "": at once
 	Reason   string
 }
 
@@ -139,6 +142,13 @@ type Rebalance struct {
 	Parallel int    // on their way at a time; 0: reconcile.DefaultParallel
 	ID       string // of the proposal that was seen; "": whatever is proposed now
 	By       string
+	auto     *spec.Rebalance // nobody asked: the commit lets the cluster do it
+}
+
+// Proposed is the answer to a Propose effect.
+type Proposed struct {
+	Number      uint64 // of the Propose
+	Rebalancing reconcile.Rebalancing
 }
 
 // CancelRebalance ends the rebalancing under way.
@@ -202,6 +212,7 @@ func (Cancel) event()           {}
 func (Scale) event()            {}
 func (Promote) event()          {}
 func (Rebalance) event()        {}
+func (Proposed) event()         {}
 func (CancelRebalance) event()  {}
 func (Rollback) event()         {}
 func (Resume) event()           {}

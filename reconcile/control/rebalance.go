@@ -7,27 +7,99 @@ import (
 	"github.com/stowage/stowage/spec"
 )
 
-// onRebalance proposes moves, and makes them the wish that is carried out; it takes the place of one under way. An ID
-// approves the moves that were shown: others are refused.
+// ProposeWithin is how long a proposal of moves may take before another one is asked for instead.
+const ProposeWithin = 1 * spec.Minute
+
+// proposing is a proposal that the shell works on: looking for moves takes longer than a step may.
+type proposing struct {
+	number uint64
+	wish   Rebalance
+	commit spec.Commit // that was followed when it was asked for
+	since  spec.Time
+}
+
+// onRebalance has moves proposed. They become the wish that is carried out once the proposal is there.
 func (c *Core) onRebalance(e Rebalance) {
 	f := c.state.Following
 	switch {
 	case f == nil:
 		c.refuse(e.Request, "no commit is followed yet, so there is nothing to move. See stowage status.")
-		return
 	case !c.settled:
 		c.refuse(e.Request, "this master has just begun to lead and waits for its nodes to report. Try again in a few seconds.")
+	case c.proposing != nil && c.now < c.proposing.since.Add(ProposeWithin):
+		c.refuse(e.Request, "moves are being looked for already. Try again in a few seconds.")
+	default:
+		c.propose(e)
+	}
+}
+
+func (c *Core) propose(e Rebalance) {
+	c.proposals++
+	c.proposing = &proposing{c.proposals, e, c.state.Following.Revision.Commit, c.now}
+	t := reconcile.Terms{Moves: e.Moves}
+	if r := e.auto; r != nil {
+		t = reconcile.Terms{Moves: r.MaxMoves, Gain: r.MinGain, Auto: true, Since: c.now.Add(-r.Every)}
+	}
+	c.act(Propose{c.proposals, c.Input(), t})
+}
+
+// lookForMoves asks for moves when the commit lets the cluster rebalance itself and it is time: none are under way, no node
+// is to be empty (its work needs the room), and a window is open if it names some.
+func (c *Core) lookForMoves() {
+	c.lookAt = 0
+	f := c.state.Following
+	if f == nil || !c.settled || c.state.Rebalance != nil || c.proposing != nil && c.now < c.proposing.since.Add(ProposeWithin) {
 		return
 	}
-	r := reconcile.Rebalance(c.input(c.following(), &f.Revision, f.Signed, 0), e.Moves)
+	r := f.Revision.Cluster.Rebalance
+	if r == nil {
+		return
+	}
+	at := max(max(c.began, c.looked).Add(r.Every), c.now)
+	if opens := reconcile.Opens(f.Revision.Cluster, r.Windows, at); opens > at {
+		at = opens
+	}
+	if at > c.now {
+		c.lookAt = at
+		return
+	}
+	for _, id := range c.nodeOrder {
+		if n := c.state.Nodes[id]; n != nil && n.Drain != nil && c.busy(c.nodes[id]) {
+			return // what ends the drain is an event
+		}
+	}
+	c.looked = c.now
+	c.propose(Rebalance{auto: r, Parallel: r.Parallel})
+}
+
+// onProposed makes the moves the wish that is carried out, as far as they are still possible; it takes the place of one
+// under way. An ID approves the moves that were shown: others are refused.
+func (c *Core) onProposed(p Proposed) {
+	if c.proposing == nil || c.proposing.number != p.Number {
+		return // one that took too long
+	}
+	e, commit := c.proposing.wish, c.proposing.commit
+	c.proposing = nil
+	f := c.state.Following
+	if f.Revision.Commit != commit {
+		if e.auto == nil {
+			c.refuse(e.Request, "another commit has been followed since. Try again.")
+		}
+		return
+	}
+	r := p.Rebalancing
+	if e.ID != "" && e.ID != r.ID {
+		c.refuseMoves(e, &r)
+		return
+	}
+	r = r.Still(c.movable)
 	switch {
-	case e.ID == "" && f.Revision.Cluster.Sync.Approval == spec.ApprovalManual && len(r.Moves) > 0:
+	case e.ID == "" && e.auto == nil && f.Revision.Cluster.Sync.Approval == spec.ApprovalManual && len(r.Moves) > 0:
 		c.act(Answer{Request: e.Request, Rebalancing: &r, Err: fmt.Sprintf(
 			"sync approval is manual, so moves need to be seen first. Look at stowage rebalance --dry-run, and approve it with stowage rebalance --id %s.", r.ID)})
 		return
 	case e.ID != "" && e.ID != r.ID:
-		c.act(Answer{Request: e.Request, Rebalancing: &r, Err: fmt.Sprintf(
-			"the cluster has changed since %s: %d moves are proposed now, as %s. Look at stowage rebalance --dry-run again.", e.ID, len(r.Moves), r.ID)})
+		c.refuseMoves(e, &r)
 		return
 	case len(r.Moves) == 0:
 		c.act(Answer{Request: e.Request, Rebalancing: &r, NoOp: true})
@@ -38,8 +110,37 @@ func (c *Core) onRebalance(e Rebalance) {
 		r.Parallel = reconcile.DefaultParallel
 	}
 	c.record(Entry{Rebalance: &r})
-	c.tell("rebalance", "begun", fmt.Sprintf("%s: %d moves", r.ID, len(r.Moves)))
+	why := fmt.Sprintf("%s: %d moves", r.ID, len(r.Moves))
+	if r.Auto {
+		why += ", as the commit lets the cluster rebalance itself"
+	}
+	c.tell("rebalance", "begun", why)
 	c.act(Answer{Request: e.Request, Rebalancing: &r})
+}
+
+func (c *Core) refuseMoves(e Rebalance, r *reconcile.Rebalancing) {
+	c.act(Answer{Request: e.Request, Rebalancing: r, Err: fmt.Sprintf(
+		"the cluster has changed since %s: %d moves are proposed now, as %s. Look at stowage rebalance --dry-run again.", e.ID, len(r.Moves), r.ID)})
+}
+
+// movable reports whether what a move was proposed for is still so: the allocation works where it was, alone in its slot,
+// and both nodes take part. Whether there is room is seen when its turn comes.
+func (c *Core) movable(m *reconcile.Move) bool {
+	k := c.cells[m.ID]
+	if k == nil || k.index < 0 {
+		return false
+	}
+	a := c.view(k)
+	if a.Node != m.From || a.Want != spec.WantRun || a.State.Terminal() || !a.Healthy || c.succeeded(k) {
+		return false
+	}
+	return c.takes(m.From) && c.takes(m.To)
+}
+
+// takes reports whether a node is in touch and not to be empty.
+func (c *Core) takes(id spec.NodeID) bool {
+	r := c.state.Nodes[id]
+	return r != nil && r.Drain == nil && c.reachable(id)
 }
 
 // onCancelRebalance ends the wish: what is on its way goes back to where it was.

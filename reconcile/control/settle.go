@@ -30,6 +30,7 @@ func (c *Core) settle() {
 	c.planAt, c.planned, c.dirty = c.now, true, false
 	f := c.state.Following
 	in := c.input(c.following(), &f.Revision, f.Signed, 0)
+	in.AtOnce = f.atOnce()
 	in.Brief = true // nobody reads it; Preview gives the whole
 	c.plan, c.report = reconcile.Plan(in)
 	c.nextPlan = c.report.Next

@@ -121,17 +121,18 @@ func (c *Core) Version(h spec.Hash) *spec.App { return c.state.Versions[h] }
 
 // AppView sums up one app.
 type AppView struct {
-	App     spec.AppName  `json:"app"`
-	Kind    spec.Kind     `json:"kind"`
-	Role    spec.RoleName `json:"role"`
-	Desired int           `json:"desired"` // slots; of a system app, those that it has now
-	Running int           `json:"running"` // slots with a running allocation; batch slots that completed count too
-	Healthy int           `json:"healthy"` // likewise
-	Blocked int           `json:"blocked"`
-	Run     bool          `json:"run,omitempty"` // the app of a run
-	Held    string        `json:"held,omitempty"`
-	Rollout *spec.Rollout `json:"rollout,omitempty"`
-	Scale   *spec.Scale   `json:"scale,omitempty"` // who chose Desired; nil: the specification
+	App     spec.AppName     `json:"app"`
+	Kind    spec.Kind        `json:"kind"`
+	Role    spec.RoleName    `json:"role"`
+	Desired int              `json:"desired"` // slots; of a system app, those that it has now
+	Running int              `json:"running"` // slots with a running allocation; batch slots that completed count too
+	Healthy int              `json:"healthy"` // likewise
+	Blocked int              `json:"blocked"`
+	Run     bool             `json:"run,omitempty"` // the app of a run
+	Held    string           `json:"held,omitempty"`
+	Waits   *spec.WindowWait `json:"waits,omitempty"` // what its change waits for
+	Rollout *spec.Rollout    `json:"rollout,omitempty"`
+	Scale   *spec.Scale      `json:"scale,omitempty"` // who chose Desired; nil: the specification
 }
 
 // Apps sums up the apps of the revision that is followed, and those that still have allocations; sorted by name.
@@ -229,8 +230,11 @@ func (c *Core) annotate(views []AppView) {
 	for i := range views {
 		v := &views[i]
 		for k := range c.plan.Apps {
-			if p := &c.plan.Apps[k]; p.App == v.App && p.Blocked != nil {
-				v.Blocked = len(p.Blocked.Slots)
+			if p := &c.plan.Apps[k]; p.App == v.App {
+				v.Waits = p.Waits
+				if p.Blocked != nil {
+					v.Blocked = len(p.Blocked.Slots)
+				}
 			}
 		}
 		for k := range c.state.Rollouts {
@@ -325,6 +329,7 @@ func (c *Core) PreviewInput(r spec.Revision, expansions []spec.Expansion, signed
 		return c.state.Expansions[n]
 	}, c.state.Scales)
 	in := c.input(d, &r, signed, behind)
+	in.AtOnce = c.state.Following != nil && c.state.Following.atOnce() && c.state.Following.Revision.Commit == r.Commit
 	in.Memory, in.Nodes, in.Current = nil, slices.Clone(in.Nodes), slices.Clone(in.Current)
 	in.Rollouts, in.Restarts, in.Failures = slices.Clone(in.Rollouts), slices.Clone(in.Restarts), slices.Clone(in.Failures)
 	versions := make(map[spec.Hash]*spec.App, len(in.Versions))

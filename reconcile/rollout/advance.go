@@ -21,6 +21,9 @@ type Facts struct {
 	Waiting string        // dependencies that are not healthy yet, or ""
 	Patient spec.Duration // the shortest deadline of those
 	Wanted  int           // slots that App should have
+	Since   spec.Time     // from when on they can be expected to become healthy; 0: from the start
+	Closed  string        // what the change waits for: no step of it begins; "": nothing
+	Opened  spec.Time     // since when steps may begin; 0: always
 	Back    bool          // all slots have a settled allocation of the good version and nothing else
 }
 
@@ -32,6 +35,7 @@ const (
 	whatReverted  = "rollout reverted"
 	whatPromoted  = "canaries promoted"
 	whatStarted   = "rollout started"
+	whatWaits     = "rollout waits"
 	whyNewer      = "a newer commit changes the app"
 	whyStuck      = "no allocation became healthy for %s"
 	whyLast       = "%s; the last one was %s on %s: %s"
@@ -68,8 +72,17 @@ func Advance(old *spec.Rollout, f *Facts) (r spec.Rollout, events []spec.Event, 
 			return r, events, 0
 		}
 	}
+	if f.Closed != "" && r.Progress == 0 {
+		if old == nil || old.Target != r.Target {
+			tell(whatWaits, f.Closed)
+		}
+		return r, events, 0
+	}
 	if f.Waiting != "" && r.Progress == 0 {
-		if at := r.Started.Add(f.Patient); f.Now < at {
+		if f.Patient >= spec.MaxDuration {
+			return r, events, 0 // what it waits for waits for its window
+		}
+		if at := max(r.Started, f.Since).Add(f.Patient); f.Now < at {
 			return r, events, at
 		}
 		fail(&r, f, fmt.Sprintf(whyDependency, f.Patient, f.Waiting), tell)
@@ -77,6 +90,9 @@ func Advance(old *spec.Rollout, f *Facts) (r spec.Rollout, events []spec.Event, 
 	}
 	if r.Progress == 0 {
 		r.Progress = f.Now
+		if f.Opened > r.Started {
+			tell(whatStarted, "")
+		}
 	}
 	next = progress(&r, f, tell)
 	return r, events, next
@@ -143,6 +159,9 @@ func progress(r *spec.Rollout, f *Facts, tell func(what, why string)) spec.Time 
 			fail(r, f, fmt.Sprintf(whyCanary, c.canaryFailed), tell)
 			return 0
 		}
+		if f.Closed != "" {
+			return c.next // promotion is a step
+		}
 		if c.canaries >= canaries {
 			if !f.App.Update.AutoPromote && !r.Promoted {
 				return 0 // a person decides; there is no deadline for that
@@ -154,10 +173,14 @@ func progress(r *spec.Rollout, f *Facts, tell func(what, why string)) spec.Time 
 		r.State, r.Promoted, r.Progress = spec.RolloutRolling, true, f.Now
 		tell(whatPromoted, "")
 	}
-	if f.App.Update.Deadline == 0 || c.ailing == 0 {
-		return c.next // what is missing waits for room, and no room is no illness
+	if f.App.Update.Deadline == 0 || c.ailing == 0 || f.Closed != "" && c.halfway == 0 {
+		return c.next // what is missing waits for room or for a window, and neither is an illness
 	}
-	at := r.Progress.Add(f.App.Update.Deadline)
+	since := max(r.Progress, f.Opened)
+	if f.Closed != "" {
+		since = max(r.Progress, c.halfway) // only what has begun goes on
+	}
+	at := since.Add(f.App.Update.Deadline)
 	if c.ailing >= at {
 		r.Progress = c.ailing // room came late, and the time to become healthy begins with it
 		at = r.Progress.Add(f.App.Update.Deadline)
@@ -253,6 +276,7 @@ type counts struct {
 	toReplace    int // those of them that are no canaries: slots that the target brings new allocations to
 	canaryFailed string
 	ailing       spec.Time // when the first of those of the target was placed that are not settled, or failed in a slot without one that is; 0: none
+	halfway      spec.Time // when the youngest allocation of the target was placed whose slot still has an older one; 0: none
 	next         spec.Time
 }
 
@@ -289,6 +313,9 @@ func census(f *Facts, r *spec.Rollout) counts {
 		if !ok {
 			ailing = sooner(ailing, x.Placed)
 			c.next = sooner(c.next, at)
+			if i > 0 && f.Allocs[i-1].Index == x.Index && f.Allocs[i-1].Live() {
+				c.halfway = max(c.halfway, x.Placed)
+			}
 			continue
 		}
 		ailing = 0

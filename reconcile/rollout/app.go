@@ -107,6 +107,7 @@ type Step struct {
 	Beside  Beside
 	Canary  bool // the new allocation is an extra
 	Promote bool // an update that makes a canary the allocation of its slot
+	Target  bool // the new allocation follows a version that waits, not App.Spec
 	Now     bool
 	After   string // what it waits for, when not Now
 	Wave    int    // steps of a later wave come when those of the one before are healthy

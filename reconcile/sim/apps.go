@@ -86,6 +86,35 @@ func (g *generator) remake(app *spec.App) {
 	g.strategy(app)
 }
 
+// often is a window that is open for a minute and a half of each four.
+const often spec.WindowName = "often"
+
+// keepTo has some apps keep to a window, and the cluster rebalance itself, in one of three scenarios each.
+func (g *generator) keepTo(c *spec.Cluster) {
+	if g.timing.below(3) == 0 {
+		c.Windows = []spec.Window{{Name: often, Cron: "*/4 * * * *", Duration: 90 * spec.Second}}
+		for _, app := range c.Apps {
+			if g.timing.below(2) == 0 {
+				app.Update.Windows = []spec.WindowName{often}
+			}
+		}
+	}
+	if g.timing.below(3) == 0 {
+		c.Rebalance = &spec.Rebalance{Every: spec.Minute, MinGain: 1000, MaxMoves: 5, Parallel: 1 + g.timing.below(3)}
+		if len(c.Windows) > 0 && g.timing.below(2) == 0 {
+			c.Rebalance.Windows = []spec.WindowName{often}
+		}
+	}
+}
+
+// window is what a drain may wait for.
+func (g *generator) window() string {
+	if len(g.cluster.Windows) == 0 || g.timing.below(2) == 0 {
+		return ""
+	}
+	return " window=" + string(often)
+}
+
 // first makes the apps of the first commit.
 func (g *generator) first() *spec.Cluster {
 	c := &spec.Cluster{Name: "random", Policy: spec.PolicyRef{Name: []string{"binpack", "spread"}[g.random.below(2)]}}

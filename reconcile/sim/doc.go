@@ -11,6 +11,7 @@
 //	begin 2026-03-28T12:00:00Z     the clock at which all begins (2026-01-01); first, if at all
 //	commit v1                      the next commit; the master follows as it would: auto applies, manual waits
 //	approve [exact]                the plan that waits, as it was first shown
+//	hasten                         what is followed waits for no window any more
 //	settle                         run until nothing changes any more (an error after 24 virtual hours)
 //	advance 30s                    run for so long, or until a time such as 2026-03-29T01:00:00Z
 //	workload heavy-tailed apps=50 allocations=500    the next commit has made-up apps (Workload)
@@ -26,7 +27,7 @@
 //	agent-restart n3               the agent is killed and comes back; tasks run on
 //	freeze n3, thaw n3             the agent stands still
 //	reset n3                       the link breaks once, with all that is under way on it
-//	drain n3, undrain n3, remove n3
+//	drain n3 [window=nightly] [deadline=1h], undrain n3, remove n3
 //	exit shop/web[2] 1 [30s]       whatever runs in that slot exits with 1, from now on
 //	unhealthy shop/web[2]          … fails its checks; healthy shop/web[2] takes either back
 //	start shop/web 5s              how long its tasks take to become healthy (1s); never: they do not
@@ -53,6 +54,7 @@
 //	expect runs APP STATE N        runs that are remembered in a state: waiting, running, complete, failed, cancelled, skipped
 //	                               or missed (each firing counts)
 //	expect next APP TIME           the next firing, as 2026-03-29T01:00:00Z; none
+//	expect waits APP TEXT          the window that its change waits for, with when it opens; none
 //	expect starts SLOT N           containers were started in that slot since the beginning, restarts included
 //	expect source TEXT, expect availability APP 99.9%
 //	expect misplaced APP N [TEXT]  run where the app's rules would not let them be placed now

@@ -38,6 +38,7 @@ var expectations = map[string]handler{
 	"source":       {1, (*player).expectSource},
 	"availability": {2, (*player).expectAvailability},
 	"misplaced":    {2, (*player).expectMisplaced},
+	"waits":        {2, (*player).expectWaits},
 	"moves":        {1, func(p *player, args []string) error { return p.expectMoves(args[0]) }},
 }
 
@@ -391,7 +392,7 @@ func (p *player) expectMoves(text string) error {
 	if err != nil {
 		return fmt.Errorf("%q is no number", text)
 	}
-	r := reconcile.Rebalance(p.world.master.core.Input(), 0)
+	r := reconcile.Rebalance(p.world.master.core.Input(), reconcile.Terms{})
 	if len(r.Moves) == want {
 		return nil
 	}
@@ -400,4 +401,23 @@ func (p *player) expectMoves(text string) error {
 		what = append(what, g.What)
 	}
 	return fmt.Errorf("found %d: %s", len(r.Moves), strings.Join(what, "; "))
+}
+
+// expectWaits looks at the window that an app's change waits for; "none": for no window.
+func (p *player) expectWaits(args []string) error {
+	f := p.world.master.core.State().Following
+	if f == nil {
+		return errors.New("no commit is followed yet")
+	}
+	plan, _ := p.world.master.core.Preview(f.Revision, nil, f.Signed, 0)
+	found := "none"
+	for i := range plan.Apps {
+		if a := &plan.Apps[i]; a.App == spec.AppName(args[0]) && a.Waits != nil {
+			found = a.Waits.Text
+		}
+	}
+	if want := strings.Join(args[1:], " "); !strings.Contains(found, want) {
+		return fmt.Errorf("it waits for %s", found)
+	}
+	return nil
 }

@@ -378,8 +378,8 @@ func (w *world) checkSettled() {
 	plan, _ := core.Preview(f.Revision, nil, f.Signed, 0)
 	for _, app := range plan.Apps {
 		// Canaries wait for a person; what follows a slot without a place waits for that, and what the cluster's budget
-		// has no room for waits for whatever is missing.
-		waits := app.Blocked != nil || app.Rollout != nil && app.Rollout.State == spec.RolloutCanaries
+		// has no room for waits for whatever is missing; a change, for its window.
+		waits := app.Blocked != nil || app.Waits != nil || app.Rollout != nil && app.Rollout.State == spec.RolloutCanaries
 		for _, ch := range app.Changes {
 			if (ch.Now || !waits && ch.After != rollout.AfterTotal) && ch.Kind != spec.ChangeStay && ch.Kind != spec.ChangeBlocked && core.Idle() {
 				w.violated("%s: %s %s is left, and nothing does it", invariantFixpoint, ch.Kind, ch.Slot)

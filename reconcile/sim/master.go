@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/stowage/stowage/reconcile"
 	"github.com/stowage/stowage/reconcile/control"
 	"github.com/stowage/stowage/spec"
 )
@@ -311,6 +312,8 @@ func (m *master) carryOut(effects []control.Effect) {
 			m.policies(e.Plugins)
 		case control.Expand:
 			m.expand(e)
+		case control.Propose:
+			m.propose(e)
 		}
 	}
 }
@@ -334,10 +337,24 @@ func (m *master) expand(e control.Expand) {
 	m.later(control.Expanded{Commit: e.Commit, Expansion: x})
 }
 
+// How long it takes to look for moves.
+const (
+	proposeMin = 50 * spec.Millisecond
+	proposeMax = 5 * spec.Second
+)
+
+// propose looks for moves while the world goes on.
+func (m *master) propose(e control.Propose) {
+	r := reconcile.Rebalance(e.Input, e.Terms)
+	m.laterBy(m.w.random.between(proposeMin, proposeMax), control.Proposed{Number: e.Number, Rebalancing: r})
+}
+
 // later gives an event to the same leader after the time that a plugin takes.
-func (m *master) later(ev control.Event) {
+func (m *master) later(ev control.Event) { m.laterBy(pluginFor, ev) }
+
+func (m *master) laterBy(d spec.Duration, ev control.Event) {
 	term := m.term
-	m.w.after(pluginFor, -1, func() {
+	m.w.after(d, -1, func() {
 		if m.term == term {
 			m.step(ev)
 		}

@@ -59,6 +59,7 @@ var stepCommands = map[string]handler{
 	"rewind":     {1, (*player).rewind},
 	"repository": {1, (*player).repository},
 	"approve":    {0, (*player).approve},
+	"hasten":     {0, (*player).hasten},
 	"settle":     {0, (*player).settle},
 	"advance":    {1, (*player).advance},
 	"show":       {1, (*player).show},
@@ -193,6 +194,13 @@ func (p *player) approve(args []string) error {
 		e.Mode = control.Mode(args[0])
 	}
 	return p.ask(func(r control.Request) control.Event { e.Request = r; return e })
+}
+
+// now: the changes of the commit that is followed wait for no window.
+func (p *player) hasten([]string) error {
+	return p.ask(func(r control.Request) control.Event {
+		return control.Approve{Request: r, Now: true, By: "operator"}
+	})
 }
 
 func (p *player) settle([]string) error { return p.world.settle() }

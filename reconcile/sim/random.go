@@ -30,7 +30,7 @@ func RandomScenario(shape Shape, seed uint64) string {
 
 // made makes up a scenario.
 func made(shape Shape, seed uint64) *scenario {
-	g := &generator{shape: shape, random: random{seed ^ 0x5eed}, scenario: &scenario{revisions: map[string]*spec.Revision{}}, broken: map[spec.AppName]bool{}}
+	g := &generator{shape: shape, random: random{seed ^ 0x5eed}, timing: random{seed ^ 0x71de}, scenario: &scenario{revisions: map[string]*spec.Revision{}}, broken: map[spec.AppName]bool{}}
 	g.generate()
 	return g.scenario
 }
@@ -38,6 +38,7 @@ func made(shape Shape, seed uint64) *scenario {
 type generator struct {
 	shape    Shape
 	random   random
+	timing   random // of what has to do with windows
 	scenario *scenario
 	cluster  *spec.Cluster
 	commits  int
@@ -55,6 +56,7 @@ func (g *generator) generate() {
 	g.draw()
 	g.machines()
 	g.cluster = g.first()
+	g.keepTo(g.cluster)
 	g.commit()
 	if g.random.below(2) == 0 {
 		g.say("settle")
@@ -82,7 +84,9 @@ func (g *generator) repair() {
 		g.say("exec %s ok", app)
 		g.say("start %s 1s", app)
 	}
+	g.say("hasten?")
 	g.say("settle")
+	g.say("hasten?")
 	for _, n := range g.names {
 		g.say("undrain? %s", n)
 	}
@@ -206,7 +210,7 @@ func (g *generator) people() {
 		g.change, g.change, g.change, g.change, g.bad,
 		func() { g.say("rewind %s", g.good[g.random.below(len(g.good))]) },
 		func() { g.say("restart? %s", g.app().Name) },
-		func() { g.say("drain? %s", n) },
+		func() { g.say("drain? %s%s", n, g.window()) },
 		func() { g.say("drain? %s deadline=%ds", n, 10+g.random.below(300)) },
 		func() { g.say("undrain? %s", n) },
 		func() { g.say("remove? %s", n) },

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -66,7 +67,25 @@ func clusterText(c *spec.Cluster) string {
 				}
 			})
 		}
+		if r := c.Rebalance; r != nil {
+			w.block("rebalance", func() {
+				if len(r.Windows) > 0 {
+					w.line("windows = %s", quoted(r.Windows))
+				}
+				w.line("every = %q", r.Every.String())
+				w.line("min_gain = %s", r.MinGain)
+				w.line("max_moves = %d", r.MaxMoves)
+				w.line("parallel = %d", r.Parallel)
+			})
+		}
 	})
+	for i := range c.Windows {
+		x := &c.Windows[i]
+		w.block(fmt.Sprintf("window %q", x.Name), func() {
+			w.line("cron = %q", x.Cron)
+			w.line("duration = %q", x.Duration.String())
+		})
+	}
 	for i := range c.Roles {
 		r := &c.Roles[i]
 		w.block(fmt.Sprintf("role %q", r.Name), func() {
@@ -112,10 +131,10 @@ func whole(c spec.MilliCPU) string { return strconv.FormatFloat(float64(c)/1000,
 
 func mebibytes(b spec.Bytes) string { return fmt.Sprintf("%dMiB", b/spec.MiB) }
 
-func quoted(words []string) string {
+func quoted[V ~string](words []V) string {
 	list := make([]string, len(words))
 	for i, word := range words {
-		list[i] = strconv.Quote(word)
+		list[i] = strconv.Quote(string(word))
 	}
 	return "[" + strings.Join(list, ", ") + "]"
 }
@@ -205,7 +224,7 @@ func (w *writer) app(a *spec.App) {
 }
 
 func (w *writer) update(u, fresh *spec.Update) {
-	if *u == *fresh {
+	if reflect.DeepEqual(u, fresh) {
 		return
 	}
 	w.block("update", func() {
@@ -223,6 +242,9 @@ func (w *writer) update(u, fresh *spec.Update) {
 			if part.value != 0 {
 				w.line("%s = \"%d%%\"", part.name, part.value/10)
 			}
+		}
+		if u.Windows != nil {
+			w.line("windows = %s", quoted(u.Windows))
 		}
 	})
 }

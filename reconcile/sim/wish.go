@@ -26,6 +26,10 @@ func (p *player) drain(args []string) error {
 	d := control.Drain{Reason: "the script says so"}
 	rest := args[:0:0]
 	for _, a := range args {
+		if name, ok := strings.CutPrefix(a, "window="); ok {
+			d.Window = spec.WindowName(name)
+			continue
+		}
 		text, ok := strings.CutPrefix(a, "deadline=")
 		if !ok {
 			rest = append(rest, a)

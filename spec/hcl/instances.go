@@ -61,6 +61,7 @@ var top = map[string]topBlock{
 	"role":        {labels: []string{"name"}, doc: roleTable.doc, table: roleTable},
 	"reservation": {labels: []string{"name"}, doc: reservationTable.doc, table: reservationTable},
 	"pool":        {labels: []string{"name"}, doc: poolTable.doc, table: poolTable},
+	"window":      {labels: []string{"name"}, doc: windowTable.doc, table: windowTable},
 	"node_class":  {labels: []string{"name"}, doc: classTable.doc, table: classTable},
 	"plugin":      {labels: []string{"name"}, doc: pluginTable.doc, table: pluginTable},
 	"variable":    {labels: []string{"name"}, doc: variableTable.doc, table: variableTable, inModules: true},

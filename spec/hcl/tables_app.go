@@ -170,8 +170,11 @@ var updateTable = &table[spec.Update]{
 		arg("auto_revert", flag, func(u *spec.Update) *bool { return &u.AutoRevert }, "A failed rollout goes back by itself"),
 		arg("min_healthy", part, func(u *spec.Update) *spec.Milli { return &u.MinHealthy }, "The part of count that stays healthy throughout, such as \"50%\""),
 		arg("surge", part, func(u *spec.Update) *spec.Milli { return &u.Surge }, "The part of count that may be started on top, such as \"25%\""),
+		arg("windows", windowNames, func(u *spec.Update) *[]spec.WindowName { return &u.Windows },
+			"The windows that a change which replaces what works waits for, any of them; [] for none. Without it: those of the cluster's disruption block"),
 	},
 	check: func(d *decoder, b *block, u *spec.Update) {
+		checkWindows(d, b, u.Windows)
 		if u.Strategy == spec.StrategyCanary && u.Canary == 0 && b.sound("canary") {
 			if b.has("canary") {
 				d.at(b.placeOf("canary"), b.env.context, "Wrong value for canary", "The strategy canary needs at least one canary. Write canary = 1, or take another strategy.")

@@ -30,6 +30,12 @@ var clusterTable = &table[spec.Cluster]{
 		one("sync", func(c *spec.Cluster) *spec.Sync { return &c.Sync }, syncTable, "How commits take effect."),
 		policyBlock(func(c *spec.Cluster, p spec.PolicyRef) { c.Policy = p }, fmt.Sprintf("How nodes are chosen: built in are binpack and spread, others are plugins of kind policy. Without it: %s.", spec.DefaultPolicy)),
 		one("overcommit", func(c *spec.Cluster) *spec.Overcommit { return &c.Overcommit }, overcommitTable, "How much more tasks may use than their nodes have, if all of them burst at once. Without it there is no limit."),
+		{name: "rebalance", doc: "The cluster moves allocations by itself to where they are better placed. Without it, only when an operator asks: stowage rebalance.", table: rebalanceTable,
+			decode: func(d *decoder, b *block, c *spec.Cluster) {
+				r := rebalanceTable.fresh()
+				rebalanceTable.decode(d, b, &r)
+				c.Rebalance = &r
+			}},
 		one("disruption", func(c *spec.Cluster) *spec.Disruption { return &c.Disruption }, disruptionTable, "One budget for rollouts, drains, preemption and rebalancing together."),
 	},
 }
@@ -120,7 +126,42 @@ var disruptionTable = &table[spec.Disruption]{
 	args: []argument[spec.Disruption]{
 		arg("max_unavailable", percent, func(s *spec.Disruption) *spec.Percent { return &s.MaxUnavailable }, "How much of an app's count may be missing at a time, failures included"),
 		maybe("max_total", percent, func(s *spec.Disruption) **spec.Percent { return &s.MaxTotal }, "How many slots of the whole cluster may be missing before nothing more is taken from its work. Without it: each app's budget alone"),
+		arg("windows", windowNames, func(s *spec.Disruption) *[]spec.WindowName { return &s.Windows }, "The windows that apps keep to which name none in their update block. Without it: changes are made at any time"),
 	},
+	check: func(d *decoder, b *block, s *spec.Disruption) { checkWindows(d, b, s.Windows) },
+}
+
+var rebalanceTable = &table[spec.Rebalance]{
+	doc: "The cluster moves allocations by itself to where they are better placed, replacement first.",
+	defaults: func() spec.Rebalance {
+		return spec.Rebalance{Every: spec.DefaultRebalanceEvery, MinGain: spec.DefaultMinGain, MaxMoves: spec.DefaultRebalanceMoves, Parallel: spec.DefaultRebalanceParallel}
+	},
+	args: []argument[spec.Rebalance]{
+		arg("windows", windowNames, func(r *spec.Rebalance) *[]spec.WindowName { return &r.Windows }, "The windows in which moves begin, any of them. Without it: at any time"),
+		arg("every", duration, func(r *spec.Rebalance) *spec.Duration { return &r.Every }, "The least time between two looks; what was placed less long ago stays where it is"),
+		arg("min_gain", gainKind, func(r *spec.Rebalance) *spec.Milli { return &r.MinGain }, "What a gain has to be worth for each of its moves: 8 for a rule that no longer holds or a slot without a place, 10 divided by the moves for a node, 2 for evenness"),
+		arg("max_moves", whole(1, spec.MaxRebalanceMoves), func(r *spec.Rebalance) *int { return &r.MaxMoves }, "How many moves one look may begin"),
+		arg("parallel", whole(1, spec.MaxRebalanceMoves), func(r *spec.Rebalance) *int { return &r.Parallel }, "How many are on their way at a time; of an app no more than its max_parallel"),
+	},
+	check: func(d *decoder, b *block, r *spec.Rebalance) {
+		checkWindows(d, b, r.Windows)
+		if r.Every < spec.MinRebalanceEvery && b.sound("every") {
+			d.at(b.placeOf("every"), b.env.context, "Wrong value for every", fmt.Sprintf("Moves need time to show what they are good for: every is at least %s, but here it is %s.", spec.Duration(spec.MinRebalanceEvery), r.Every))
+		}
+	},
+}
+
+// gainKind is how many moves a move has to be worth.
+var gainKind = kind[spec.Milli]{
+	name: "number from 1 to 10",
+	read: func(v cty.Value) (spec.Milli, error) {
+		m, ok := milli(v)
+		if !ok || m < 1000 || m > 10_000 {
+			return 0, mustBe("a number from 1 to 10", v)
+		}
+		return m, nil
+	},
+	show: spec.Milli.String,
 }
 
 // policyTable takes settings of any name: what they mean is the policy's affair.

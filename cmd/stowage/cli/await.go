@@ -14,8 +14,8 @@ import (
 	"github.com/stowage/stowage/spec"
 )
 
-// awaited is what a plan promised to change, and how much of it is so by now. What the plan itself has no place for is
-// not waited for.
+// awaited is what a plan promised to change, and how much of it is so by now. What the plan itself has no place for, or
+// has to wait for a window, is not waited for.
 type awaited struct {
 	commit      spec.Commit
 	steps       []spec.Change
@@ -28,8 +28,11 @@ type awaited struct {
 func awaitedOf(plan *spec.Plan, before bool) *awaited {
 	w := &awaited{commit: plan.Commit, followed: before, apps: map[spec.AppName]api.App{}, allocations: map[spec.Slot]map[spec.AllocationID]spec.AllocationView{}}
 	for i := range plan.Apps {
-		w.apps[plan.Apps[i].App] = api.App{Name: plan.Apps[i].App, Blocked: plan.Apps[i].Blocked}
+		w.apps[plan.Apps[i].App] = api.App{Name: plan.Apps[i].App, Blocked: plan.Apps[i].Blocked, Waits: plan.Apps[i].Waits}
 		for _, step := range plan.Apps[i].Changes {
+			if plan.Apps[i].Waits != nil && !step.Now {
+				continue // that may take until the night
+			}
 			if step.Kind != spec.ChangeBlocked && step.Kind != spec.ChangeStay {
 				w.steps = append(w.steps, step)
 				w.allocations[step.Slot] = map[spec.AllocationID]spec.AllocationView{}
@@ -163,6 +166,9 @@ func (s *shell) sayRest(w *awaited, left []spec.Change) {
 	for _, name := range slices.Sorted(maps.Keys(w.apps)) {
 		if b := w.apps[name].Blocked; b != nil {
 			p.Line("%s: %d of %d have no place, as the plan says; stowage why %s tells why.", name, len(b.Slots), b.Of, name)
+		}
+		if wait := w.apps[name].Waits; wait != nil {
+			p.Line("%s: its change waits: %s.", name, wait.Text)
 		}
 	}
 }

@@ -45,17 +45,17 @@ func (n *nodeChoice) read(args []string) ([]spec.NodeID, map[string]string, erro
 }
 
 func (s *shell) drainCommand() *cobra.Command {
-	var deadline, reason string
+	var deadline, reason, window string
 	var cancel, wait bool
 	var choice nodeChoice
 	c := &cobra.Command{Use: "drain [NODE…]", Short: "Move everything away from nodes; without any, show the drains under way", Args: cobra.ArbitraryArgs,
-		Example: "  stowage drain n7 --reason \"new disk\" --deadline 1h\n  stowage drain --where rack=r1 --wait\n  stowage drain --cancel n7",
+		Example: "  stowage drain n7 --reason \"new disk\" --deadline 1h\n  stowage drain --where rack=r1 --wait\n  stowage drain --cancel n7\n  stowage drain n7 --window nightly",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := s.client()
 			if err != nil {
 				return err
 			}
-			request := api.DrainRequest{Reason: reason}
+			request := api.DrainRequest{Reason: reason, Window: spec.WindowName(window)}
 			if request.Nodes, request.Where, err = choice.read(args); err != nil {
 				return err
 			}
@@ -81,7 +81,8 @@ func (s *shell) drainCommand() *cobra.Command {
 				p.Line("Draining %s; stowage drain shows how far it is, stowage drain --cancel takes it back.", view.Names(a.Nodes))
 			})
 		}}
-	c.Flags().StringVar(&deadline, "deadline", "", "what is left after this long is stopped all the same, such as 1h")
+	c.Flags().StringVar(&deadline, "deadline", "", "what is left after this long is stopped all the same, such as 1h; with --window it counts from the opening")
+	c.Flags().StringVar(&window, "window", "", "take nothing new from now on, and give away what is there when this window of the repository opens")
 	c.Flags().StringVar(&reason, "reason", "", "why, for the story")
 	c.Flags().BoolVar(&cancel, "cancel", false, "take the drain back, as stowage undrain does")
 	c.Flags().BoolVar(&wait, "wait", false, "tell of each step until the nodes are drained; interrupting it leaves the drain as it is")

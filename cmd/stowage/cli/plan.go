@@ -128,12 +128,12 @@ func savePlan(path string, plan *spec.Plan) error {
 }
 
 func (s *shell) applyCommand() *cobra.Command {
-	var exact, wait bool
+	var exact, wait, now bool
 	var within string
 	c := &cobra.Command{Use: "apply [PLAN | FILE]", Short: "Approve the plan that waits", Args: cobra.MaximumNArgs(1),
-		Long: "Approves a plan: the one that waits, one by its ID, or one from a file of stowage plan --out.\nThe same changes or fewer may then go to other nodes than planned. With --exact nothing may differ.",
+		Long: "Approves a plan: the one that waits, one by its ID, or one from a file of stowage plan --out.\nThe same changes or fewer may then go to other nodes than planned. With --exact nothing may differ.\nWith --now the changes of that commit wait for no window; without a plan that waits, those of the commit that is followed.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			request, timeout := api.ApplyRequest{Mode: "bounded"}, spec.Duration(0)
+			request, timeout := api.ApplyRequest{Mode: "bounded", Now: now}, spec.Duration(0)
 			if within != "" {
 				var err error
 				if timeout, err = spec.ParseDuration(within); err != nil {
@@ -158,22 +158,30 @@ func (s *shell) applyCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if st.Pending == nil {
+				if st.Pending == nil && !now {
 					return s.print(api.Applied{NoOp: true}, func(p *view.Page) { p.Line("No plan waits for approval.") })
 				}
-				request.ID = st.Pending.Plan
+				if st.Pending != nil {
+					request.ID = st.Pending.Plan
+				}
 			}
 			applied, err := client.Apply(cmd.Context(), request)
 			if err != nil {
 				return err
 			}
-			if err := s.print(applied, func(p *view.Page) { applyWords(p, applied) }); err != nil || !wait || applied.Plan == nil {
+			if err := s.print(applied, func(p *view.Page) {
+				applyWords(p, applied)
+				if now {
+					p.Line("Its changes wait for no window.")
+				}
+			}); err != nil || !wait || applied.Plan == nil {
 				return err
 			}
 			return s.await(cmd.Context(), client, applied, timeout)
 		}}
 	c.Flags().BoolVar(&exact, "exact", false, "refuse if anything that the plan rests on has moved")
-	c.Flags().BoolVar(&wait, "wait", false, "show progress until the plan is done; what it says has no place is named, not waited for")
+	c.Flags().BoolVar(&now, "now", false, "begin outside of the windows too")
+	c.Flags().BoolVar(&wait, "wait", false, "show progress until the plan is done; what it says has no place, or waits for a window, is named, not waited for")
 	c.Flags().StringVar(&within, "timeout", "", "as --wait, and end with an error after this long, such as 5m")
 	return c
 }

@@ -33,6 +33,9 @@ func (p *Page) DrainLine(n *api.Node) string {
 		return "drained"
 	}
 	parts := []string{fmt.Sprintf("%d left", d.Left)}
+	if d.Wait != nil {
+		parts = append(parts, "for "+d.Wait.Text)
+	}
 	for _, part := range []struct {
 		n    int
 		what string
@@ -89,6 +92,9 @@ func (p *Page) waits(n *api.Node) {
 			p.obstacles(w.Blocked, "  ")
 		}
 		list = list[k:]
+	}
+	if n.Drain.Wait != nil {
+		return
 	}
 	if more := n.Drain.Waiting - len(n.Drain.Waits); more > 0 {
 		p.Line("  … and %d more", more)

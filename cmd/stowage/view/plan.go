@@ -175,6 +175,9 @@ func (p *Page) appPlan(a *spec.AppPlan, o PlanOptions) {
 	if a.Held != "" {
 		p.Line("      %s %s", p.paint(yellow, "held:"), a.Held)
 	}
+	if a.Waits != nil {
+		p.Line("      %s %s", p.paint(yellow, "waits:"), p.wait(a.Waits))
+	}
 	p.unfinished(a)
 	for _, f := range a.Fields {
 		p.field(&f)

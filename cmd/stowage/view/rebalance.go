@@ -13,7 +13,11 @@ func (p *Page) Rebalancing(r *api.Rebalancing) {
 		return
 	}
 	if r.Begun {
-		p.Line("%s   %d of %s left, %d at a time, since %s", p.paint(bold, "Rebalancing "+r.ID), len(r.Moves), plural(r.Of, "move"), r.Parallel, p.Age(r.Since))
+		line := fmt.Sprintf("%s   %d of %s left, %d at a time, since %s", p.paint(bold, "Rebalancing "+r.ID), len(r.Moves), plural(r.Of, "move"), r.Parallel, p.Age(r.Since))
+		if r.Auto {
+			line += ", by itself"
+		}
+		p.Line("%s", line)
 	} else {
 		p.Line("%s   %s, replacement first", p.paint(bold, "Rebalancing "+r.ID), plural(r.Of, "move"))
 	}

@@ -54,6 +54,7 @@ func (p *Page) Status(s *api.Status) {
 	if s.Plan != nil && *s.Plan != (spec.Summary{}) {
 		p.pairs([][2]string{{"to do", summary(*s.Plan)}})
 	}
+	p.windowWaits(s.Waits)
 	if s.Pending != nil {
 		p.Line("")
 		p.Line("%s %s waits for approval (%s): %s", p.paint(yellow, "Plan"), s.Pending.Plan, s.Pending.Why, summary(s.Pending.Summary))
@@ -118,6 +119,9 @@ func (p *Page) Explanation(e *api.Explanation, list []spec.AllocationView) {
 	}
 	if e.Held != "" {
 		p.Line("  held: %s", e.Held)
+	}
+	if e.Waits != nil {
+		p.Line("  waits: %s", p.wait(e.Waits))
 	}
 	if r := e.Rollout; r != nil {
 		p.pairs([][2]string{{"rollout", string(r.State) + " to version " + string(r.Target) + " of commit " + r.Commit.Short()}, {"", r.Reason}})
@@ -244,13 +248,16 @@ func (p *Page) misplaced(list []spec.Misplaced, indent string) {
 // BlockedApps prints what has no place, or is held, and why.
 func (p *Page) BlockedApps(list []api.BlockedApp) {
 	if len(list) == 0 {
-		p.Line("Nothing is blocked, nothing is held, and everything stands where its rules allow.")
+		p.Line("Nothing is blocked or held, nothing waits for a window, and everything stands where its rules allow.")
 	}
 	for i := range list {
 		b := &list[i]
 		p.placed(fmt.Sprintf("%s app %q", p.paint(red, "!"), b.App), position(b.Pos))
 		if b.Held != "" {
 			p.Line("    held: %s", b.Held)
+		}
+		if b.Waits != nil {
+			p.Line("    waits: %s", p.wait(b.Waits))
 		}
 		if b.Blocked != nil {
 			p.blocked(b.Blocked, "    ")
