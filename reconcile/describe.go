@@ -217,6 +217,7 @@ func (w *world) describe(p *spec.Plan) {
 		a := &p.Apps[i]
 		for k := range a.Changes {
 			count(&p.Summary, a.Changes[k].Kind)
+			p.Summary.Preempt += len(a.Changes[k].Victims)
 		}
 		if a.Blocked != nil {
 			p.Summary.Blocked += len(a.Blocked.Slots)

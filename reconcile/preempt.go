@@ -30,7 +30,7 @@ func (w *world) preemptEach(j *job, steps []*rollout.Step) (left []*rollout.Step
 			left = append(left, s)
 			continue
 		}
-		if j.version.app.Gang && w.placeAll(&job{x: j.x, version: j.version, steps: []*rollout.Step{s}}, nil) {
+		if (j.version.app.Gang || len(gone) > 0 && j.version.app.Kind != spec.KindSystem) && w.placeAll(&job{x: j.x, version: j.version, steps: []*rollout.Step{s}}, nil) {
 			continue
 		}
 		r := w.requestOn(j, s)

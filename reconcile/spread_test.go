@@ -197,7 +197,7 @@ func TestNodesWithoutTheAttribute(t *testing.T) {
 		t.Errorf("9 on %v", w)
 	}
 	l.commit(edit(asks("b", 3, 100, spec.MiB), grouped("row", 0)))
-	if b := blocked(l.step(), "b"); b == nil || !strings.HasPrefix(rules(b), "3 constraint row is set") {
+	if b := blocked(l.step(), "b"); b == nil || !strings.HasPrefix(rules(b), `3 no node has the attribute "row"; 3 constraint row is set`) {
 		t.Errorf("blocked %+v", b)
 	}
 }

@@ -139,10 +139,10 @@ func TestTableOfPlacements(t *testing.T) {
 		{"group_by: fewer expected than there are", "", with(big(3), "rack", "r1", "r2", "r3"), nil, []*spec.App{obeying(small("a", 6), "rack", spec.OpGroupBy, "", 2)}, "a: n1=2 n2=2 n3=2", ""},
 		{"group_by: more expected than there are", "", with(big(2), "rack", "r1", "r2"), nil, []*spec.App{obeying(small("a", 6), "rack", spec.OpGroupBy, "", 3)}, "a: n1=2 n2=2", "a: 2 of 6: 2 constraint grouped by rack"},
 		{"group_by: a group without room waits", "", with([]spec.NodeView{node("n1", 64000, spec.TiB), node("n2", 100, spec.TiB)}, "rack", "r1", "r2"), nil, []*spec.App{obeying(small("a", 5), "rack", spec.OpGroupBy, "", 2)}, "a: n1=3 n2=1", "a: 1 of 5: 1 constraint grouped by rack; 1 cpu"},
-		{"group_by: no group at all", "", big(2), nil, []*spec.App{obeying(small("a", 1), "rack", spec.OpGroupBy, "", 2)}, "a:", "a: 1 of 1: 2 constraint rack is set"},
+		{"group_by: no group at all", "", big(2), nil, []*spec.App{obeying(small("a", 1), "rack", spec.OpGroupBy, "", 2)}, "a:", `a: 1 of 1: 2 no node has the attribute "rack"; 2 constraint rack is set`},
 
 		{"not_regexp on an attribute that is missing", "", big(1), nil, []*spec.App{obeying(small("a", 1), "disk", spec.OpNotRegexp, "^s", 0)}, "a: n1=1", ""},
-		{"regexp on an attribute that is missing", "", big(1), nil, []*spec.App{obeying(small("a", 1), "disk", spec.OpRegexp, "^s", 0)}, "a:", "a: 1 of 1: 1 constraint disk regexp ^s"},
+		{"regexp on an attribute that is missing", "", big(1), nil, []*spec.App{obeying(small("a", 1), "disk", spec.OpRegexp, "^s", 0)}, "a:", `a: 1 of 1: 1 no node has the attribute "disk"; 1 constraint disk regexp ^s`},
 		{"regexp matches anywhere", "", with(big(2), "disk", "nvme", "ssd"), nil, []*spec.App{obeying(small("a", 1), "disk", spec.OpRegexp, "s.$", 0)}, "a: n2=1", ""},
 		{"an empty value is a value", "", with(big(2), "disk", "-", ""), nil, []*spec.App{obeying(small("a", 1), "disk", spec.OpSet, "", 0)}, "a: n2=1", ""},
 

@@ -320,6 +320,7 @@ type Summary struct {
 	Replace int `json:"replace"`
 	Stop    int `json:"stop"`
 	Move    int `json:"move"`
+	Preempt int `json:"preempt,omitempty"` // allocations that stop so that others have room
 	Blocked int `json:"blocked"`
 	Failed  int `json:"failed,omitempty"` // apps that are not as the commit says, as their rollout has failed
 }

@@ -306,6 +306,7 @@ const groupsTold = 32
 func (c *checker) counts() {
 	var s spec.Summary
 	c.each(func(_ *spec.AppPlan, ch *spec.Change) {
+		s.Preempt += len(ch.Victims)
 		switch ch.Kind {
 		case spec.ChangeStart:
 			s.Start++

@@ -338,15 +338,33 @@ func steps(p *spec.Plan) map[step]*spec.Change {
 	return out
 }
 
+// preempted are the allocations that stop so that others have room.
+func preempted(p *spec.Plan) map[spec.AllocationID]bool {
+	out := map[spec.AllocationID]bool{}
+	for i := range p.Apps {
+		for k := range p.Apps[i].Changes {
+			for _, v := range p.Apps[i].Changes[k].Victims {
+				out[v.ID] = true
+			}
+		}
+	}
+	return out
+}
+
 // beyond lists what now does and shown does not say.
 func beyond(shown, now *spec.Plan) []string {
-	said := steps(shown)
+	said, gone := steps(shown), preempted(shown)
 	var out []string
 	for i := range now.Apps {
 		for k := range now.Apps[i].Changes {
 			ch := &now.Apps[i].Changes[k]
 			if !now.Apps[i].Run && ch.Kind != spec.ChangeStay && ch.Kind != spec.ChangeBlocked && said[step{ch.Slot, ch.Kind}] == nil {
 				out = append(out, fmt.Sprintf("now also: %s %s (%s)", ch.Kind, ch.Slot, ch.Reason))
+			}
+			for _, v := range ch.Victims {
+				if !gone[v.ID] {
+					out = append(out, fmt.Sprintf("now also: %s is preempted for %s", v.ID, ch.Slot))
+				}
 			}
 		}
 	}

@@ -152,6 +152,9 @@ func summary(s spec.Summary) string {
 	if s.Move > 0 {
 		parts = append(parts, strconv.Itoa(s.Move)+" to move")
 	}
+	if s.Preempt > 0 {
+		parts = append(parts, strconv.Itoa(s.Preempt)+" preempted")
+	}
 	parts = append(parts, strconv.Itoa(s.Blocked)+" blocked")
 	if s.Failed > 0 {
 		parts = append(parts, plural(s.Failed, "rollout")+" failed")
