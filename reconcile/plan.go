@@ -3,7 +3,6 @@ package reconcile
 import (
 	"cmp"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"slices"
@@ -149,29 +148,6 @@ func (w *world) policiesUsed() []spec.PolicyVersion {
 		used = append(used, spec.PolicyVersion{Name: n, Version: v})
 	}
 	return used
-}
-
-// nodesHash covers the nodes, their states and what they have.
-func (w *world) nodesHash() spec.Hash {
-	h := sha256.New()
-	buf := make([]byte, 0, 1<<12)
-	for n := range w.fleet.Len() {
-		buf = append(buf, w.fleet.ID(n)...)
-		buf = append(buf, 0)
-		buf = append(buf, w.fleet.State(n)...)
-		if pool := w.fleet.Pool(n); pool != spec.DefaultPool {
-			buf = append(append(buf, 0), pool...)
-		}
-		for _, v := range w.fleet.Capacity(n) {
-			buf = binary.AppendVarint(buf, v)
-		}
-		if len(buf) > 1<<11 {
-			h.Write(buf)
-			buf = buf[:0]
-		}
-	}
-	h.Write(buf)
-	return spec.Hash(hex.EncodeToString(h.Sum(nil)[:8]))
 }
 
 // planID is "p-" and twelve hexadecimal digits of the SHA-256 over the plan's JSON without the ID: first all but the

@@ -124,3 +124,50 @@ func TestNothingGoesToNodesThatAreSupposedToBeGone(t *testing.T) {
 		}
 	})
 }
+
+// TestTheHashOfTheNodes covers what a plan rests on, so that an exact approval notices when it has moved, and nothing else.
+func TestTheHashOfTheNodes(t *testing.T) {
+	gpu := func(n *spec.NodeView) *spec.NodeView {
+		n.Devices = []spec.Device{{Kind: "gpu", ID: "gpu-0", Model: "a"}}
+		n.Capacity.Named = map[string]spec.Milli{"gpu": 1000}
+		return n
+	}
+	hash := func(change func(*spec.NodeView)) spec.Hash {
+		l := newLab(t, 2)
+		l.in.Nodes[0].Attributes = map[string]string{"rack": "r1", "disk": "ssd", "zone": "z", "row": "1", "note": "x"}
+		gpu(&l.in.Nodes[0])
+		l.commit(edit(asks("web", 1, 100, spec.MiB), func(a *spec.App) {
+			a.Constraints = []spec.Constraint{{Attribute: "disk", Operator: spec.OpEqual, Value: "ssd"}}
+			a.Affinities = []spec.Affinity{{Attribute: "zone", Operator: spec.OpEqual, Value: "z", Weight: 10}}
+			a.Spreads = []spec.Spread{{Attribute: "rack", Weight: 50}}
+		}))
+		l.in.Desired.FailureDomains = []string{"row"}
+		if change != nil {
+			change(&l.in.Nodes[0])
+		}
+		p, _ := l.plan()
+		return p.Base.Nodes
+	}
+	before := hash(nil)
+	for name, change := range map[string]func(*spec.NodeView){
+		"an attribute of a constraint":    func(n *spec.NodeView) { n.Attributes["disk"] = "hdd" },
+		"one that is gone":                func(n *spec.NodeView) { delete(n.Attributes, "disk") },
+		"an attribute of an affinity":     func(n *spec.NodeView) { n.Attributes["zone"] = "y" },
+		"an attribute of a spread":        func(n *spec.NodeView) { n.Attributes["rack"] = "r2" },
+		"an attribute of failure_domains": func(n *spec.NodeView) { n.Attributes["row"] = "2" },
+		"another device":                  func(n *spec.NodeView) { n.Devices[0].ID = "gpu-1" },
+		"another model":                   func(n *spec.NodeView) { n.Devices[0].Model = "b" },
+		"cores to give":                   func(n *spec.NodeView) { n.Cores = []spec.CoreGroup{{NUMA: 0, Cores: []int{1}}} },
+		"a range of ports":                func(n *spec.NodeView) { n.PortFirst, n.PortLast = 100, 200 },
+		"its state":                       func(n *spec.NodeView) { n.State = spec.NodeUnknown },
+		"its capacity":                    func(n *spec.NodeView) { n.Capacity.CPU++ },
+		"its pool":                        func(n *spec.NodeView) { n.Pool = "other" },
+	} {
+		if hash(change) == before {
+			t.Errorf("%s does not change the hash", name)
+		}
+	}
+	if hash(func(n *spec.NodeView) { n.Attributes["note"], n.Attributes["new"], n.Agent = "y", "z", "2.0" }) != before {
+		t.Error("what nothing asks for changes the hash")
+	}
+}

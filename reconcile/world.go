@@ -14,6 +14,7 @@ import (
 // world is the input in the form that planning needs. It lives for one plan.
 type world struct {
 	in        *Input
+	nodes     []spec.NodeView // by ID, as the fleet has them; drains are known to the fleet alone
 	fleet     *place.Fleet
 	versions  map[spec.Hash]*version
 	apps      []*app // those desired and those that still run, by name
@@ -101,8 +102,8 @@ type version struct {
 
 func newWorld(in *Input) *world {
 	w := &world{in: in, byName: map[spec.AppName]*app{}, preempted: map[spec.AllocationID]bool{}, versions: make(map[spec.Hash]*version, len(in.Versions)+8)}
-	nodes := w.nodes()
-	w.fleet = w.layout(nodes).Fleet(nodes)
+	w.nodes = w.nodesByID()
+	w.fleet = w.layout(w.nodes).Fleet(w.nodes)
 	for i := range in.Drains {
 		if n := w.fleet.Node(in.Drains[i].Node); n >= 0 {
 			w.fleet.Drain(n)
@@ -122,8 +123,8 @@ func newWorld(in *Input) *world {
 	return w
 }
 
-// nodes returns the nodes by ID, and reads the drains.
-func (w *world) nodes() []spec.NodeView {
+// nodesByID returns the nodes in order, and reads the drains.
+func (w *world) nodesByID() []spec.NodeView {
 	w.drains, w.overdue = map[spec.NodeID]*spec.Drain{}, map[spec.NodeID]bool{}
 	for i := range w.in.Drains {
 		d := &w.in.Drains[i]

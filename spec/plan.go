@@ -37,7 +37,7 @@ type Base struct {
 	Commit     Commit     `json:"commit"`           // the revision followed then
 	Behind     int        `json:"behind,omitempty"` // commits between it and the plan's
 	Generation Generation `json:"generation"`       // the newest decision then
-	Nodes      Hash       `json:"nodes"`            // of the nodes, their states and resources
+	Nodes      Hash       `json:"nodes"`            // of the nodes: their states, what they have, and the attributes that anything asks for
 }
 
 // PolicyVersion names a policy that took part.

@@ -39,6 +39,7 @@ var expectations = map[string]handler{
 	"availability": {2, (*player).expectAvailability},
 	"misplaced":    {2, (*player).expectMisplaced},
 	"waits":        {2, (*player).expectWaits},
+	"loss":         {4, (*player).expectLoss},
 	"moves":        {1, func(p *player, args []string) error { return p.expectMoves(args[0]) }},
 }
 
@@ -115,6 +116,10 @@ func (p *player) onNode(node string) int {
 // plan is that of the newest commit: as it was when it came, while no time has passed, and then as it would be now.
 func (p *player) plan() spec.Plan {
 	core := p.world.master.core
+	if !p.supposed.Empty() {
+		plan, _ := p.supposedPlan() // it was planned once without an error
+		return plan
+	}
 	if p.committed != nil && p.world.now == p.committedAt {
 		return *p.committed
 	}
@@ -180,7 +185,7 @@ func (p *player) expectBlocked(args []string) error {
 		return errors.New("expected are an app, a number and perhaps a rule")
 	}
 	var found *control.BlockedView
-	for _, b := range p.world.master.core.Blocked() {
+	for _, b := range p.blocked() {
 		if string(b.App) == args[0] {
 			found = &b
 		}
@@ -213,7 +218,7 @@ func (p *player) expectBlocked(args []string) error {
 // expectFix wants a fix to be said of an app that is blocked; the text is part of it.
 func (p *player) expectFix(args []string) error {
 	text := strings.Join(args[1:], " ")
-	for _, b := range p.world.master.core.Explained() {
+	for _, b := range p.explained() {
 		if string(b.App) != args[0] {
 			continue
 		}

@@ -30,6 +30,8 @@ type player struct {
 	known *known        // what can be spoken of; nil until it is asked for
 	asked bool          // the next command looks at what this one does
 
+	supposed spec.Supposition // what is shown and expected next assumes of the nodes
+
 	committed   *spec.Plan // of the newest commit, when it came
 	committedAt spec.Time
 }
@@ -63,6 +65,7 @@ var stepCommands = map[string]handler{
 	"settle":     {0, (*player).settle},
 	"advance":    {1, (*player).advance},
 	"show":       {1, (*player).show},
+	"suppose":    {2, (*player).suppose},
 }
 
 // play plays one command.
@@ -87,6 +90,9 @@ func (p *player) play(c *command) error {
 		return fail(fmt.Errorf("%s needs %d more words", c.args[0], h.args-len(c.args)+1))
 	}
 	p.may, p.line = may, c.line
+	if !looks(c) {
+		p.supposed = spec.Supposition{}
+	}
 	err := h.do(p, c.args[1:])
 	if p.world.violates != "" {
 		err = errors.New("violated " + p.world.violates)

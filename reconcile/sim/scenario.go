@@ -209,8 +209,10 @@ func (s *scenario) play(o *Options) Result {
 	return r
 }
 
-// looks reports whether a command only looks.
-func looks(c *command) bool { return c.args[0] == "expect" || c.args[0] == "show" }
+// looks reports whether a command only looks, or says at what.
+func looks(c *command) bool {
+	return c.args[0] == "expect" || c.args[0] == "show" || c.args[0] == "suppose"
+}
 
 // brokeAt names what went wrong at a command. An expectation is not met in another way when something else is found.
 func brokeAt(w *world, c *command, err error) string {
