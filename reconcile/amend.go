@@ -108,6 +108,8 @@ func amendNodes(in *Input, e *spec.Edit) error {
 			like.Attributes = map[string]string{}
 		}
 		like.Attributes[spec.AttributeClass] = c.Name
+		like.Devices = devicesOf(c)
+		like.Tidy()
 	} else {
 		i := slices.IndexFunc(in.Nodes, func(n spec.NodeView) bool { return n.ID == e.Like })
 		if i < 0 {
@@ -131,6 +133,19 @@ func amendNodes(in *Input, e *spec.Edit) error {
 	}
 	slices.SortFunc(in.Nodes, byID)
 	return nil
+}
+
+// devicesOf are the devices of a node of the class: gpu-000, gpu-001 and so on.
+func devicesOf(c *spec.NodeClass) []spec.Device {
+	var all []spec.Device
+	number := map[string]int{}
+	for _, d := range c.Devices {
+		for range d.Count {
+			all = append(all, spec.Device{Kind: d.Kind, ID: fmt.Sprintf("%s-%03d", d.Kind, number[d.Kind]), Vendor: d.Vendor, Model: d.Model, Attributes: d.Attributes})
+			number[d.Kind]++
+		}
+	}
+	return all
 }
 
 func resource(t *spec.Task, name string) int64 {

@@ -30,6 +30,7 @@ func (w *world) capacity(p *spec.Plan) {
 		p.Capacity.After = p.Capacity.Before
 		if p.Summary.Blocked == 0 {
 			p.Capacity.Largest, p.Capacity.Pools = w.largest(w.fleet.Open), w.poolsAfter()
+			p.Cost = w.cost(w.residents())
 			return
 		}
 	}
@@ -46,7 +47,7 @@ func (w *world) capacity(p *spec.Plan) {
 	}
 	p.Capacity.After, p.Capacity.Largest = w.fleet.Resources(after), w.largest(w.fleet.Open)
 	p.Capacity.Pools = w.poolsAfter()
-	p.Failure = w.failure(all)
+	p.Failure, p.Cost = w.failure(all), w.cost(all)
 }
 
 // filling is how full the nodes of a pool are that take allocations.

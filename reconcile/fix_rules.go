@@ -192,25 +192,32 @@ func (f *fixer) values(c spec.Constraint) []spec.Constraint {
 // nodes finds of which nodes a few more would do: like one that is there, and of a class.
 func (f *fixer) nodes() {
 	m := f.w.matcher(f.x, f.want)
-	kinds := m.Kinds()
-	slices.SortStableFunc(kinds, func(a, b int32) int {
-		return cmp.Compare(m.PerNode(int(b), f.missing), m.PerNode(int(a), f.missing))
-	})
-	f.more(len(kinds), func(k int) (string, spec.Edit, int) {
-		id := f.w.fleet.ID(int(kinds[k]))
-		return string(id), spec.Edit{Kind: spec.EditNodes, Like: id, Step: 1}, m.PerNode(int(kinds[k]), f.missing)
-	}, fixNode, fixNodes)
-	classes := f.w.in.Desired.NodeClasses
-	f.more(len(classes), func(k int) (string, spec.Edit, int) {
-		c := &classes[k]
-		return c.Name, spec.Edit{Kind: spec.EditNodes, Class: c.Name, Step: 1}, f.perClass(c)
-	}, fixClass, fixClasses)
+	var like, class []moreOf
+	for _, k := range m.Kinds() {
+		id := f.w.fleet.ID(int(k))
+		like = append(like, moreOf{string(id), spec.Edit{Kind: spec.EditNodes, Like: id, Step: 1}, m.PerNode(int(k), f.missing), priceOf(f.w.in.Desired, &f.w.nodes[k])})
+	}
+	slices.SortStableFunc(like, func(a, b moreOf) int { return cmp.Compare(b.per, a.per) })
+	for i := range f.w.in.Desired.NodeClasses {
+		c := &f.w.in.Desired.NodeClasses[i]
+		class = append(class, moreOf{c.Name, spec.Edit{Kind: spec.EditNodes, Class: c.Name, Step: 1}, f.perClass(c), c.Price})
+	}
+	first, one := f.more(like, fixNode, fixNodes)
+	if second, other := f.more(class, fixClass, fixClasses); one && other && second > 0 && first > second {
+		f.found[len(f.found)-1].Size = f.found[len(f.found)-2].Size - 1 // what costs less comes first
+	}
 }
 
 // perClass returns how many of the missing slots a node of the class has room for.
 func (f *fixer) perClass(c *spec.NodeClass) int {
 	per := int64(f.missing)
-	for d, has := range f.w.fleet.Vector(c.Capacity) {
+	brings := c.Capacity
+	if len(c.Devices) > 0 {
+		n := spec.Node{Capacity: c.Capacity, Devices: devicesOf(c)}
+		n.Tidy()
+		brings = n.Capacity
+	}
+	for d, has := range f.w.fleet.Vector(brings) {
 		if ask := f.want.need[d]; ask > 0 {
 			per = min(per, has/ask)
 		}
@@ -218,28 +225,57 @@ func (f *fixer) perClass(c *spec.NodeClass) int {
 	return int(per)
 }
 
-// more says of which of several kinds of node fewest are needed.
-func (f *fixer) more(kinds int, kind func(int) (name string, e spec.Edit, per int), one, many string) {
-	best, said := spec.Edit{}, ""
-	for k := range min(kinds, maxKinds) {
-		name, e, per := kind(k)
-		if per == 0 {
-			continue
+// moreOf is a kind of node of which more might do.
+type moreOf struct {
+	name  string
+	edit  spec.Edit
+	per   int // of the missing slots that one has room for
+	price spec.Price
+}
+
+// guess is how many of the kind would do if only room counted.
+func (k *moreOf) guess(missing int) int { return (missing + k.per - 1) / max(1, k.per) }
+
+// more says of which of several kinds of node more would do for least money; where no price is known, of which fewest are
+// needed.
+func (f *fixer) more(kinds []moreOf, one, many string) (price spec.Price, found bool) {
+	kinds = slices.DeleteFunc(kinds, func(k moreOf) bool { return k.per == 0 })
+	slices.SortStableFunc(kinds, func(a, b moreOf) int { // those with a price first, the cheapest first
+		if a.price == 0 || b.price == 0 {
+			return cmp.Compare(b.price, a.price)
 		}
-		most := maxMoreNodes
-		if said != "" {
-			most = int(best.Number) - 1
+		return cmp.Compare(a.price*spec.Price(a.guess(f.missing)), b.price*spec.Price(b.guess(f.missing)))
+	})
+	var best *moreOf
+	for i := range kinds[:min(len(kinds), maxKinds)] {
+		k, most := &kinds[i], maxMoreNodes
+		switch {
+		case best == nil:
+		case best.price > 0 && k.price == 0:
+			continue // nobody knows whether it costs less
+		case best.price > 0:
+			most = min(most, int((best.price*spec.Price(best.edit.Number)-1)/k.price))
+		default:
+			most = int(best.edit.Number) - 1
 		}
-		with := func(n int) spec.Edit { e.Number = int64(n); return e }
-		if n, ok := f.t.least(1, most, (f.missing+per-1)/per, func(n int) bool { return f.works(with(n)) }); ok {
-			best, said = with(n), name
+		with := func(n int) spec.Edit { k.edit.Number = int64(n); return k.edit }
+		if n, ok := f.t.least(1, most, k.guess(f.missing), func(n int) bool { return f.works(with(n)) }); ok {
+			k.edit.Number = int64(n)
+			best = k
 		}
 	}
-	switch {
-	case said == "":
-	case best.Number == 1:
-		f.say(sizeNode, fmt.Sprintf(one, said), best)
-	default:
-		f.say(sizeNode*int(best.Number), fmt.Sprintf(many, best.Number, said), best)
+	if best == nil {
+		return 0, false
 	}
+	text, n := fmt.Sprintf(one, best.name), int(best.edit.Number)
+	if n > 1 {
+		text = fmt.Sprintf(many, n, best.name)
+	}
+	price = best.price * spec.Price(n)
+	if price > 0 {
+		text += " (" + f.w.in.Desired.PerHour(price) + ")"
+	}
+	f.say(sizeNode*n, text, best.edit)
+	f.found[len(f.found)-1].Price = price
+	return price, true
 }

@@ -171,3 +171,33 @@ func TestTheHashOfTheNodes(t *testing.T) {
 		t.Error("what nothing asks for changes the hash")
 	}
 }
+
+func TestSupposedNodesHaveTheDevicesOfTheirClass(t *testing.T) {
+	l := newLab(t, 1)
+	l.commit(edit(asks("train", 3, 100, spec.MiB), func(a *spec.App) {
+		a.Tasks[0].Devices = []spec.DeviceAsk{{Kind: "gpu", Count: 2, Constraints: []spec.Constraint{{Attribute: "model", Operator: spec.OpEqual, Value: "a"}}}}
+	}))
+	l.in.Desired.NodeClasses = []spec.NodeClass{{
+		Name: "big", Capacity: spec.Resources{CPU: 8000, Memory: spec.GiB},
+		Devices: []spec.ClassDevice{{Kind: "gpu", Count: 4, Model: "a"}, {Kind: "gpu", Count: 2, Model: "b"}},
+	}}
+	p, _ := l.plan()
+	if b := p.Apps[0].Blocked; b == nil || len(b.Slots) != 3 || len(b.Fix) == 0 || b.Fix[len(b.Fix)-1] != "2 more nodes of class big" {
+		t.Fatalf("%+v", b)
+	}
+	in, err := reconcile.Suppose(l.in, spec.Supposition{With: []spec.MoreNodes{{Count: 1, Class: "big"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.in = in
+	p, _ = l.plan()
+	seen := map[string]bool{}
+	for _, c := range p.Apps[0].Changes {
+		for _, d := range c.Devices {
+			seen[d.ID] = true
+		}
+	}
+	if p.Summary != (spec.Summary{Start: 2, Blocked: 1}) || len(seen) != 4 || !seen["gpu-003"] || seen["gpu-004"] {
+		t.Errorf("%+v, devices %v", p.Summary, seen)
+	}
+}

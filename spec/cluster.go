@@ -26,7 +26,9 @@ type Cluster struct {
 	// FailureDomains are attributes of nodes: all nodes with one value may fail together. None: those
 	// that apps spread over or group by.
 	FailureDomains []string `json:"failure_domains,omitempty"`
-	Pos            Pos      `json:"pos"`
+	// Currency is what prices are told in, such as "EUR"; "": they are told without.
+	Currency string `json:"currency,omitempty"`
+	Pos      Pos    `json:"pos"`
 }
 
 // Sync says how the master follows the repository.
@@ -148,7 +150,18 @@ type NodeClass struct {
 	Pool       PoolName          `json:"pool,omitempty"` // "" is DefaultPool
 	Capacity   Resources         `json:"capacity"`
 	Attributes map[string]string `json:"attributes,omitempty"`
+	Devices    []ClassDevice     `json:"devices,omitempty"` // sorted by kind and model
+	Price      Price             `json:"price,omitempty"`   // of one node in an hour, in millionths; 0: not told
 	Pos        Pos               `json:"pos"`
+}
+
+// ClassDevice is so many like devices of a node of a class.
+type ClassDevice struct {
+	Kind       string            `json:"kind"`
+	Count      int               `json:"count"`
+	Vendor     string            `json:"vendor,omitempty"`
+	Model      string            `json:"model,omitempty"`
+	Attributes map[string]string `json:"attributes,omitempty"`
 }
 
 // Moved renames an app without restarting anything.

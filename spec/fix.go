@@ -14,6 +14,8 @@ type Fix struct {
 	Text  string `json:"text"`  // as people would do it
 	Edits []Edit `json:"edits"` // all of them together
 	Size  Milli  `json:"size"`  // how large a change it is, to compare fixes by
+	// Price is what the nodes cost in an hour that it adds, where that is known.
+	Price Price `json:"price,omitempty"`
 }
 
 // EditKind is what an edit changes.

@@ -22,6 +22,7 @@ type Plan struct {
 	Policies []PolicyVersion `json:"policies,omitempty"`
 	Apps     []AppPlan       `json:"apps,omitempty"` // only apps with a change, a block, a hold or a rollout that has failed; sorted by name
 	Capacity CapacityChange  `json:"capacity"`
+	Cost     *Cost           `json:"cost,omitempty"` // nil when no node has a price
 	// Schedules are the apps with runs that are new, differ or go. What is under way keeps its version.
 	Schedules []SchedulePlan `json:"schedules,omitempty"` // sorted by name
 	Failure   *FailureImpact `json:"failure,omitempty"`   // nil without nodes
@@ -250,6 +251,24 @@ type PoolCapacity struct {
 	Before  Resources `json:"before"`
 	After   Resources `json:"after"`
 	Largest Resources `json:"largest"`
+}
+
+// Cost is what the nodes cost in an hour, before and after, and what part of that each app has: of each node by the
+// resource of which it has most.
+type Cost struct {
+	Currency string    `json:"currency,omitempty"`
+	Before   Price     `json:"before"` // of all nodes that are not down
+	After    Price     `json:"after"`
+	Idle     Price     `json:"idle"`               // of After, what no app has
+	Unpriced int       `json:"unpriced,omitempty"` // nodes that nobody says a price of
+	Apps     []AppCost `json:"apps,omitempty"`     // the dearest ones, dearest first
+}
+
+// AppCost is an app's part of what the nodes cost in an hour.
+type AppCost struct {
+	App    AppName `json:"app"`
+	Before Price   `json:"before"`
+	After  Price   `json:"after"`
 }
 
 // FailureImpact is what the loss of nodes would do after the plan. Node, Displaced and Homeless are of the node that

@@ -52,12 +52,13 @@ func related() reconcile.Input {
 	return in
 }
 
-// alone is the world with room on one node only, and a failure domain.
+// alone is the world with room on one node only, which has a price, and a failure domain.
 func alone() reconcile.Input {
 	in := world()
 	c := *in.Desired
 	c.FailureDomains = []string{"zone"}
 	in.Nodes, in.Desired = in.Nodes[:1], &c
+	in.Nodes[0].Attributes[spec.AttributePrice] = "0.42"
 	return in
 }
 
@@ -120,6 +121,8 @@ func TestEveryRuleBites(t *testing.T) {
 		{"no score", "reason", world(), func(_ *spec.Plan, c []spec.Change) { c[1].Score = nil }},
 		{"waits for nothing", "reason", world(), func(_ *spec.Plan, c []spec.Change) { c[1].Now = false }},
 		{"a wrong count", "counts", world(), func(p *spec.Plan, _ []spec.Change) { p.Summary.Start++ }},
+		{"more money than there is", "costs", alone(), func(p *spec.Plan, _ []spec.Change) { p.Cost.Idle += 1_000_000 }},
+		{"other prices than before", "costs", alone(), func(p *spec.Plan, _ []spec.Change) { p.Cost.Before++ }},
 		{"a loss that displaces more", "losses", world(), func(p *spec.Plan, _ []spec.Change) { p.Failure.Nodes[0].Displaced++ }},
 		{"a home that nobody has", "losses", alone(), func(p *spec.Plan, _ []spec.Change) { p.Failure.Nodes[0].Homeless, p.Failure.Homeless = 0, 0 }},
 		{"another loss is the worst", "losses", world(), func(p *spec.Plan, _ []spec.Change) { p.Failure.Displaced++ }},

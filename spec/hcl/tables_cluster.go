@@ -3,6 +3,7 @@ package hcl
 import (
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -23,6 +24,7 @@ var clusterTable = &table[spec.Cluster]{
 	args: []argument[spec.Cluster]{
 		arg("preemption", flag, func(c *spec.Cluster) *bool { return &c.Preemption },
 			fmt.Sprintf("Apps of a higher priority (by at least %d) may displace others when there is no room", spec.PreemptionGap)),
+		arg("currency", currency, func(c *spec.Cluster) *string { return &c.Currency }, "What prices of node classes are in, such as EUR. Without it they are told as numbers alone"),
 		arg("failure_domains", domains, func(c *spec.Cluster) *[]string { return &c.FailureDomains },
 			fmt.Sprintf("Attributes of nodes, at most %d: all nodes with one value may fail together, and every plan says what that would do. Without it: those that apps spread over or group by", spec.MaxFailureDomains)),
 	},
@@ -39,6 +41,20 @@ var clusterTable = &table[spec.Cluster]{
 		one("disruption", func(c *spec.Cluster) *spec.Disruption { return &c.Disruption }, disruptionTable, "One budget for rollouts, drains, preemption and rebalancing together."),
 	},
 }
+
+// currency is a short word.
+var currency = kind[string]{
+	name: "currency such as EUR",
+	read: func(v cty.Value) (string, error) {
+		if v.Type() != cty.String || !currencyForm.MatchString(v.AsString()) {
+			return "", mustBe(`a currency of at most eight letters or signs such as "EUR"`, v)
+		}
+		return v.AsString(), nil
+	},
+	show: func(s string) string { return s },
+}
+
+var currencyForm = regexp.MustCompile(`^[\p{L}\p{Sc}]{1,8}$`)
 
 var overcommitTable = &table[spec.Overcommit]{
 	doc: "How much more tasks may use than their nodes have, if all of them burst at once.",

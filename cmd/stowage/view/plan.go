@@ -462,6 +462,7 @@ func (p *Page) planFoot(plan *spec.Plan) {
 			p.Line("             memory_max %s → %s of what may be overcommitted", percent(int64(c.Before.MemoryMax), all), percent(int64(c.After.MemoryMax), all))
 		}
 	}
+	p.cost(plan.Cost)
 	for i := range plan.Reservations {
 		r := &plan.Reservations[i]
 		p.Line("  reserved   %s for role %s: %s on each of %s, %s of it not used", r.Name, r.Role, amounts(r.Each), plural(r.Nodes, "node"), amounts(r.Unused))
@@ -475,6 +476,45 @@ func (p *Page) capacity(pool string, total, before, after, largest spec.Resource
 		percent(int64(before.CPU), int64(total.CPU)), percent(int64(after.CPU), int64(total.CPU)),
 		percent(int64(before.Memory), int64(total.Memory)), percent(int64(after.Memory), int64(total.Memory)),
 		largest.CPU, largest.Memory)
+}
+
+// foldCosts is how many apps are named with what they cost.
+const foldCosts = 4
+
+// cost says what the nodes cost, and who has most of that.
+func (p *Page) cost(c *spec.Cost) {
+	if c == nil {
+		return
+	}
+	text := change(c.Before, c.After)
+	if c.Currency != "" {
+		text += " " + c.Currency
+	}
+	text += " an hour for the nodes"
+	if c.Unpriced > 0 {
+		text += fmt.Sprintf(" (%d without a price not counted)", c.Unpriced)
+	}
+	if c.Idle > 0 {
+		text += ", " + c.Idle.Rough() + " of it idle"
+	}
+	p.Line("  cost       %s", text)
+	var apps []string
+	for i := range c.Apps[:min(len(c.Apps), foldCosts)] {
+		apps = append(apps, string(c.Apps[i].App)+" "+change(c.Apps[i].Before, c.Apps[i].After))
+	}
+	if len(c.Apps) > foldCosts {
+		apps = append(apps, "…")
+	}
+	if len(apps) > 0 {
+		p.Line("             %s", strings.Join(apps, ", "))
+	}
+}
+
+func change(before, after spec.Price) string {
+	if before == after {
+		return after.Rough()
+	}
+	return before.Rough() + " → " + after.Rough()
 }
 
 // failure says what the worst loss of a node, and of each failure domain, would do.
