@@ -229,6 +229,7 @@ func (w *world) describe(p *spec.Plan) {
 	w.guards(p)
 	if !w.in.Brief {
 		w.capacity(p)
+		p.Worst = w.rehearse(p)
 	}
 }
 

@@ -22,7 +22,8 @@ type Plan struct {
 	Policies []PolicyVersion `json:"policies,omitempty"`
 	Apps     []AppPlan       `json:"apps,omitempty"` // only apps with a change, a block, a hold or a rollout that has failed; sorted by name
 	Capacity CapacityChange  `json:"capacity"`
-	Cost     *Cost           `json:"cost,omitempty"` // nil when no node has a price
+	Worst    *WorstMoment    `json:"worst,omitempty"` // nil when nothing is started
+	Cost     *Cost           `json:"cost,omitempty"`  // nil when no node has a price
 	// Schedules are the apps with runs that are new, differ or go. What is under way keeps its version.
 	Schedules []SchedulePlan `json:"schedules,omitempty"` // sorted by name
 	Failure   *FailureImpact `json:"failure,omitempty"`   // nil without nodes
@@ -251,6 +252,26 @@ type PoolCapacity struct {
 	Before  Resources `json:"before"`
 	After   Resources `json:"after"`
 	Largest Resources `json:"largest"`
+}
+
+// WorstMoment is when most of the nodes that take allocations is in use while the plan is carried out, by the scarcer of cpu and
+// memory: as if every allocation became healthy as soon as it can, and ended as soon as it is told.
+type WorstMoment struct {
+	Used  Resources  `json:"used"` // cpu, memory and disk
+	Total Resources  `json:"total"`
+	Step  int        `json:"step"`            // in which it is; 1 is what is done at once
+	Steps int        `json:"steps"`           // that were rehearsed
+	Whole bool       `json:"whole"`           // until nothing was left to do; otherwise there are more steps
+	Tight []TightApp `json:"tight,omitempty"` // apps that have too little room on the way, by name
+}
+
+// TightApp is an app that has too little room while a plan is carried out.
+type TightApp struct {
+	App       AppName  `json:"app"`
+	StopFirst int      `json:"stop_first,omitempty"` // allocations that stop before their successor runs, as there is no room for both
+	Waits     int      `json:"waits,omitempty"`      // that start only when others have left their node
+	Missing   int      `json:"missing,omitempty"`    // slots at once that have no place for a while
+	Nodes     []NodeID `json:"nodes,omitempty"`      // where that is, the first few
 }
 
 // Cost is what the nodes cost in an hour, before and after, and what part of that each app has: of each node by the

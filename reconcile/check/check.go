@@ -12,7 +12,7 @@ import (
 
 // Violation is one thing that should not be.
 type Violation struct {
-	Rule    string // "capacity", "ports", "named", "constraint", "limit", "budget", "preemption", "slots", "quota", "guarantee", "reservation", "gang", "pool", "between", "reason", "state", "counts", "losses", "costs", "runs", "window", "rebalance"
+	Rule    string // "capacity", "ports", "named", "constraint", "limit", "budget", "preemption", "slots", "quota", "guarantee", "reservation", "gang", "pool", "between", "reason", "state", "counts", "losses", "costs", "worst", "runs", "window", "rebalance"
 	Subject string // the node, slot or app concerned
 	Detail  string
 }
@@ -44,6 +44,7 @@ func Plan(in reconcile.Input, p spec.Plan, r reconcile.Report) []Violation {
 	c.counts()
 	c.losses()
 	c.costs()
+	c.worst()
 	c.rollouts(r)
 	c.runs(r)
 	return c.found

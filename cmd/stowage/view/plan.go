@@ -462,6 +462,7 @@ func (p *Page) planFoot(plan *spec.Plan) {
 			p.Line("             memory_max %s → %s of what may be overcommitted", percent(int64(c.Before.MemoryMax), all), percent(int64(c.After.MemoryMax), all))
 		}
 	}
+	p.worst(plan)
 	p.cost(plan.Cost)
 	for i := range plan.Reservations {
 		r := &plan.Reservations[i]
@@ -476,6 +477,48 @@ func (p *Page) capacity(pool string, total, before, after, largest spec.Resource
 		percent(int64(before.CPU), int64(total.CPU)), percent(int64(after.CPU), int64(total.CPU)),
 		percent(int64(before.Memory), int64(total.Memory)), percent(int64(after.Memory), int64(total.Memory)),
 		largest.CPU, largest.Memory)
+}
+
+// worst says when most of the cluster is in use on the way, if that is more than at both ends, and who has too little room.
+func (p *Page) worst(plan *spec.Plan) {
+	w, c := plan.Worst, &plan.Capacity
+	if w == nil {
+		return
+	}
+	above := w.Used.CPU > max(c.Before.CPU, c.After.CPU) || w.Used.Memory > max(c.Before.Memory, c.After.Memory)
+	if !above && len(w.Tight) == 0 || w.Total.CPU <= 0 || w.Total.Memory <= 0 {
+		return
+	}
+	text := fmt.Sprintf("worst moment: cpu %s, memory %s, in step %d of %d", percent(int64(w.Used.CPU), int64(w.Total.CPU)), percent(int64(w.Used.Memory), int64(w.Total.Memory)), w.Step, w.Steps)
+	if !w.Whole {
+		text += " that were looked at; there are more"
+	}
+	p.Line("             %s", text)
+	for i := range w.Tight {
+		if i == foldTight {
+			p.Line("             … and %d more apps with too little room on the way", len(w.Tight)-i)
+			break
+		}
+		p.Line("             %s", tight(&w.Tight[i]))
+	}
+}
+
+// foldTight is how many apps with too little room are named.
+const foldTight = 5
+
+// tight says what an app with too little room does: "shop/web waits for room on 2 nodes".
+func tight(t *spec.TightApp) string {
+	var parts []string
+	if t.StopFirst > 0 {
+		parts = append(parts, fmt.Sprintf("stops %s before the next one runs, for lack of room", plural(t.StopFirst, "allocation")))
+	}
+	if t.Waits > 0 {
+		parts = append(parts, "waits for room on "+plural(len(t.Nodes), "node"))
+	}
+	if t.Missing > 0 {
+		parts = append(parts, fmt.Sprintf("has no place for %s for a while", plural(t.Missing, "slot")))
+	}
+	return string(t.App) + " " + strings.Join(parts, ", and ")
 }
 
 // foldCosts is how many apps are named with what they cost.
