@@ -47,10 +47,12 @@ func (w *world) rehearse(p *spec.Plan) *spec.WorstMoment {
 			final[p.Apps[i].App] = len(b.Slots)
 		}
 	}
-	for left := rehearsalLooks; left >= t.cost || r.worst.Steps == 0; left -= t.cost {
-		if r.worst.Whole = !r.step(final); r.worst.Whole {
+	next, report := *p, w.report()
+	for left := rehearsalLooks; ; left -= t.cost {
+		if r.worst.Whole = !r.step(&next, report, final); r.worst.Whole || left < t.cost {
 			break
 		}
+		next, report = Plan(r.in)
 	}
 	for _, a := range r.tight { // any order: sorted below
 		slices.Sort(a.Nodes)
@@ -63,12 +65,11 @@ func (w *world) rehearse(p *spec.Plan) *spec.WorstMoment {
 	return r.worst
 }
 
-// step does what can be done now and lets the nodes follow; it reports whether there was anything to do.
-func (r *rehearsal) step(final map[spec.AppName]int) bool {
-	p, report := Plan(r.in)
-	d := Decide(r.in, p, report, r.in.Base.Generation+1)
+// step does what a plan has to be done now and lets the nodes follow; it reports whether there was anything to do.
+func (r *rehearsal) step(p *spec.Plan, report Report, final map[spec.AppName]int) bool {
+	d := Decide(r.in, *p, report, r.in.Base.Generation+1)
 	r.in = Apply(r.in, d)
-	r.lookAt(&p, final)
+	r.lookAt(p, final)
 	moment := r.use()
 	if r.worst.Steps == 0 || r.level(moment) > r.level(r.worst.Used) {
 		r.worst.Used, r.worst.Step = moment, r.worst.Steps+1
