@@ -125,6 +125,7 @@ func TestEveryRuleBites(t *testing.T) {
 		{"a step that is not taken", "worst", running(), func(p *spec.Plan, _ []spec.Change) { p.Worst.Step = 99 }},
 		{"more in use than there is", "worst", running(), func(p *spec.Plan, _ []spec.Change) { p.Worst.Used.CPU += p.Worst.Total.CPU }},
 		{"more money than there is", "costs", alone(), func(p *spec.Plan, _ []spec.Change) { p.Cost.Idle += 1_000_000 }},
+		{"an app that is paid", "costs", alone(), func(p *spec.Plan, _ []spec.Change) { p.Cost.Apps[0].After = -1 }},
 		{"other prices than before", "costs", alone(), func(p *spec.Plan, _ []spec.Change) { p.Cost.Before++ }},
 		{"a loss that displaces more", "losses", world(), func(p *spec.Plan, _ []spec.Change) { p.Failure.Nodes[0].Displaced++ }},
 		{"a home that nobody has", "losses", alone(), func(p *spec.Plan, _ []spec.Change) { p.Failure.Nodes[0].Homeless, p.Failure.Homeless = 0, 0 }},
