@@ -48,7 +48,7 @@ func TestRulesOverAnotherApp(t *testing.T) {
 		{"the same rack, another node", []spec.Constraint{relate("db", near, "rack"), relate("db", apart, "node.id")}, 5, map[spec.NodeID]int{"b2": 4}, "b", ""},
 		{"near what runs nowhere", []spec.Constraint{relate("none", near, "node.id")}, 1, nil, "", "5 constraint near none"},
 		{"apart from what runs nowhere", []spec.Constraint{relate("none", apart, "node.id")}, 20, map[spec.NodeID]int{"a1": 4, "a2": 4, "b1": 3, "b2": 4, "x": 4}, "-ab", "5 cpu"},
-		{"an attribute that no node has", []spec.Constraint{relate("db", near, "row")}, 1, nil, "", "5 constraint row is set"},
+		{"an attribute that no node has", []spec.Constraint{relate("db", near, "row")}, 1, nil, "", `5 no node has the attribute "row"; 5 constraint row is set`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l := racks(t)

@@ -48,7 +48,7 @@ func TestOvertakenFirstRolloutIsGoneBackTo(t *testing.T) {
 		t.Fatalf("running %v, %d live, %+v", n, len(l.live("web")), r)
 	}
 	p, _ := l.plan()
-	want(t, p, spec.Summary{})
+	want(t, p, spec.Summary{Failed: 1})
 	l.commit(edit(web, command("v3")))
 	l.settle()
 	if n := l.running("web"); n["v3"] != 3 || len(n) != 1 {
