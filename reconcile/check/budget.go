@@ -48,7 +48,7 @@ func (c *checker) budgets() {
 		if !touched[app.Name] || app.Kind == spec.KindBatch || s == nil {
 			continue
 		}
-		count := c.countOf(app)
+		count, _ := c.aims(app)
 		before, after := s.without(s.before), s.without(s.after)
 		if least := min(before, count-c.allowed(app, count)); after < least {
 			c.report("budget", string(app.Name), "%d slots work afterwards, %d before, at least %d have to", after, before, least)
@@ -94,8 +94,9 @@ func (c *checker) total(bound spec.Percent, standings map[spec.AppName]*standing
 		}
 		n, most, fewest := len(s.slots), len(s.slots), s.without(s.before)
 		if app.Kind == spec.KindService { // of two versions, the one that allows more
-			fewest = min(fewest, c.countOf(app))
-			n, most = max(len(s.before), min(n, c.countOf(app))), max(len(s.before), min(n, c.mostOf(app)))
+			low, high := c.aims(app)
+			fewest = min(fewest, low)
+			n, most = max(len(s.before), min(n, low)), max(len(s.before), min(n, high))
 		}
 		gone := max(0, fewest-s.without(s.after))
 		slots, missing, lost = slots+most, missing+n-len(s.before), lost+gone
@@ -160,28 +161,20 @@ func (c *checker) slotsOn(v *spec.App, n *spec.NodeView) int {
 	return 1
 }
 
-// mostOf returns the highest count of the versions in play.
-func (c *checker) mostOf(app *spec.App) int {
-	count := 0
-	for _, v := range c.inPlay(app.Name) {
-		count = max(count, c.slotsOf(v))
-	}
-	return count
-}
-
 func (c *checker) overdue(id spec.NodeID) bool {
 	return slices.ContainsFunc(c.in.Drains, func(d spec.Drain) bool {
 		return d.Node == id && d.Deadline != 0 && c.in.Now >= d.Deadline
 	})
 }
 
-// countOf returns how many slots the app may be brought to: the lowest count of the versions in play.
-func (c *checker) countOf(app *spec.App) int {
-	count := math.MaxInt
+// aims returns how many slots the app may be brought to: the lowest and the highest count of the versions in play.
+func (c *checker) aims(app *spec.App) (least, most int) {
+	least = math.MaxInt
 	for _, v := range c.inPlay(app.Name) {
-		count = min(count, c.slotsOf(v))
+		n := c.slotsOf(v)
+		least, most = min(least, n), max(most, n)
 	}
-	return count
+	return least, most
 }
 
 // allowed returns how many slots of the app may lack a healthy allocation.
