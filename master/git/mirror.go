@@ -152,7 +152,10 @@ func (m *mirror) objects() *objects {
 }
 
 // close gives the store to the next process.
-func (m *mirror) close() error { return m.lock.Close() }
+// close gives the store back at once: a program that is just being started holds its files for a moment too, and the lock with them.
+func (m *mirror) close() error {
+	return errors.Join(syscall.Flock(int(m.lock.Fd()), syscall.LOCK_UN), m.lock.Close())
+}
 
 // begin returns where to receive a fetch: the store in use, or a new folder that take will make the store in use.
 func (m *mirror) begin() (o *objects, fresh bool, err error) {

@@ -452,12 +452,12 @@ func TestFrameworksAreExpandedAndHeld(t *testing.T) {
 }
 
 func TestNewerFormatsAreRefused(t *testing.T) {
-	for _, text := range []string{`{"v":2,"resumed":{}}`, `{"v":1}`, `{`, `{"v":1,"time":"x"}`} {
+	for _, text := range []string{`{"v":3,"resumed":{}}`, `{"v":1}`, `{`, `{"v":1,"time":"x"}`} {
 		if _, err := DecodeEntry([]byte(text)); err == nil {
 			t.Errorf("the entry %s is accepted", text)
 		}
 	}
-	if _, err := DecodeState([]byte(`{"format_version":2}`)); err == nil {
+	if _, err := DecodeState([]byte(`{"format_version":3}`)); err == nil {
 		t.Error("a state of a newer format is accepted")
 	}
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // EntryVersion is the format version of entries and of the encoded State. A reader accepts this and lower ones.
-const EntryVersion = 1
+const EntryVersion = 2
 
 // Entry is one line of the journal: exactly one of its pointers is set. Applying the entries in order to an empty
 // State gives the same State on every machine.

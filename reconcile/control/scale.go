@@ -54,11 +54,13 @@ func (c *Core) rememberScales(cluster *spec.Cluster) {
 		if _, known := c.Scale(app.Name); known || app.Scaling == nil {
 			continue
 		}
-		slots := 0
+		slots, last := 0, -1
 		for i := range c.current {
-			if v := &c.current[i]; v.App == app.Name && v.Want == spec.WantRun && !v.State.Terminal() {
-				slots = max(slots, v.Index+1)
+			v := &c.current[i]
+			if v.App != app.Name || v.Want != spec.WantRun || v.State.Terminal() || v.Canary || v.Index == last {
+				continue
 			}
+			slots, last = slots+1, v.Index
 		}
 		if n := app.Scaling.Clamp(slots); slots > 0 && n != app.Count {
 			c.scaleTo(spec.Scale{App: app.Name, Count: n, By: "the master", Reason: "as many run, and the journal that said why is lost", At: c.now}, app.Count)

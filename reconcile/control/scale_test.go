@@ -1,6 +1,7 @@
 package control
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -80,4 +81,31 @@ func TestCommitsAndCounts(t *testing.T) {
 		}
 		r.sameAsJournal()
 	}
+}
+
+// TestAfterALostJournalAsManyGoOnAsRun: slots that an earlier choice left out do not count.
+func TestAfterALostJournalAsManyGoOnAsRun(t *testing.T) {
+	r := newRig(t, false)
+	a := scalable("web", 1, 6)
+	n := spec.Node{ID: "n1", Capacity: spec.Resources{CPU: 4000, Memory: 8 * spec.GiB, Disk: spec.TiB}}
+	report := spec.Report{Full: true, Node: &n, Generation: 57}
+	for _, index := range []int{1, 2, 4} {
+		id := spec.AllocationID(fmt.Sprintf("web-%d-41", index))
+		old := spec.Allocation{ID: id, Slot: spec.Slot{App: "web", Index: index}, Node: "n1", Generation: 41, Version: a.Hash(), Runtime: a.RuntimeHash(), Want: spec.WantRun}
+		report.Allocations = append(report.Allocations, spec.ReportAllocation{ID: id, Decided: &old, Spec: a,
+			Status: spec.AllocationStatus{State: spec.StateRunning, Healthy: true, HealthySince: start, Since: start}})
+	}
+	r.step(NodeConnected{"n1", 7}, NodeReported{"n1", 7, report})
+	r.step(RevisionSeen{Revision: commit("aa", spec.ApprovalAuto, a)})
+	r.advance(SettleFor + spec.Second)
+	all := r.core.Allocations()
+	for _, v := range all {
+		if v.Generation != 41 || v.Want != spec.WantRun {
+			t.Errorf("%s is new or stops", v.ID)
+		}
+	}
+	if n := r.core.App("web").Count; n != 3 || len(all) != 3 {
+		t.Errorf("the count is %d, and there are %d", n, len(all))
+	}
+	r.sameAsJournal()
 }

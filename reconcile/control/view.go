@@ -229,19 +229,16 @@ func (c *Core) reachable(id spec.NodeID) bool {
 func (c *Core) annotate(views []AppView) {
 	for i := range views {
 		v := &views[i]
-		for k := range c.plan.Apps {
-			if p := &c.plan.Apps[k]; p.App == v.App {
-				v.Waits = p.Waits
-				if p.Blocked != nil {
-					v.Blocked = len(p.Blocked.Slots)
-				}
+		if k, found := slices.BinarySearchFunc(c.plan.Apps, v.App, func(p spec.AppPlan, n spec.AppName) int { return cmp.Compare(p.App, n) }); found {
+			p := &c.plan.Apps[k]
+			v.Waits = p.Waits
+			if p.Blocked != nil {
+				v.Blocked = len(p.Blocked.Slots)
 			}
 		}
-		for k := range c.state.Rollouts {
-			if c.state.Rollouts[k].App == v.App {
-				r := c.state.Rollouts[k]
-				v.Rollout = &r
-			}
+		if k, found := slices.BinarySearchFunc(c.state.Rollouts, v.App, func(r spec.Rollout, n spec.AppName) int { return cmp.Compare(r.App, n) }); found {
+			r := c.state.Rollouts[k]
+			v.Rollout = &r
 		}
 		if v.Kind == spec.KindSystem {
 			v.Desired += v.Blocked

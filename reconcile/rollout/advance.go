@@ -225,6 +225,10 @@ func fail(r *spec.Rollout, f *Facts, why string, tell func(what, why string)) {
 	tell(whatFailed, why)
 }
 
+// near reports whether the allocation's node is in touch: of others nobody knows how they are, and a node that is lost is no fault
+// of what ran there.
+func (a *Alloc) near() bool { return a.Ground != Silent && a.Ground != Lost }
+
 // culprit is the allocation that shows best why a rollout does not go on: the newest of the target that has failed or is not
 // healthy. nil when all of them are well, or there are none.
 func culprit(r *spec.Rollout, f *Facts) *Alloc {
@@ -232,7 +236,7 @@ func culprit(r *spec.Rollout, f *Facts) *Alloc {
 	for i := range f.Allocs {
 		x := &f.Allocs[i]
 		ill := x.State == spec.StateFailed || !x.State.Terminal() && !x.Healthy
-		if x.Fit != Outdated && x.Want == spec.WantRun && ill && x.Placed >= r.Started && (last == nil || x.Generation > last.Generation) {
+		if x.Fit != Outdated && x.Want == spec.WantRun && ill && x.near() && x.Placed >= r.Started && (last == nil || x.Generation > last.Generation) {
 			last = x
 		}
 	}
@@ -294,7 +298,7 @@ func census(f *Facts, r *spec.Rollout) counts {
 				c.canaryFailed = string(x.ID)
 			}
 		}
-		if x.Fit != Outdated && x.Want == spec.WantRun && x.State == spec.StateFailed && x.Placed >= r.Started {
+		if x.Fit != Outdated && x.Want == spec.WantRun && x.State == spec.StateFailed && x.Placed >= r.Started && x.near() {
 			ailing = sooner(ailing, x.Placed)
 		}
 		if x.Want != spec.WantRun || x.State.Terminal() && !(f.App.Kind == spec.KindBatch && x.State == spec.StateComplete) {
@@ -311,7 +315,9 @@ func census(f *Facts, r *spec.Rollout) counts {
 		}
 		ok, at := x.Settled(f.App, f.Now)
 		if !ok {
-			ailing = sooner(ailing, x.Placed)
+			if x.near() {
+				ailing = sooner(ailing, x.Placed)
+			}
 			c.next = sooner(c.next, at)
 			if i > 0 && f.Allocs[i-1].Index == x.Index && f.Allocs[i-1].Live() {
 				c.halfway = max(c.halfway, x.Placed)

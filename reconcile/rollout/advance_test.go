@@ -42,6 +42,8 @@ func TestAdvance(t *testing.T) {
 		{"its deadline passed without room for the rest", at(spec.RolloutRolling, "good", late), nil, "0n+ 1o+", spec.RolloutRolling, "good"},
 		{"its deadline passed without room, and then some came", at(spec.RolloutRolling, "good", longAgo), nil, "0o+ 0n 1o+", spec.RolloutRolling, "good"},
 		{"its deadline passed with one that failed and was made good", at(spec.RolloutRolling, "good", late), nil, "0n! 0n+ 1o+", spec.RolloutRolling, "good"},
+		{"its deadline passed, and the node of the next one is lost", at(spec.RolloutRolling, "good", late), nil, "0n+ 1nx 2o+", spec.RolloutRolling, "good"},
+		{"its deadline passed, and a node is silent", at(spec.RolloutRolling, "good", late), nil, "0ns+ 1o+", spec.RolloutRolling, "good"},
 		{"it came after all", at(spec.RolloutFailed, "", late), nil, "0n+ 1n+", spec.RolloutDone, ""},
 		{"back", at(spec.RolloutReverting, "good", late), func(f *Facts) { f.Back = true }, "0o+ 1o+", spec.RolloutFailed, "good"},
 		{"not back yet", at(spec.RolloutReverting, "good", late), nil, "0o+ 1n", spec.RolloutReverting, "good"},

@@ -250,7 +250,7 @@ func TestFailedRolloutGoesBack(t *testing.T) {
 	if !seen {
 		t.Error("the new version was never tried")
 	}
-	if out := c.cli("plan"); !strings.Contains(out, "runs an older version") {
+	if out := c.cli("plan"); !strings.Contains(out, "runs the version of commit") {
 		t.Errorf("the plan does not tell that the commit is not what runs: %s", out)
 	}
 	after := c.healthy(3)
