@@ -46,7 +46,8 @@ type Input struct {
 	// the whole cluster, what of an app stays and which fields of it changed, and the fixes of what is blocked, which are
 	// planned to see whether they do.
 	Brief bool `json:"brief,omitempty"`
-	// AtOnce says that changes wait for no window: an operator wants it so, or has gone back to an older commit.
+	// AtOnce says that changes of the commit wait for no window: an operator wants it so, or has gone back to an older commit.
+	// Moves of a rebalancing wait all the same.
 	AtOnce bool `json:"at_once,omitempty"`
 }
 

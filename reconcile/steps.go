@@ -168,7 +168,7 @@ func (w *world) remove(x *app) {
 		return
 	}
 	after := w.dependents(x)
-	if g := w.gateOf(w.lastVersion(x)); g.wait != nil && after == "" {
+	if g := w.gateOf(w.lastVersion(x)); g.wait != nil && after == "" && !w.in.AtOnce {
 		w.waitFor(x, g)
 		after = g.after()
 	}

@@ -62,11 +62,9 @@ func (w *world) gate(names []spec.WindowName) gate {
 	return gate{wait: &spec.WindowWait{Window: o.Window, Opens: o.From, Text: fmt.Sprintf(textWindow, o.Window, o.Says)}}
 }
 
-// gateOf looks at the windows of a version of an app. A commit that is to take effect at once waits for none.
+// gateOf looks at the windows of a version of an app. What a commit changes need not wait for them when it is to take effect
+// at once; moves of a rebalancing always do.
 func (w *world) gateOf(a *spec.App) gate {
-	if w.in.AtOnce {
-		return gate{}
-	}
 	names := w.in.Desired.WindowsOf(a)
 	if len(names) == 0 {
 		return gate{}
@@ -102,6 +100,9 @@ func (w *world) holdUnknown(x *app) {
 // a change of it need not wait: one is open, it has never worked as a whole, or nothing of it follows another version. One
 // that does not work at present waits all the same: nobody can tell whether that is the fault of its version.
 func (w *world) closed(x *app) gate {
+	if w.in.AtOnce {
+		return gate{}
+	}
 	g := w.gateOf(x.desired.app)
 	if g.wait == nil || x.good == nil || x.run != nil || !changes(x.allocs, x.desired.app.Kind) {
 		return gate{since: g.since}

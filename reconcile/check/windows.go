@@ -17,11 +17,16 @@ func (c *checker) windows(r reconcile.Report) {
 		a := &c.plan.Apps[i]
 		k := slices.IndexFunc(c.in.Desired.Apps, func(x *spec.App) bool { return x.Name == a.App })
 		switch {
-		case c.in.AtOnce || a.Run:
+		case a.Run:
 		case k < 0:
-			c.removals(a)
+			if !c.in.AtOnce {
+				c.removals(a)
+			}
 		case c.closed(c.in.Desired.WindowsOf(c.in.Desired.Apps[k])):
-			c.begun(a, r)
+			if !c.in.AtOnce {
+				c.begun(a, r)
+			}
+			c.moved(a)
 		}
 		c.departures(a)
 	}
@@ -45,7 +50,7 @@ func (c *checker) closed(names []spec.WindowName) bool {
 	return known
 }
 
-// begun looks for steps of a rollout, and of a rebalancing, in an app whose windows are closed.
+// begun looks for steps of a rollout in an app whose windows are closed.
 func (c *checker) begun(a *spec.AppPlan, r reconcile.Report) {
 	k := slices.IndexFunc(r.Rollouts, func(o spec.Rollout) bool { return o.App == a.App })
 	if k < 0 {
@@ -62,7 +67,19 @@ func (c *checker) begun(a *spec.AppPlan, r reconcile.Report) {
 		if v := c.apps[ch.Version]; rolls && v != nil && v.RuntimeHash() == target.RuntimeHash() && c.otherRuns(a.App, target.RuntimeHash()) {
 			c.report("window", ch.Slot.String(), "its change to another version begins, and no window is open")
 		}
-		if w := c.in.Rebalance; w != nil && ch.Kind == spec.ChangeMove && slices.ContainsFunc(w.Moves, func(m reconcile.Move) bool { return m.ID == ch.Old }) {
+	}
+}
+
+// moved looks for moves of a rebalancing that begin in an app whose windows are closed: a commit that takes effect at once
+// does not open them.
+func (c *checker) moved(a *spec.AppPlan) {
+	w := c.in.Rebalance
+	if w == nil {
+		return
+	}
+	for i := range a.Changes {
+		ch := &a.Changes[i]
+		if ch.Now && ch.Kind == spec.ChangeMove && slices.ContainsFunc(w.Moves, func(m reconcile.Move) bool { return m.ID == ch.Old }) {
 			c.report("window", ch.Slot.String(), "rebalancing moves it, and no window is open")
 		}
 	}

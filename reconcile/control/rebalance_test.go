@@ -1,6 +1,7 @@
 package control
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -54,6 +55,20 @@ func misplaced(t *testing.T) *rig {
 	return r
 }
 
+// keeping is a commit of the apps of today that keep to a window, in which the cluster rebalances itself.
+func keeping(r *rig, w spec.Window) spec.Revision {
+	var apps []*spec.App
+	for _, a := range r.core.following().cluster.Apps {
+		c := *a
+		c.Update.Windows = []spec.WindowName{w.Name}
+		apps = append(apps, &c)
+	}
+	rev := commit("cc", spec.ApprovalAuto, apps...)
+	rev.Cluster.Windows = []spec.Window{w}
+	rev.Cluster.Rebalance = &spec.Rebalance{Every: spec.Hour, MinGain: 2000, MaxMoves: 1, Parallel: 1}
+	return rev
+}
+
 // TestProposalIsCheckedAgain: moves are looked for beside the core, and what is no longer so by then falls away.
 func TestProposalIsCheckedAgain(t *testing.T) {
 	t.Run("nothing has moved", func(t *testing.T) {
@@ -78,12 +93,11 @@ func TestProposalIsCheckedAgain(t *testing.T) {
 		p := proposal(t, r, Rebalance{Request: 1})
 		r.step(Drain{Nodes: []spec.NodeID{p.Rebalancing.Moves[0].From}})
 		r.step(p)
-		if w := r.core.Rebalancing(); w != nil && len(w.Moves) != 0 {
-			for _, m := range w.Moves {
-				if m.From == p.Rebalancing.Moves[0].From || m.To == p.Rebalancing.Moves[0].From {
-					t.Errorf("it moves %+v", m)
-				}
-			}
+		if w := r.core.Rebalancing(); w != nil { // the other one would go there
+			t.Errorf("it moves %+v", w.Moves)
+		}
+		if len(r.answers) != 1 || !r.answers[0].NoOp {
+			t.Errorf("%+v", r.answers)
 		}
 	})
 	t.Run("what was seen is no longer so", func(t *testing.T) {
@@ -150,6 +164,19 @@ func TestLooksForMovesByItself(t *testing.T) {
 		r.step(Undrain{Nodes: []spec.NodeID{node}})
 		if w := r.core.Rebalancing(); w == nil || !w.Auto {
 			t.Fatalf("it does not look once the drain is over: %+v", w)
+		}
+	})
+	t.Run("not outside of the windows of apps, whatever changes take effect at once", func(t *testing.T) {
+		r := misplaced(t)
+		r.step(RevisionSeen{Revision: keeping(r, spec.Window{Name: "w", Cron: fmt.Sprintf("0 %d * * *", (r.now.Std().Hour()+12)%24), Duration: spec.Hour})})
+		r.advance(spec.Second)
+		r.step(Approve{Request: 1, Now: true})
+		if len(r.answers) != 1 || r.answers[0].Err != "" {
+			t.Fatalf("%+v", r.answers)
+		}
+		r.advance(5 * spec.Hour)
+		if w := r.core.Rebalancing(); w != nil {
+			t.Errorf("the wish is %+v", w)
 		}
 	})
 	t.Run("worth too little", func(t *testing.T) {

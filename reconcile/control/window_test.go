@@ -113,10 +113,15 @@ func TestDrainNamesItsWindow(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 	r.step(Drain{Request: 2, Nodes: []spec.NodeID{"n1"}, Window: "nightly", Deadline: spec.Hour})
-	for _, d := range r.core.Drains() {
-		if d.Deadline != spec.TimeOf(time.Date(2026, 11, 27, 3, 0, 0, 0, time.UTC)) || d.Left > 0 && d.Wait == nil {
-			t.Errorf("the drain is %+v", d)
-		}
+	if a := r.answers[0]; a.Err != "" || len(a.Nodes) != 1 || a.Nodes[0] != "n1" {
+		t.Errorf("%+v", a)
+	}
+	drains := r.core.Drains()
+	if len(drains) != 1 {
+		t.Fatalf("the drains are %+v", drains)
+	}
+	if d := drains[0]; d.Deadline != spec.TimeOf(time.Date(2026, 11, 27, 3, 0, 0, 0, time.UTC)) || d.Left == 0 || d.Wait == nil || d.Wait.Window != "nightly" {
+		t.Errorf("the drain is %+v", d)
 	}
 	r.sameAsJournal()
 }
