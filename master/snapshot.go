@@ -28,18 +28,26 @@ type snapshot struct {
 	following   *control.Followed
 	history     []control.HistoryEntry // oldest first
 
-	looked    sync.Once // for misplaced, by who asks first
+	looking   sync.Mutex
+	looked    bool // for misplaced, by the first who asks and waits for the answer
 	misplaced []spec.Misplaced
 }
 
 // standing lists the allocations that run where their rules would not let them be placed now, by slot.
 func (m *Master) standing(ctx context.Context, s *snapshot) []spec.Misplaced {
-	s.looked.Do(func() {
-		var in reconcile.Input
-		if err := m.look(ctx, func(c *control.Core) { in = c.Input() }); err == nil && in.Desired != nil {
-			s.misplaced = reconcile.Misplaced(in)
-		}
-	})
+	s.looking.Lock()
+	defer s.looking.Unlock()
+	if s.looked {
+		return s.misplaced
+	}
+	var in reconcile.Input
+	if err := m.look(ctx, func(c *control.Core) { in = c.Input() }); err != nil {
+		return nil // the next who asks may get an answer
+	}
+	s.looked = true
+	if in.Desired != nil {
+		s.misplaced = reconcile.Misplaced(in)
+	}
 	return s.misplaced
 }
 

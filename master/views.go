@@ -65,9 +65,8 @@ func (m *Master) getStatus(c *server.Call) (any, error) {
 		st.Pending = &api.PendingPlan{Plan: p.Plan.ID, Commit: p.Revision.Commit, Subject: p.Revision.Subject, Why: p.Why, Summary: p.Plan.Summary}
 	}
 	st.Nodes, st.Work, st.Runs = s.countNodes(), s.countWork(), s.countRuns()
-	m.standing(c.Context(), s)
 	st.Waits = s.waits()
-	st.Problems = m.problems(s, &st)
+	st.Problems = m.problems(s, &st, m.standing(c.Context(), s))
 	return st, nil
 }
 
@@ -136,7 +135,7 @@ func (s *snapshot) countWork() api.WorkCounts {
 }
 
 // problems lists what a person should look at, worst first.
-func (m *Master) problems(s *snapshot, st *api.Status) (list []api.Problem) {
+func (m *Master) problems(s *snapshot, st *api.Status, misplaced []spec.Misplaced) (list []api.Problem) {
 	add := func(subject, what, remedy string) {
 		list = append(list, api.Problem{Subject: subject, What: what, Remedy: remedy})
 	}
@@ -184,9 +183,9 @@ func (m *Master) problems(s *snapshot, st *api.Status) (list []api.Problem) {
 			}
 		}
 	}
-	for i := 0; i < len(s.misplaced); {
-		first, n := &s.misplaced[i], 1
-		for ; i+n < len(s.misplaced) && s.misplaced[i+n].Slot.App == first.Slot.App; n++ {
+	for i := 0; i < len(misplaced); {
+		first, n := &misplaced[i], 1
+		for ; i+n < len(misplaced) && misplaced[i+n].Slot.App == first.Slot.App; n++ {
 		}
 		what := first.String()
 		if n > 1 {

@@ -14,8 +14,8 @@ func TestMisplacedAppsAreProblems(t *testing.T) {
 	stands := func(app spec.AppName, i int) spec.Misplaced {
 		return spec.Misplaced{Slot: spec.Slot{App: app, Index: i}, Node: "n4", Rules: []string{"constraint near cache"}}
 	}
-	s := &snapshot{apps: []control.AppView{{App: "api"}, {App: "web"}}, misplaced: []spec.Misplaced{stands("api", 0), stands("api", 2), stands("web", 1)}}
-	list := new(Master).problems(s, &api.Status{})
+	s := &snapshot{apps: []control.AppView{{App: "api"}, {App: "web"}}}
+	list := new(Master).problems(s, &api.Status{}, []spec.Misplaced{stands("api", 0), stands("api", 2), stands("web", 1)})
 	if len(list) != 2 || list[0].What != "api[0] on n4 no longer meets constraint near cache; so does 1 more" || list[1].Subject != "web" || !strings.HasSuffix(list[1].Remedy, "stowage restart web") {
 		t.Errorf("%+v", list)
 	}
@@ -54,7 +54,7 @@ func TestAilingAppsAreProblems(t *testing.T) {
 		var v spec.AllocationView
 		v.Slot, v.Want, v.State, v.Tasks = spec.Slot{App: "web"}, spec.WantRun, spec.StateRunning, []spec.TaskStatus{c.task}
 		s := &snapshot{at: now, apps: []control.AppView{{App: "web", Desired: 1}}, allocations: []spec.AllocationView{v}}
-		list := new(Master).problems(s, &api.Status{})
+		list := new(Master).problems(s, &api.Status{}, nil)
 		switch {
 		case c.want == "" && len(list) > 0:
 			t.Errorf("%s: %+v", name, list)
@@ -75,7 +75,7 @@ func TestFailedRunsAreProblemsOfAppsThatAreThere(t *testing.T) {
 		"follows":   {control.RunView{App: "import", Root: "extract", Runs: failed}, 1},
 		"gone":      {control.RunView{App: "import", Runs: failed}, 0},
 	} {
-		if list := new(Master).problems(&snapshot{runs: []control.RunView{c.view}}, &api.Status{}); len(list) != c.want {
+		if list := new(Master).problems(&snapshot{runs: []control.RunView{c.view}}, &api.Status{}, nil); len(list) != c.want {
 			t.Errorf("%s: %+v", name, list)
 		}
 	}
