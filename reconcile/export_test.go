@@ -30,3 +30,6 @@ func FailureBothWays(in Input) (fast, slow *spec.FailureImpact) {
 	}
 	return fast, slow
 }
+
+// Places is of how many apps it is remembered where their allocations are.
+func (m *Memory) Places() int { return len(m.places) }

@@ -29,7 +29,7 @@ func (w *world) layout(nodes []spec.NodeView) *place.Layout {
 		return place.NewLayout(nodes, names, w.in.Desired.Overcommit)
 	}
 	if !m.knows(nodes) || m.bound != w.in.Desired.Overcommit || !slices.Equal(m.names, names) {
-		*m = Memory{count: len(nodes), names: names, bound: w.in.Desired.Overcommit, places: map[spec.AppName][]int32{}}
+		*m = Memory{count: len(nodes), names: names, bound: w.in.Desired.Overcommit}
 		m.layout = place.NewLayout(nodes, names, m.bound)
 		if len(nodes) > 0 {
 			m.nodes = &nodes[0]
@@ -48,7 +48,17 @@ func (w *world) remembered(x *app) []int32 {
 	if w.in.Memory == nil {
 		return nil
 	}
-	guess := w.in.Memory.places[x.name]
-	w.in.Memory.places[x.name] = w.nodeOf[x.first : x.first+len(x.views)]
-	return guess
+	return w.in.Memory.places[x.name]
+}
+
+// remember keeps where the allocations are for the next plan, and nothing of apps that are gone: each entry keeps all
+// of the plan's nodeOf alive.
+func (w *world) remember() {
+	if w.in.Memory == nil {
+		return
+	}
+	w.in.Memory.places = make(map[spec.AppName][]int32, len(w.apps))
+	for _, x := range w.apps {
+		w.in.Memory.places[x.name] = w.nodeOf[x.first : x.first+len(x.views)]
+	}
 }

@@ -322,6 +322,7 @@ func (w *world) fillFleet() {
 	for _, x := range w.apps {
 		waiting = w.fillApp(x, waiting)
 	}
+	w.remember()
 	// Who waits is younger than whom it waits for: in this order everybody finds those who leave.
 	slices.SortStableFunc(waiting, func(a, b *spec.AllocationView) int { return cmp.Compare(a.Generation, b.Generation) })
 	for _, a := range waiting {
