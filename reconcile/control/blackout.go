@@ -7,12 +7,12 @@ import "github.com/stowage/stowage/spec"
 // be placed anyway. When the first is heard of again, the others have been silent for no time: those that do not come
 // back then are given up after as long as ever.
 
-// noteBlackout sees that one begins, which is when anybody was last heard of, or that another node joined meanwhile.
+// noteBlackout sees that one begins, which is when anybody was last heard of. It never ends one: a node that joins
+// meanwhile is ready before it has reported.
 func (c *Core) noteBlackout() {
 	last := spec.Time(0)
 	for _, n := range c.inOrder {
 		if n.state == spec.NodeReady {
-			c.blackout = 0
 			return
 		}
 		last = max(last, c.lastSeen(n))

@@ -345,7 +345,8 @@ func (c *Core) gapEnds() spec.Time {
 func (c *Core) State() *State { return c.state }
 
 // Idle reports whether time alone would change nothing but the age of things: every node is in touch or given up, and
-// no plan is due but for the next firing of a schedule, the deadline of a run or the opening of a window.
+// no plan is due but for what the clock brings for ever: the next firing of a schedule, the deadline of a run, the opening
+// of a window, and the look for moves that a rebalance block has the cluster take by itself.
 func (c *Core) Idle() bool {
 	if !c.settled || c.candidate != nil || c.proposing != nil || c.state.Rebalance != nil || c.state.Pending != nil && c.renewAt != 0 || c.report.NextOfApps != 0 || (c.dirty && c.state.Following != nil) {
 		return false

@@ -92,11 +92,14 @@ func (c *Core) lastSeen(n *node) spec.Time {
 // see notes a sign of life.
 func (c *Core) see(n *node) {
 	n.seen = c.now
-	if n.state != spec.NodeReady && n.full {
+	if !n.full {
+		return
+	}
+	if n.state != spec.NodeReady {
 		c.setNode(n, spec.NodeReady, "in touch again")
-		if c.blackout != 0 {
-			c.endBlackout()
-		}
+	}
+	if c.blackout != 0 {
+		c.endBlackout()
 	}
 }
 

@@ -12,7 +12,8 @@
 //	commit v1                      the next commit; the master follows as it would: auto applies, manual waits
 //	approve [exact]                the plan that waits, as it was first shown
 //	hasten                         what is followed waits for no window any more
-//	settle                         run until nothing changes any more (an error after 24 virtual hours)
+//	settle                         run until nothing changes any more, but for firings, windows and the cluster's own looks for
+//	                               moves, which the clock brings for ever (an error after 24 virtual hours)
 //	advance 30s                    run for so long, or until a time such as 2026-03-29T01:00:00Z
 //	workload heavy-tailed apps=50 allocations=500    the next commit has made-up apps (Workload)
 //	arrivals jobs=100 over=24h     batch apps come one by one, and leave once they are done
