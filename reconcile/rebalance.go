@@ -222,7 +222,7 @@ func (r *rebalancer) movable(x *app) bool {
 	}
 	if r.terms.Auto {
 		if g := r.w.gateOf(x.desired.app); g.wait != nil {
-			return false // when its window opens, there is another look
+			return false // when its window opens, there is another look: see NextOpening
 		}
 	}
 	if x.desired.app.Gang || len(x.wantedBy)+len(x.keptOff) > 0 || r.wished[x.name] {

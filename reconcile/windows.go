@@ -205,6 +205,25 @@ func Opens(c *spec.Cluster, names []spec.WindowName, at spec.Time) spec.Time {
 	return at
 }
 
+// NextOpening returns when the first of the services of a cluster that a rebalancing leaves out, as their windows are closed,
+// may be moved; 0 when there is none.
+func NextOpening(c *spec.Cluster, now spec.Time) (next spec.Time) {
+	w := &world{in: &Input{Desired: c, Now: now}}
+	w.readWindows()
+	seen := map[string]bool{} // most apps keep to the same ones
+	for _, a := range c.Apps {
+		key := fmt.Sprint(c.WindowsOf(a))
+		if a.Kind != spec.KindService || a.Pinned || seen[key] {
+			continue
+		}
+		seen[key] = true
+		if g := w.gateOf(a); g.wait != nil {
+			next = soonest(next, g.wait.Opens)
+		}
+	}
+	return next
+}
+
 // DrainWaits says what a drain waits for: its window. Nil: for none, or that is open.
 func DrainWaits(c *spec.Cluster, d *spec.Drain, now spec.Time) *spec.WindowWait {
 	if d.Window == "" || d.Deadline != 0 && now >= d.Deadline {

@@ -67,7 +67,7 @@ type Disruption struct {
 // Rebalance lets the cluster move allocations by itself to where they are better placed.
 type Rebalance struct {
 	Windows  []WindowName `json:"windows,omitempty"` // in which moves begin, any of them; none: at any time
-	Every    Duration     `json:"every"`             // the least time between two looks; what was placed less long ago stays
+	Every    Duration     `json:"every"`             // the time between two looks, unless a window of an app opens before; what was placed less long ago stays
 	MinGain  Milli        `json:"min_gain"`          // what a gain has to be worth for each of its moves, in moves
 	MaxMoves int          `json:"max_moves"`         // of one look
 	Parallel int          `json:"parallel"`          // on their way at a time

@@ -78,6 +78,7 @@ type Core struct {
 	proposing *proposing // moves that are being looked for
 	proposals uint64     // that were asked for so far
 	looked    spec.Time  // when the cluster last looked for moves by itself
+	leftOut   spec.Time  // when an app that was left out then may be moved; 0: there was none
 	lookAt    spec.Time  // when it does so again, as far as time alone decides
 
 	candidate *candidate // a revision that is not followed and does not wait

@@ -33,7 +33,11 @@ func (c *Core) onRebalance(e Rebalance) {
 	}
 }
 
+// propose has moves looked for. A proposal that has taken too long is no longer waited for: who asked for it is told so.
 func (c *Core) propose(e Rebalance) {
+	if p := c.proposing; p != nil && p.wish.auto == nil {
+		c.refuse(p.wish.Request, fmt.Sprintf("no moves were found in %s, and another look has begun. See stowage rebalance --status.", ProposeWithin))
+	}
 	c.proposals++
 	c.proposing = &proposing{c.proposals, e, c.state.Following.Revision.Commit, c.now}
 	t := reconcile.Terms{Moves: e.Moves}
@@ -43,19 +47,24 @@ func (c *Core) propose(e Rebalance) {
 	c.act(Propose{c.proposals, c.Input(), t})
 }
 
-// lookForMoves asks for moves when the commit lets the cluster rebalance itself and it is time: none are under way, no node
-// is to be empty (its work needs the room), and a window is open if it names some.
+// lookForMoves asks for moves when the commit lets the cluster rebalance itself and it is time: none are under way or looked
+// for, no node is to be empty now (its work needs the room), and a window is open if it names some. It is time after each
+// interval, and when an app that was left out is let into its window: one that is shorter may lie between any two looks.
 func (c *Core) lookForMoves() {
 	c.lookAt = 0
 	f := c.state.Following
-	if f == nil || !c.settled || c.state.Rebalance != nil || c.proposing != nil && c.now < c.proposing.since.Add(ProposeWithin) {
+	if f == nil || !c.settled || c.state.Rebalance != nil || c.looking() {
 		return
 	}
 	r := f.Revision.Cluster.Rebalance
 	if r == nil {
 		return
 	}
-	at := max(max(c.began, c.looked).Add(r.Every), c.now)
+	at := max(c.began, c.looked).Add(r.Every)
+	if c.leftOut != 0 {
+		at = min(at, c.leftOut)
+	}
+	at = max(at, c.now)
 	if opens := reconcile.Opens(f.Revision.Cluster, r.Windows, at); opens > at {
 		at = opens
 	}
@@ -64,12 +73,23 @@ func (c *Core) lookForMoves() {
 		return
 	}
 	for _, id := range c.nodeOrder {
-		if n := c.state.Nodes[id]; n != nil && n.Drain != nil && c.busy(c.nodes[id]) {
-			return // what ends the drain is an event
+		n := c.state.Nodes[id]
+		if n == nil || n.Drain == nil || !c.busy(c.nodes[id]) || reconcile.DrainWaits(f.Revision.Cluster, n.Drain, c.now) != nil {
+			continue
 		}
+		if n.Drain.Window != "" {
+			c.lookAt = c.now.Add(r.Every) // its window may close before the node is empty
+		}
+		return // what ends the drain is an event
 	}
-	c.looked = c.now
+	c.looked, c.leftOut = c.now, reconcile.NextOpening(c.following().cluster, c.now)
 	c.propose(Rebalance{auto: r, Parallel: r.Parallel})
+}
+
+// looking reports whether moves are looked for: somebody waits for them, or the cluster has not done so for too long.
+func (c *Core) looking() bool {
+	p := c.proposing
+	return p != nil && (p.wish.auto == nil || c.now < p.since.Add(ProposeWithin))
 }
 
 // onProposed makes the moves the wish that is carried out, as far as they are still possible; it takes the place of one

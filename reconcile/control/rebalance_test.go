@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -126,6 +127,44 @@ func TestProposalIsCheckedAgain(t *testing.T) {
 	})
 }
 
+// TestEveryRequestIsAnswered: a look that takes too long makes room for another one, and who asked for it hears of it. The
+// cluster does not take its place.
+func TestEveryRequestIsAnswered(t *testing.T) {
+	r := misplaced(t)
+	rev := commit("cc", spec.ApprovalAuto, r.core.following().cluster.Apps...)
+	rev.Cluster.Rebalance = &spec.Rebalance{Every: 10 * spec.Minute, MinGain: 2000, MaxMoves: 1, Parallel: 1}
+	r.step(RevisionSeen{Revision: rev})
+	r.advance(spec.Second)
+	first := proposal(t, r, Rebalance{Request: 1})
+	number := r.core.proposals
+	r.advance(20 * spec.Minute)
+	r.step(Tick{})
+	if r.core.proposals != number || r.core.Rebalancing() != nil {
+		t.Fatalf("the cluster looks by itself while somebody waits for an answer: %+v", r.core.Rebalancing())
+	}
+	var second Propose
+	answered := map[Request]string{}
+	for _, e := range r.core.Step(r.now, Rebalance{Request: 2}) {
+		switch e := e.(type) {
+		case Answer:
+			answered[e.Request] = e.Err
+		case Propose:
+			second = e
+		}
+	}
+	if len(answered) != 1 || !strings.Contains(answered[1], "another look has begun") {
+		t.Errorf("answered is %v", answered)
+	}
+	r.step(first)
+	if len(r.answers) != 0 {
+		t.Errorf("the late proposal: %+v", r.answers)
+	}
+	r.step(Proposed{second.Number, reconcile.Rebalance(second.Input, second.Terms)})
+	if len(r.answers) != 1 || r.answers[0].Request != 2 || r.answers[0].Err != "" {
+		t.Errorf("%+v", r.answers)
+	}
+}
+
 // TestLooksForMovesByItself: where the commit lets it, the core looks for moves once it is time, and not while a node is to be
 // empty or moves are under way. What it finds is worth what the commit asks for.
 func TestLooksForMovesByItself(t *testing.T) {
@@ -177,6 +216,54 @@ func TestLooksForMovesByItself(t *testing.T) {
 		r.advance(5 * spec.Hour)
 		if w := r.core.Rebalancing(); w != nil {
 			t.Errorf("the wish is %+v", w)
+		}
+	})
+	t.Run("in a window that lies between two looks", func(t *testing.T) {
+		r := misplaced(t)
+		rev := keeping(r, spec.Window{Name: "w", Cron: fmt.Sprintf("%d * * * *", (r.now.Std().Minute()+25)%60), Duration: 15 * spec.Minute})
+		r.step(RevisionSeen{Revision: rev})
+		began := r.now
+		r.advance(80 * spec.Minute)
+		if r.core.Rebalancing() != nil || r.core.looked == 0 {
+			t.Fatalf("the window is closed, it looked at %s, and the wish is %+v", r.core.looked.Std(), r.core.Rebalancing())
+		}
+		r.advance(10 * spec.Minute)
+		w := r.core.Rebalancing()
+		if w == nil || !w.Auto {
+			t.Fatalf("%s after it may, the wish is %+v", r.now.Sub(began), w)
+		}
+		if reconcile.Opens(rev.Cluster, []spec.WindowName{"w"}, w.Since) != w.Since {
+			t.Errorf("it looked at %s", w.Since.Std())
+		}
+	})
+	t.Run("while a drain waits for its window, and not in it", func(t *testing.T) {
+		// work of n3 has nowhere to go; the window of its drain opens after two hours, for one
+		for _, c := range []struct {
+			every, none, look spec.Duration
+		}{
+			{spec.Hour, 55 * spec.Minute, 65 * spec.Minute},
+			{150 * spec.Minute, 175 * spec.Minute, 185 * spec.Minute},
+		} {
+			r := misplaced(t)
+			r.join("n3")
+			stays := app("stays", 1)
+			stays.Constraints = []spec.Constraint{{Attribute: "node.id", Operator: spec.OpEqual, Value: "n3"}}
+			rev := commit("cc", spec.ApprovalAuto, append(slices.Clone(r.core.following().cluster.Apps), stays)...)
+			from := r.now.Add(2 * spec.Hour).Std().UTC()
+			rev.Cluster.Windows = []spec.Window{{Name: "w", Cron: fmt.Sprintf("%d %d * * *", from.Minute(), from.Hour()), Duration: spec.Hour}}
+			rev.Cluster.Rebalance = &spec.Rebalance{Every: c.every, MinGain: 2000, MaxMoves: 1, Parallel: 1}
+			r.step(RevisionSeen{Revision: rev})
+			r.advance(spec.Second)
+			r.obey()
+			r.step(Drain{Nodes: []spec.NodeID{"n3"}, Window: "w"})
+			r.advance(c.none)
+			if d := r.core.Drains(); len(d) != 1 || d[0].Left != 1 || r.core.looked != 0 {
+				t.Fatalf("every %s: it has looked at %s, and the drains are %+v", c.every, r.core.looked.Std(), d)
+			}
+			r.advance(c.look - c.none)
+			if r.core.looked == 0 {
+				t.Errorf("every %s: it has not looked after %s", c.every, c.look)
+			}
 		}
 	})
 	t.Run("worth too little", func(t *testing.T) {

@@ -154,7 +154,7 @@ var rebalanceTable = &table[spec.Rebalance]{
 	},
 	args: []argument[spec.Rebalance]{
 		arg("windows", windowNames, func(r *spec.Rebalance) *[]spec.WindowName { return &r.Windows }, "The windows in which moves begin, any of them. Without it: at any time"),
-		arg("every", duration, func(r *spec.Rebalance) *spec.Duration { return &r.Every }, "The least time between two looks; what was placed less long ago stays where it is"),
+		arg("every", duration, func(r *spec.Rebalance) *spec.Duration { return &r.Every }, "The time between two looks, unless an app's own window opens before; what was placed less long ago stays where it is"),
 		arg("min_gain", gainKind, func(r *spec.Rebalance) *spec.Milli { return &r.MinGain }, "What a gain has to be worth for each of its moves: 8 for a rule that no longer holds or a slot without a place, 10 divided by the moves for a node, 2 for evenness"),
 		arg("max_moves", whole(1, spec.MaxRebalanceMoves), func(r *spec.Rebalance) *int { return &r.MaxMoves }, "How many moves one look may begin"),
 		arg("parallel", whole(1, spec.MaxRebalanceMoves), func(r *spec.Rebalance) *int { return &r.Parallel }, "How many are on their way at a time; of an app no more than its max_parallel"),
