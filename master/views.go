@@ -157,6 +157,11 @@ func (m *Master) problems(s *snapshot, st *api.Status, misplaced []spec.Misplace
 			add(string(n.ID), "not in touch since "+n.LastSeen.Std().Format("2006-01-02 15:04:05"), "look at the agent there; stowage node remove "+string(n.ID)+" if it is gone for good")
 		}
 	}
+	for i := range s.drains {
+		if d := &s.drains[i]; d.Wait != nil && d.Wait.Opens == 0 {
+			add(string(d.Node), "its drain waits for "+d.Wait.Text, fmt.Sprintf("stowage drain %s lets it begin now, stowage undrain %[1]s takes it back", d.Node))
+		}
+	}
 	for i := range s.runs {
 		v := &s.runs[i]
 		if v.Schedule == nil && v.Root == "" {

@@ -64,6 +64,42 @@ func TestAilingAppsAreProblems(t *testing.T) {
 	}
 }
 
+// A drain whose window the commit no longer has waits for ever: that is a problem, and one that waits for a window is none.
+func TestDrainsWithoutTheirWindowAreProblems(t *testing.T) {
+	core := control.New(control.Config{Fresh: true}, control.NewState(), 0)
+	now := spec.Time(0)
+	step := func(events ...control.Event) {
+		now = now.Add(spec.Minute)
+		core.Step(now, events...)
+	}
+	follow := func(id string, windows ...spec.Window) {
+		a := &spec.App{Name: "web", Kind: spec.KindService, Count: 1, Role: spec.DefaultRole, Tasks: []spec.Task{{Name: "main", CPU: 100}}}
+		c := &spec.Cluster{Name: "test", Sync: spec.Sync{Approval: spec.ApprovalAuto}, Policy: spec.PolicyRef{Name: "binpack"}, Windows: windows, Apps: []*spec.App{a}}
+		step(control.NodeSeen{Node: "n1", Session: 1}, control.RevisionSeen{Revision: spec.Revision{Commit: spec.Commit(strings.Repeat(id, 20)), Cluster: c}})
+		step(control.NodeSeen{Node: "n1", Session: 1})
+	}
+	node := spec.Node{ID: "n1", Capacity: spec.Resources{CPU: 4000, Memory: spec.GiB, Disk: spec.GiB}}
+	step(control.NodeConnected{Node: "n1", Session: 1}, control.NodeReported{Node: "n1", Session: 1, Report: spec.Report{Full: true, Node: &node}})
+	problems := func() []api.Problem {
+		return new(Master).problems(&snapshot{drains: core.Drains()}, &api.Status{}, nil)
+	}
+	follow("aa", spec.Window{Name: "nightly", Cron: "0 2 * * *", Duration: spec.Hour})
+	step(control.Drain{Nodes: []spec.NodeID{"n1"}, Window: "nightly"})
+	if d := core.Drains(); len(d) != 1 || d[0].Left != 1 || d[0].Wait == nil || len(problems()) != 0 {
+		t.Fatalf("the drains are %+v, the problems %+v", d, problems())
+	}
+	follow("bb")
+	list := problems()
+	if len(list) != 1 || list[0].Subject != "n1" || list[0].What != "its drain waits for window nightly to open, which the commit no longer has" ||
+		!strings.Contains(list[0].Remedy, "stowage undrain n1") {
+		t.Fatalf("%+v", list)
+	}
+	step(control.Drain{Nodes: []spec.NodeID{"n1"}})
+	if list := problems(); len(list) != 0 {
+		t.Errorf("it is drained without a window: %+v", list)
+	}
+}
+
 // A failed run is a problem while the app is there: what has left the repository, nobody can mend.
 func TestFailedRunsAreProblemsOfAppsThatAreThere(t *testing.T) {
 	failed := []spec.Run{{Name: "import/1", State: spec.RunFailed, Reason: "exit code 1"}}

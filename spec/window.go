@@ -30,6 +30,6 @@ func (c *Cluster) WindowsOf(a *App) []WindowName {
 // WindowWait is what changes of an app wait for.
 type WindowWait struct {
 	Window WindowName `json:"window"` // of several, the one that opens first
-	Opens  Time       `json:"opens"`
-	Text   string     `json:"text"` // "window nightly opens Fri 02:00 CET"
+	Opens  Time       `json:"opens"`  // 0: never, as the commit does not have it
+	Text   string     `json:"text"`   // "window nightly opens Fri 02:00 CET"
 }
