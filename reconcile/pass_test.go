@@ -38,9 +38,7 @@ func TestOneSlotWithoutAPlace(t *testing.T) {
 // TestAFullNodeHoldsUpNoOther: a system app whose new version finds no room on one node gets it everywhere else.
 func TestAFullNodeHoldsUpNoOther(t *testing.T) {
 	l := newLab(t, 0)
-	for _, n := range []spec.NodeView{node("n1", 1000, spec.GiB), node("n2", 4000, spec.GiB), node("n3", 4000, spec.GiB)} {
-		l.in.Nodes = append(l.in.Nodes, n)
-	}
+	l.in.Nodes = append(l.in.Nodes, node("n1", 1000, spec.GiB), node("n2", 4000, spec.GiB), node("n3", 4000, spec.GiB))
 	logs := edit(asks("logs", 0, 500, 64*spec.MiB), everywhere)
 	l.commit(logs)
 	l.settle()

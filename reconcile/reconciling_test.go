@@ -77,9 +77,7 @@ func changes(p spec.Plan) string {
 				}
 			}
 			if b := a.Blocked; b != nil && later == 0 {
-				for _, s := range b.Slots {
-					slots["blocked"] = append(slots["blocked"], s)
-				}
+				slots["blocked"] = append(slots["blocked"], b.Slots...)
 			}
 		}
 		for _, kind := range []string{"start", "canary", "update", "replace", "exchange", "move", "stop", "blocked"} {
