@@ -43,7 +43,7 @@ func differences(from, to *spec.App, effect func(path string) string) []spec.Fie
 	return out
 }
 
-// What a plan says in place of the values of an environment: plans are shown, kept and passed on to more people than
+// What a plan says in place of the values of an environment and the settings of a policy: plans are shown, kept and passed on to more people than
 // the repository is.
 const (
 	valueOld = "(a value)"
@@ -54,7 +54,7 @@ const (
 func secret(path string) bool {
 	head, rest, _ := strings.Cut(path, ".")
 	_, field, _ := strings.Cut(rest, ".")
-	return head == "task" && strings.HasPrefix(field, "env.")
+	return head == "task" && strings.HasPrefix(field, "env.") || head == "policy" && strings.HasPrefix(rest, "config.")
 }
 
 // unsaid is a word for a value that is there.

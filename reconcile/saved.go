@@ -19,8 +19,13 @@ import (
 const SavedFormatVersion = "1.0"
 
 // Saved is an input in the form in which it is kept and passed on: with it, the plan can be made again anywhere. It has
-// none of the values of environments, no settings of frameworks and plugins, and nothing that tasks said. What equals has
-// equal marks in their place, so the plan is the same.
+// none of the values of environments, no settings of frameworks, policies and plugins, and nothing that tasks say while
+// they run. What equals has equal marks in their place, so the plan is the same.
+//
+// What stays are the words that a plan may repeat, as it would be another without them: why allocations ended or are not
+// healthy, why rollouts and runs failed, which may repeat what a check or an executor said, what operators and commits
+// gave as reasons, and the texts of framework drivers in Held and Steps. Not kept, though a plan may repeat it, is what
+// is known of a task and not yet of its allocation: a plan in which a rollout fails at this very moment says less of why.
 type Saved struct {
 	FormatVersion string                  `json:"format_version"`
 	Salt          string                  `json:"salt"`             // of the marks
@@ -35,7 +40,11 @@ func Save(in Input, salt string) Saved {
 	started := startedVersions(in)
 	in.Current = slices.Clone(in.Current)
 	for i := range in.Current {
-		in.Current[i].Tasks = nil
+		a := &in.Current[i]
+		a.Tasks = nil
+		if a.Healthy && !a.State.Terminal() {
+			a.Reason = "" // no plan asks why something is well
+		}
 	}
 	in.Originals = maps.Clone(in.Originals)
 	versions := make(map[spec.Hash]*spec.App, len(in.Versions))
@@ -72,6 +81,14 @@ func (s *Saved) desire(c *spec.Cluster) {
 			s.original(hidden.Apps[i], h)
 		}
 	}
+	hidden.Policy = s.settings(c.Policy)
+	hidden.Pools = slices.Clone(c.Pools)
+	for i := range hidden.Pools {
+		if p := &hidden.Pools[i]; p.Policy != nil {
+			marked := s.settings(*p.Policy)
+			p.Policy = &marked
+		}
+	}
 	hidden.Plugins = slices.Clone(c.Plugins)
 	for i := range hidden.Plugins {
 		hidden.Plugins[i].Args = nil
@@ -95,24 +112,42 @@ func (s *Saved) original(hidden *spec.App, h spec.Hash) {
 	}
 }
 
-// hide returns the app with marks in place of the values of its environment.
+// hide returns the app with marks in place of the values of its environment and the settings of its policy.
 func (s *Saved) hide(a *spec.App) *spec.App {
-	if !slices.ContainsFunc(a.Tasks, func(t spec.Task) bool { return len(t.Env) > 0 }) {
+	configured := a.Policy != nil && len(a.Policy.Config) > 0
+	if !configured && !slices.ContainsFunc(a.Tasks, func(t spec.Task) bool { return len(t.Env) > 0 }) {
 		return a
 	}
 	c := *a
+	if configured {
+		p := s.settings(*a.Policy)
+		c.Policy = &p
+	}
 	c.Tasks = slices.Clone(a.Tasks)
 	for i := range c.Tasks {
 		t := &c.Tasks[i]
 		if len(t.Env) == 0 {
 			continue
 		}
-		t.Env = make(map[string]string, len(t.Env))
-		for name, value := range a.Tasks[i].Env { // any order: copied key by key
-			t.Env[name] = s.mark(value)
-		}
+		t.Env = s.marks(t.Env)
 	}
 	return &c
+}
+
+// settings returns the policy with marks in place of its settings, which only programs read that are no part of Saved.
+func (s *Saved) settings(p spec.PolicyRef) spec.PolicyRef {
+	if len(p.Config) > 0 {
+		p.Config = s.marks(p.Config)
+	}
+	return p
+}
+
+func (s *Saved) marks(values map[string]string) map[string]string {
+	out := make(map[string]string, len(values))
+	for name, value := range values { // any order: copied key by key
+		out[name] = s.mark(value)
+	}
+	return out
 }
 
 // mark stands for a value: equal values have equal marks, within one saved input.

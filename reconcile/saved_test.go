@@ -110,6 +110,61 @@ func TestWhatASavedInputHides(t *testing.T) {
 	}
 }
 
+// TestWhatASavedInputHidesOfPoliciesAndTasks: settings of policies have marks, and what the plan does not repeat is left
+// out. Only why something ended, or a rollout failed, stays as it was said: the plan says it too.
+func TestWhatASavedInputHidesOfPoliciesAndTasks(t *testing.T) {
+	policy := func(value string) *spec.PolicyRef {
+		return &spec.PolicyRef{Name: "binpack", Config: map[string]string{"token": value}}
+	}
+	l := newLab(t, 2)
+	web := edit(asks("web", 2, 100, spec.MiB), func(a *spec.App) { a.Policy = policy("sesame-1") })
+	l.commit(web)
+	l.settle()
+	web = edit(web, func(a *spec.App) { a.Policy, a.Tasks[0].Command = policy("sesame-2"), []string{"v2"} })
+	l.commit(web, asks("db", 1, 100, spec.MiB))
+	l.in.Desired.Policy, l.in.Desired.Pools = *policy("sesame-3"), []spec.Pool{{Name: "p", Policy: policy("sesame-4")}}
+	for i := range l.in.Current {
+		l.in.Current[i].Reason = "healthy again after check up: sesame-5"
+	}
+	before, _ := json.Marshal(l.in)
+	s, text := again(t, l.in, "a")
+	if after, _ := json.Marshal(l.in); string(after) != string(before) {
+		t.Error("saving changed the input")
+	}
+	if strings.Contains(text, "sesame") {
+		t.Errorf("the saved input tells a secret: %s", text)
+	}
+	same := func() {
+		t.Helper()
+		live, _ := json.Marshal(planOf(l.in))
+		if saved, _ := json.Marshal(planOf(s.Input)); string(live) != string(saved) {
+			t.Errorf("replaying gives another plan:\n%s\n%s", live, saved)
+		}
+		over := l.in
+		over.Commit, over.Subject = "", "tree"
+		live, _ = json.Marshal(planOf(over))
+		if tree, _ := json.Marshal(planOf(s.Over(l.in.Desired, "tree"))); string(live) != string(tree) {
+			t.Errorf("the tree over it gives another plan:\n%s\n%s", live, tree)
+		}
+	}
+	same()
+	if live, _ := json.Marshal(planOf(l.in)); strings.Contains(string(live), "sesame") || !strings.Contains(string(live), "policy.config.token") {
+		t.Errorf("the plan names a setting that changed, and not its value: %s", live)
+	}
+	const said = "check up: out of memory"
+	ended := &l.in.Current[0]
+	ended.State, ended.Healthy, ended.Reason = spec.StateFailed, false, said
+	if s, text = again(t, l.in, "a"); strings.Count(text, said) != 1 || strings.Contains(text, "sesame") {
+		t.Errorf("why an allocation ended stays, and nothing else: %s", text)
+	}
+	same()
+	l.in.Rollouts[0].State, l.in.Rollouts[0].Reason = spec.RolloutFailed, said
+	if s, text = again(t, l.in, "a"); strings.Count(text, said) != 2 {
+		t.Errorf("why a rollout failed stays: %s", text)
+	}
+	same()
+}
+
 func TestAPlanSaysNoValueOfAnEnvironment(t *testing.T) {
 	l := newLab(t, 2)
 	web := asks("web", 2, 100, spec.MiB)
