@@ -106,7 +106,7 @@ func (r *rehearsal) lookAt(p *spec.Plan, final map[spec.AppName]int) {
 				continue
 			}
 			switch old := r.old(c); {
-			case old != nil && !c.KeepOld && old.Healthy && r.surges(c):
+			case old != nil && !c.KeepOld && old.Healthy && r.stands(old) && r.surges(c):
 				first++
 				nodes = append(nodes, c.Node)
 			case len(c.Takeover) > 0 && !slices.Contains(c.Takeover, c.Old):
@@ -143,6 +143,12 @@ func (r *rehearsal) old(c *spec.Change) *spec.AllocationView {
 		}
 	}
 	return nil
+}
+
+// stands reports whether the node of an allocation is there: what is lost with it does not stop for lack of room.
+func (r *rehearsal) stands(a *spec.AllocationView) bool {
+	n := r.w.fleet.Node(a.Node)
+	return n >= 0 && r.w.fleet.State(n) != spec.NodeUnknown && r.w.fleet.State(n) != spec.NodeDown
 }
 
 // surges reports whether the app's strategy would have the new allocation run beside the old one.

@@ -66,6 +66,22 @@ func TestWhatIfNodesWereGoneAndOthersThere(t *testing.T) {
 	}
 }
 
+// TestWhatIsLostDoesNotStop: what was on a node that is supposed to be gone stops for no lack of room.
+func TestWhatIsLostDoesNotStop(t *testing.T) {
+	l := newLab(t, 3)
+	l.commit(edit(service("web", 2), func(a *spec.App) { a.Tasks[0].CPU = 1000 }))
+	l.settle()
+	on := l.live("web")[0].Node
+	l.in = supposing(t, l.in, []string{"node/" + string(on)}, nil)
+	p, _ := l.plan()
+	if p.Summary.Start != 2 || p.Summary.Blocked != 0 {
+		t.Fatalf("%+v", p.Summary)
+	}
+	if w := p.Worst; w != nil && len(w.Tight) > 0 {
+		t.Errorf("too little room: %+v", w.Tight)
+	}
+}
+
 func TestASuppositionOfWhatIsNotThere(t *testing.T) {
 	l := rackedNodes(t)
 	for _, c := range []struct{ without, with, says string }{
