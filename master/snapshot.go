@@ -18,7 +18,7 @@ type snapshot struct {
 	at          spec.Time
 	status      control.Status
 	nodes       []spec.NodeView
-	drains      []control.DrainView   // by node
+	drains      []spec.DrainProgress  // by node
 	allocations []spec.AllocationView // by slot, then generation
 	apps        []control.AppView     // by name
 	specs       []*spec.App           // of apps; nil for those that are leaving

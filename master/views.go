@@ -330,7 +330,7 @@ func (s *snapshot) nodeViews() []api.Node {
 	}
 	for i := range s.drains {
 		if n := at[s.drains[i].Node]; n != nil {
-			n.Drain = drainView(&s.drains[i])
+			n.Drain = &s.drains[i]
 		}
 	}
 	needs := s.needs()
@@ -342,14 +342,6 @@ func (s *snapshot) nodeViews() []api.Node {
 		}
 	}
 	return list
-}
-
-func drainView(v *control.DrainView) *api.DrainProgress {
-	d := &api.DrainProgress{Drain: v.Drain, Wait: v.Wait, Left: v.Left, Leaving: v.Leaving, Moving: v.Moving, Finishing: v.Finishing, Last: v.Last, Waiting: v.Waiting}
-	for _, w := range v.Waits {
-		d.Waits = append(d.Waits, api.DrainWait(w))
-	}
-	return d
 }
 
 // needs returns a function that tells what an allocation takes: by the spec of its app as it is desired. Versions that

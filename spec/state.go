@@ -272,6 +272,26 @@ type Drain struct {
 	Reason string     `json:"reason,omitempty"`
 }
 
+// DrainProgress is a drain with how far it has come, in allocations of the node that have not ended.
+type DrainProgress struct {
+	Drain
+	Wait      *WindowWait `json:"wait,omitempty"` // the window that it waits for; nil: for none
+	Left      int         `json:"left"`
+	Leaving   int         `json:"leaving"`         // told to stop
+	Moving    int         `json:"moving"`          // a successor on another node is on its way
+	Finishing int         `json:"finishing"`       // batch work that may end by itself
+	Last      int         `json:"last"`            // of system apps: they leave when the others have
+	Waiting   int         `json:"waiting"`         // with no place to go to, or held
+	Stays     []DrainStay `json:"stays,omitempty"` // the first ten of Waiting
+}
+
+// DrainStay is an allocation that cannot leave a draining node yet.
+type DrainStay struct {
+	Slot    Slot     `json:"slot"`
+	Why     string   `json:"why"`
+	Blocked *Blocked `json:"blocked,omitempty"` // of its app, when no other node has a place
+}
+
 // Assignment is everything one node should do, in one message: an agent obeys it if Generation is newer than what it
 // holds. Allocations that it does not mention are left alone and reported, never stopped: only WantStop stops.
 type Assignment struct {

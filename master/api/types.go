@@ -143,31 +143,11 @@ type Problem struct {
 // Node is a node with what runs on it.
 type Node struct {
 	spec.NodeView
-	Used        spec.Resources `json:"used"` // by allocations that have not ended
-	Allocations int            `json:"allocations"`
-	Drain       *DrainProgress `json:"drain,omitempty"`
+	Used        spec.Resources      `json:"used"` // by allocations that have not ended
+	Allocations int                 `json:"allocations"`
+	Drain       *spec.DrainProgress `json:"drain,omitempty"`
 	// Reservations are what is kept on it for roles; only when one node is asked for.
 	Reservations []spec.NodeReservation `json:"reservations,omitempty"`
-}
-
-// DrainProgress is an operator's wish that a node become empty, with how far it has come, in allocations that have not ended.
-type DrainProgress struct {
-	spec.Drain
-	Wait      *spec.WindowWait `json:"wait,omitempty"` // the window that it waits for
-	Left      int              `json:"left"`
-	Leaving   int              `json:"leaving"`         // told to stop
-	Moving    int              `json:"moving"`          // a successor on another node is on its way
-	Finishing int              `json:"finishing"`       // batch work that may end by itself
-	Last      int              `json:"last"`            // of system apps: they leave when the others have
-	Waiting   int              `json:"waiting"`         // with no place to go to, or held
-	Waits     []DrainWait      `json:"waits,omitempty"` // the first ten of Waiting
-}
-
-// DrainWait is a slot that cannot leave a draining node yet.
-type DrainWait struct {
-	Slot    spec.Slot     `json:"slot"`
-	Why     string        `json:"why"`
-	Blocked *spec.Blocked `json:"blocked,omitempty"` // of its app, when no other node has a place
 }
 
 // App is an app with how it is doing.

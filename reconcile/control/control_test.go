@@ -569,10 +569,10 @@ func TestDrainTellsHowFarItIs(t *testing.T) {
 	asked := r.now
 	r.advance(spec.Second)
 	left, moving, waiting := 0, 0, 0
-	var waits []DrainWait
+	var waits []spec.DrainStay
 	for _, d := range r.core.Drains() {
 		left, moving, waiting = left+d.Left, moving+d.Moving, waiting+d.Waiting
-		waits = append(waits, d.Waits...)
+		waits = append(waits, d.Stays...)
 		if d.Reason != "rack" || d.Deadline != asked.Add(spec.Hour) {
 			t.Errorf("%+v", d)
 		}

@@ -116,29 +116,9 @@ func (c *Core) onUndrain(e Undrain) {
 // maxWaits is how many of the allocations that cannot leave a node are told one by one.
 const maxWaits = 10
 
-// DrainView is a drain with how far it has come, in allocations of the node that have not ended.
-type DrainView struct {
-	spec.Drain
-	Wait      *spec.WindowWait `json:"wait,omitempty"` // the window that it waits for; nil: for none
-	Left      int              `json:"left"`
-	Leaving   int              `json:"leaving"`         // told to stop
-	Moving    int              `json:"moving"`          // a successor on another node is on its way
-	Finishing int              `json:"finishing"`       // batch work that may end by itself
-	Last      int              `json:"last"`            // of system apps: they leave when the others have
-	Waiting   int              `json:"waiting"`         // with no place to go to, or held
-	Waits     []DrainWait      `json:"waits,omitempty"` // the first of Waiting
-}
-
-// DrainWait is an allocation that cannot leave a draining node yet.
-type DrainWait struct {
-	Slot    spec.Slot     `json:"slot"`
-	Why     string        `json:"why"`
-	Blocked *spec.Blocked `json:"blocked,omitempty"` // of its app, when no other node has a place
-}
-
 // Drains returns the nodes that are to be empty, sorted by node, with their progress as of the last plan.
-func (c *Core) Drains() []DrainView {
-	var out []DrainView
+func (c *Core) Drains() []spec.DrainProgress {
+	var out []spec.DrainProgress
 	for _, id := range c.nodeOrder {
 		if r := c.state.Nodes[id]; r != nil && r.Drain != nil {
 			out = append(out, c.drainView(c.nodes[id], r.Drain))
@@ -147,8 +127,8 @@ func (c *Core) Drains() []DrainView {
 	return out
 }
 
-func (c *Core) drainView(n *node, d *spec.Drain) DrainView {
-	v := DrainView{Drain: *d}
+func (c *Core) drainView(n *node, d *spec.Drain) spec.DrainProgress {
+	v := spec.DrainProgress{Drain: *d}
 	if f := c.following(); f != nil && c.busy(n) {
 		v.Wait = reconcile.DrainWaits(f.cluster, d, c.now)
 	}
@@ -170,8 +150,8 @@ func (c *Core) drainView(n *node, d *spec.Drain) DrainView {
 			v.Moving++
 		default:
 			v.Waiting++
-			if len(v.Waits) < maxWaits && v.Wait == nil {
-				v.Waits = append(v.Waits, c.whyStays(a))
+			if len(v.Stays) < maxWaits && v.Wait == nil {
+				v.Stays = append(v.Stays, c.whyStays(a))
 			}
 		}
 	}
@@ -189,8 +169,8 @@ func (c *Core) succeeded(k *cell) bool {
 }
 
 // whyStays says what the last plan says about a slot that does not leave.
-func (c *Core) whyStays(a *spec.AllocationView) DrainWait {
-	w := DrainWait{Slot: a.Slot, Why: "it is about to be planned"}
+func (c *Core) whyStays(a *spec.AllocationView) spec.DrainStay {
+	w := spec.DrainStay{Slot: a.Slot, Why: "it is about to be planned"}
 	i, ok := slices.BinarySearchFunc(c.plan.Apps, a.App, func(p spec.AppPlan, name spec.AppName) int { return cmp.Compare(p.App, name) })
 	if !ok {
 		return w

@@ -142,7 +142,7 @@ func TestApplyWaitEndsThoughTheClusterIsNotAsItShouldBe(t *testing.T) {
 }
 
 func TestAnInterruptedWaitSaysWhatGoesOn(t *testing.T) {
-	draining := api.Node{NodeView: spec.NodeView{Node: spec.Node{ID: "n7"}}, Drain: &api.DrainProgress{Left: 1}}
+	draining := api.Node{NodeView: spec.NodeView{Node: spec.Node{ID: "n7"}}, Drain: &spec.DrainProgress{Left: 1}}
 	answers := map[string]any{
 		"/v1/apply": api.Applied{Plan: somePlan()}, "/v1/watch": nil,
 		"/v1/drain": api.Applied{Nodes: []spec.NodeID{"n7"}}, "/v1/nodes": []api.Node{draining},

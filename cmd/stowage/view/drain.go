@@ -51,7 +51,7 @@ func (p *Page) DrainLine(n *api.Node) string {
 }
 
 // deadline says when what is left is stopped all the same.
-func (p *Page) deadline(d *api.DrainProgress) string {
+func (p *Page) deadline(d *spec.DrainProgress) string {
 	switch {
 	case d.Deadline == 0:
 		return ""
@@ -80,7 +80,7 @@ func (p *Page) Drains(list []api.Node) {
 
 // waits prints the slots that cannot leave a node, and why.
 func (p *Page) waits(n *api.Node) {
-	list := n.Drain.Waits
+	list := n.Drain.Stays
 	for len(list) > 0 {
 		w, k := &list[0], 1
 		names := []string{w.Slot.String()}
@@ -96,7 +96,7 @@ func (p *Page) waits(n *api.Node) {
 	if n.Drain.Wait != nil {
 		return
 	}
-	if more := n.Drain.Waiting - len(n.Drain.Waits); more > 0 {
+	if more := n.Drain.Waiting - len(n.Drain.Stays); more > 0 {
 		p.Line("  … and %d more", more)
 	}
 }

@@ -227,9 +227,9 @@ func TestDrains(t *testing.T) {
 	p := &Page{Out: &b, Now: now}
 	lack := &spec.Blocked{Slots: []int{3, 4}, Of: 5, Leaving: 2, Reasons: []spec.Reason{{Rule: "memory", Nodes: 2}, {Rule: "the node is draining", Nodes: 1}}, Nodes: 3,
 		Groups: []spec.NodeGroup{{Rules: []string{"memory"}, Nodes: 2, Detail: "n2 is short by 1GiB"}, {Rules: []string{"the node is draining"}, Nodes: 1}}}
-	n := api.Node{NodeView: spec.NodeView{Node: spec.Node{ID: "n1"}, State: spec.NodeDraining}, Drain: &api.DrainProgress{
+	n := api.Node{NodeView: spec.NodeView{Node: spec.Node{ID: "n1"}, State: spec.NodeDraining}, Drain: &spec.DrainProgress{
 		Drain: spec.Drain{Node: "n1", Since: now - spec.Time(5*spec.Minute), Deadline: now.Add(40 * spec.Minute), Reason: "new disk"},
-		Left:  15, Moving: 3, Finishing: 1, Waiting: 12, Waits: []api.DrainWait{
+		Left:  15, Moving: 3, Finishing: 1, Waiting: 12, Stays: []spec.DrainStay{
 			{Slot: spec.Slot{App: "web", Index: 3}, Why: "no other node has a place", Blocked: lack}, {Slot: spec.Slot{App: "web", Index: 4}, Why: "no other node has a place", Blocked: lack},
 			{Slot: spec.Slot{App: "x"}, Why: "held: a plugin"}},
 	}}
