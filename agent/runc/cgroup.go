@@ -22,7 +22,7 @@ import (
 const killTime = 10 * time.Second
 
 func (r *Runtime) manager(path string) (cgroups.Manager, error) {
-	m, err := manager.New(&cgroups.Cgroup{Path: path, Rootless: r.rootless, Resources: &cgroups.Resources{}})
+	m, err := manager.NewWithPaths(&cgroups.Cgroup{Path: path, Rootless: r.rootless, Resources: &cgroups.Resources{}}, r.pathsOf(path))
 	if err != nil {
 		return nil, fmt.Errorf("find cgroup %s: %w", path, err)
 	}

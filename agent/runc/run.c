@@ -18,6 +18,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "join.h"
+
 enum { FILTER_FD = 3, STATUS_FD = 4 };
 enum { STEP_FILTER = 1, STEP_EXEC = 2 };
 enum { BUILD_SLACK_NS = 1000000, DEFAULT_SLACK_NS = 50000 };
@@ -44,6 +46,7 @@ static void install_filter(void)
 			fail(STEP_FILTER, errno);
 	}
 	close(FILTER_FD);
+	close(JOIN_FD);
 }
 
 // execute looks the command up in PATH as execvp does, but for empty elements: the working directory is never searched.
@@ -81,10 +84,11 @@ static int execute(char **argv, char **envp)
 
 __attribute__((constructor(101))) static void stowage_run(int argc, char **argv, char **envp)
 {
+	// The Go runtime has a thread that wakes every 20 us to look for stuck others. In the few milliseconds that it takes to build a
+	// container this thread takes a tenth of the processor, here and in the executor; a coarser clock keeps it asleep.
+	prctl(PR_SET_TIMERSLACK, BUILD_SLACK_NS);
 	if (argc == 2 && !strcmp(argv[1], "init")) {
-		// The Go runtime has a thread that wakes every 20 us to look for stuck others. In the few milliseconds that it takes to
-		// build a container this thread takes a tenth of the processor; a coarser clock keeps it asleep.
-		prctl(PR_SET_TIMERSLACK, BUILD_SLACK_NS);
+		stowage_join();
 		return;
 	}
 	if (argc < 3 || strcmp(argv[1], "stowage-run") != 0)

@@ -24,6 +24,9 @@ const releaseTime = 10 * time.Second
 // lookAgain is the pause between looks at a container that does not say that it is released.
 const lookAgain = 50 * time.Millisecond
 
+// quietLog is the number of logrus for errors: the stages of a start have twenty lines to say about one that goes well.
+const quietLog = "2"
+
 // Runtime makes containers. It is safe for concurrent use.
 type Runtime struct {
 	dir      string // below it: run/ID, state/ID (libcontainer's), skeleton, dev
@@ -36,7 +39,8 @@ type Runtime struct {
 	maxFiles uint64
 
 	rootless    bool
-	cgroup      int // version
+	cgroup      int               // version
+	roots       map[string]string // of the cgroup hierarchies, by controller
 	swapCounted bool
 	features    executor.Features
 	filters     filters
@@ -80,6 +84,9 @@ func New(dir, parent, version string) (*Runtime, error) {
 		return nil, errors.Join(err, r.Close())
 	}
 	r.detect(version)
+	if err := r.hierarchies(); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
 	return r, nil
 }
 
@@ -159,7 +166,12 @@ func (r *Runtime) create(spec *executor.Spec, rt root, cores []int, stdio execut
 	if err != nil {
 		return 0, fmt.Errorf("create container: %w", err)
 	}
-	process, status, err := r.process(spec, who, spec.Command, environment(spec.Env), stdio)
+	list, err := r.joinOwn(container)
+	if err != nil {
+		return 0, err
+	}
+	defer list.Close()
+	process, status, err := r.process(spec, who, spec.Command, environment(spec.Env), stdio, list)
 	if err != nil {
 		return 0, err
 	}
@@ -230,9 +242,9 @@ func orRoot(dir string) string {
 	return dir
 }
 
-// process describes a process whose command is executed by run.c. ExtraFiles are its descriptors 3 and 4; the second is the caller's
-// to close.
-func (r *Runtime) process(spec *executor.Spec, who identity, command, env []string, stdio executor.Stdio) (*libcontainer.Process, *os.File, error) {
+// process describes a process that joins the cgroups of a list, and whose command is executed by run.c. ExtraFiles are its descriptors
+// 3 to 5; the second is the caller's to close.
+func (r *Runtime) process(spec *executor.Spec, who identity, command, env []string, stdio executor.Stdio, list *os.File) (*libcontainer.Process, *os.File, error) {
 	filter, err := r.filters.get(capabilitiesOf(spec), spec.Unconfined)
 	if err != nil {
 		return nil, nil, err
@@ -247,7 +259,8 @@ func (r *Runtime) process(spec *executor.Spec, who identity, command, env []stri
 		UID:              who.uid,
 		GID:              who.gid,
 		AdditionalGroups: who.groups,
-		ExtraFiles:       []*os.File{filter, report},
+		ExtraFiles:       []*os.File{filter, report, list},
+		LogLevel:         quietLog,
 	}
 	if r.rootless {
 		p.AdditionalGroups = nil
@@ -376,7 +389,12 @@ func (r *Runtime) Exec(spec *executor.Spec, e *executor.ExecSpec, stdio executor
 	if err != nil {
 		return 0, nil, err
 	}
-	process, status, err := r.process(spec, who, e.Command, environment(spec.Env, e.Env), stdio)
+	list, err := r.joinMore(container)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer list.Close()
+	process, status, err := r.process(spec, who, e.Command, environment(spec.Env, e.Env), stdio, list)
 	if err != nil {
 		return 0, nil, err
 	}
