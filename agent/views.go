@@ -30,7 +30,7 @@ func (a *agent) find(id spec.AllocationID, asked spec.TaskName) (node.Record, in
 		if t.Name == asked {
 			return r, i, nil
 		}
-		if t.Lifecycle == spec.LifecycleMain {
+		if t.Lifecycle.Main() {
 			only, mains = i, mains+1
 		}
 	}

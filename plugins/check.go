@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -124,7 +125,7 @@ func checkApp(block spec.AppName, a *spec.App, known map[spec.AppName]*spec.App)
 		t := &a.Tasks[i]
 		c.that(!names[t.Name], "two tasks are called %q", t.Name)
 		names[t.Name] = true
-		if t.Lifecycle == spec.LifecycleMain {
+		if t.Lifecycle.Main() {
 			mains++
 		}
 		c.task(t, ports)
@@ -177,7 +178,7 @@ func (c *checker) network(n spec.Network) map[string]bool {
 
 func (c *checker) task(t *spec.Task, ports map[string]bool) {
 	c.err(spec.CheckLabel(string(t.Name)))
-	c.that(oneOf(t.Lifecycle, spec.LifecycleMain, spec.LifecycleSidecar), "%q is no lifecycle", t.Lifecycle)
+	c.that(oneOf(t.Lifecycle, spec.LifecycleMain, spec.LifecycleSidecar, spec.LifecyclePrestart, spec.LifecyclePoststart, spec.LifecyclePoststop), "%q is no lifecycle", t.Lifecycle)
 	c.that((t.Rootfs == "") != (t.Image == ""), "task %q needs either a rootfs or an image", t.Name)
 	c.that(t.Rootfs == "" || t.Rootfs == spec.RootfsHost, "%q is no rootfs", t.Rootfs)
 	c.that(t.Image != "" || len(t.Command) > 0, "task %q has no command, and no image that could bring one", t.Name)
@@ -201,10 +202,14 @@ func (c *checker) task(t *spec.Task, ports map[string]bool) {
 		c.err(spec.CheckLabel(name))
 		c.within(name, int64(n), 0, 1<<50)
 	}
-	c.within("the grace of a stop", int64(t.Stop.Timeout), 0, int64(spec.MaxDuration))
+	for what, d := range map[string]spec.Duration{"the grace of a stop": t.Stop.Timeout, "the delay of a stop": t.Stop.Delay, "the time for the command of a stop": t.Stop.CommandTimeout, "max_run": t.MaxRun} { // any order: each by itself
+		c.within(what, int64(d), 0, int64(spec.MaxDuration))
+	}
+	c.within("the arguments of the command of a stop", len(t.Stop.Command), 0, MaxArguments)
 	c.that(strings.HasPrefix(t.Stop.Signal, "SIG"), "%q is no signal", t.Stop.Signal)
 	c.within("the size of a log", int64(t.Logs.MaxSize), 1, spec.MaxBytes)
 	c.within("the files of a log", t.Logs.MaxFiles, 1, 1000)
+	c.within("the number of checks of a task", len(t.Checks), 0, spec.MaxChecks)
 	checks := map[string]bool{}
 	for _, k := range t.Checks {
 		c.err(spec.CheckLabel(k.Name))
@@ -234,7 +239,7 @@ func (c *checker) devices(t *spec.Task) {
 }
 
 func (c *checker) check(k spec.Check, ports map[string]bool) {
-	c.that(oneOf(k.Type, spec.CheckHTTP, spec.CheckTCP, spec.CheckExec), "%q is no type of check", k.Type)
+	c.that(oneOf(k.Type, spec.CheckHTTP, spec.CheckHTTPS, spec.CheckTCP, spec.CheckGRPC, spec.CheckGRPCS, spec.CheckExec), "%q is no type of check", k.Type)
 	if k.Type == spec.CheckExec {
 		c.that(len(k.Command) > 0, "check %q has no command", k.Name)
 	} else {
@@ -243,6 +248,19 @@ func (c *checker) check(k spec.Check, ports map[string]bool) {
 	c.within("the interval of a check", int64(k.Interval), int64(spec.Millisecond), int64(spec.MaxDuration))
 	c.within("the timeout of a check", int64(k.Timeout), int64(spec.Millisecond), int64(spec.MaxDuration))
 	c.within("the failures of a check", k.Failures, 1, 1_000_000)
+	c.within("the time that a start check gives", int64(k.Within), 0, int64(spec.MaxDuration))
+	c.that(!k.Start || !k.Gate && !k.Restart, "check %q has start, and gate or restart beside it", k.Name)
+	c.that(k.Start || k.Within == 0, "check %q has within, which goes with start", k.Name)
+	for _, s := range k.Status {
+		_, _, err := spec.ParseStatus(s)
+		c.err(err)
+	}
+	_, err := regexp.Compile(k.Body)
+	c.err(err)
+	c.within("the headers of a check", len(k.Headers), 0, spec.MaxCheckHeaders)
+	for _, text := range []string{k.Body, k.CA, k.Service, k.ServerName, k.Method} {
+		c.within("a text of a check", len(text), 0, spec.MaxCheckText)
+	}
 }
 
 func (c *checker) within(what string, value, low, high any) {

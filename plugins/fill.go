@@ -53,6 +53,12 @@ func fillTask(t *spec.Task) {
 	fill(&t.Stop.Timeout, spec.DefaultStopTimeout)
 	fill(&t.Logs.MaxSize, spec.DefaultLogSize)
 	fill(&t.Logs.MaxFiles, spec.DefaultLogFiles)
+	if t.Lifecycle == spec.LifecyclePoststop {
+		fill(&t.MaxRun, spec.DefaultPoststopMaxRun)
+	}
+	if len(t.Stop.Command) > 0 {
+		fill(&t.Stop.CommandTimeout, spec.DefaultStopCommandTimeout)
+	}
 	for i := range t.Devices {
 		fill(&t.Devices[i].Count, 1)
 	}
@@ -60,6 +66,9 @@ func fillTask(t *spec.Task) {
 		fill(&t.Checks[i].Interval, spec.DefaultCheckInterval)
 		fill(&t.Checks[i].Timeout, spec.DefaultCheckTimeout)
 		fill(&t.Checks[i].Failures, spec.DefaultCheckFailures)
+		if t.Checks[i].Start {
+			fill(&t.Checks[i].Within, spec.DefaultCheckWithin)
+		}
 	}
 }
 

@@ -43,7 +43,7 @@ func differences(from, to *spec.App, effect func(path string) string) []spec.Fie
 	return out
 }
 
-// What a plan says in place of the values of an environment and the settings of a policy: plans are shown, kept and passed on to more people than
+// What a plan says in place of the values of an environment, the headers of a check and the settings of a policy: plans are shown, kept and passed on to more people than
 // the repository is.
 const (
 	valueOld = "(a value)"
@@ -54,7 +54,8 @@ const (
 func secret(path string) bool {
 	head, rest, _ := strings.Cut(path, ".")
 	_, field, _ := strings.Cut(rest, ".")
-	return head == "task" && strings.HasPrefix(field, "env.") || head == "policy" && strings.HasPrefix(rest, "config.")
+	return head == "task" && (strings.HasPrefix(field, "env.") || strings.HasPrefix(field, "check.") && strings.Contains(field, ".headers.")) ||
+		head == "policy" && strings.HasPrefix(rest, "config.")
 }
 
 // unsaid is a word for a value that is there.
@@ -116,7 +117,7 @@ func (w *world) effect(x *app, path string) string {
 func inPlace(path string) bool {
 	_, field, _ := strings.Cut(path, ".")
 	field, _, _ = strings.Cut(field, ".")
-	return field == "check" || field == "stop" || field == "logs"
+	return field == "check" || field == "stop" || field == "logs" || field == "max_run"
 }
 
 func pace(a *spec.App) string {

@@ -115,7 +115,8 @@ func (s *Saved) original(hidden *spec.App, h spec.Hash) {
 // hide returns the app with marks in place of the values of its environment and the settings of its policy.
 func (s *Saved) hide(a *spec.App) *spec.App {
 	configured := a.Policy != nil && len(a.Policy.Config) > 0
-	if !configured && !slices.ContainsFunc(a.Tasks, func(t spec.Task) bool { return len(t.Env) > 0 }) {
+	headed := func(c spec.Check) bool { return len(c.Headers) > 0 }
+	if !configured && !slices.ContainsFunc(a.Tasks, func(t spec.Task) bool { return len(t.Env) > 0 || slices.ContainsFunc(t.Checks, headed) }) {
 		return a
 	}
 	c := *a
@@ -126,10 +127,17 @@ func (s *Saved) hide(a *spec.App) *spec.App {
 	c.Tasks = slices.Clone(a.Tasks)
 	for i := range c.Tasks {
 		t := &c.Tasks[i]
-		if len(t.Env) == 0 {
-			continue
+		if len(t.Env) > 0 {
+			t.Env = s.marks(t.Env)
 		}
-		t.Env = s.marks(t.Env)
+		if slices.ContainsFunc(t.Checks, headed) {
+			t.Checks = slices.Clone(t.Checks)
+			for k := range t.Checks {
+				if h := t.Checks[k].Headers; len(h) > 0 {
+					t.Checks[k].Headers = s.marks(h)
+				}
+			}
+		}
 	}
 	return &c
 }

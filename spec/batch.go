@@ -240,6 +240,7 @@ func (a *App) ForRun(r *Run) *App {
 		for k := range t.Checks {
 			t.Checks[k].Command, t.Checks[k].Path = fillAll(t.Checks[k].Command), fill(t.Checks[k].Path)
 		}
+		t.Stop.Command = fillAll(t.Stop.Command)
 	}
 	return &c
 }

@@ -1,5 +1,11 @@
 package spec
 
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
 // MaxFailureDomains bounds the attributes whose values are looked at as losses.
 const MaxFailureDomains = 8
 
@@ -340,7 +346,18 @@ type Restart struct {
 	Interval Duration `json:"interval"`
 	Delay    Duration `json:"delay"` // before the first restart; grows by half each time
 	MaxDelay Duration `json:"max_delay"`
+	// Mode says what follows when Attempts are used up; "": RestartFail.
+	Mode RestartMode `json:"mode,omitempty"`
 }
+
+// RestartMode is what follows when a task ended more often than Restart allows.
+type RestartMode string
+
+// The modes of restart.
+const (
+	RestartFail  RestartMode = "fail"  // the allocation has failed, and its slot is placed again
+	RestartDelay RestartMode = "delay" // the task waits until the interval allows the next restart
+)
 
 // Reschedule says what happens in the cluster when an allocation failed or its node is lost.
 type Reschedule struct {
@@ -388,9 +405,15 @@ type Lifecycle string
 
 // The lifecycles.
 const (
-	LifecycleMain    Lifecycle = "main"    // the allocation lives as long as its main tasks
-	LifecycleSidecar Lifecycle = "sidecar" // starts before the main tasks and is stopped after them
+	LifecycleMain      Lifecycle = "main"      // the allocation lives as long as its main tasks
+	LifecycleSidecar   Lifecycle = "sidecar"   // starts before the main tasks and is stopped after them
+	LifecyclePrestart  Lifecycle = "prestart"  // runs to exit 0 before the next one, and before sidecars and main tasks
+	LifecyclePoststart Lifecycle = "poststart" // runs to exit 0 once the allocation has become healthy
+	LifecyclePoststop  Lifecycle = "poststop"  // runs once after the main tasks have ended, however that came
 )
+
+// Main reports whether the allocation lives as long as tasks with this lifecycle.
+func (l Lifecycle) Main() bool { return l == LifecycleMain || l == "" }
 
 // Rootfs is where a task's root file system comes from.
 type Rootfs string
@@ -419,6 +442,7 @@ type Task struct {
 	Pids      int               `json:"pids,omitempty"`      // most processes; DefaultPids when not written
 	Resources map[string]Milli  `json:"resources,omitempty"` // named resources, in thousandths
 	Devices   []DeviceAsk       `json:"devices,omitempty"`   // at most one for each kind
+	MaxRun    Duration          `json:"max_run,omitempty"`   // of one run; after it the task is stopped, and has failed; 0: no limit
 	Checks    []Check           `json:"checks,omitempty"`
 	Stop      Stop              `json:"stop"`
 	Logs      Logs              `json:"logs"`
@@ -430,28 +454,79 @@ type CheckType string
 
 // The types of check.
 const (
-	CheckHTTP CheckType = "http" // GET Path answers 200–399
-	CheckTCP  CheckType = "tcp"  // the port accepts a connection
-	CheckExec CheckType = "exec" // Command exits with 0 inside the task
+	CheckHTTP  CheckType = "http"  // Path answers with a status that counts as well
+	CheckHTTPS CheckType = "https" // the same over TLS
+	CheckTCP   CheckType = "tcp"   // the port accepts a connection
+	CheckGRPC  CheckType = "grpc"  // grpc.health.v1.Health/Check answers SERVING
+	CheckGRPCS CheckType = "grpcs" // the same over TLS
+	CheckExec  CheckType = "exec"  // Command exits with 0 inside the task
 )
 
-// Check asks a task whether it is well.
+// HTTP reports whether it asks by HTTP and looks at the status.
+func (t CheckType) HTTP() bool { return t == CheckHTTP || t == CheckHTTPS }
+
+// GRPC reports whether it asks by the health protocol of gRPC.
+func (t CheckType) GRPC() bool { return t == CheckGRPC || t == CheckGRPCS }
+
+// TLS reports whether it asks over TLS.
+func (t CheckType) TLS() bool { return t == CheckHTTPS || t == CheckGRPCS }
+
+// Check asks a task whether it is well. What follows from its answers is said by Start, Gate and Restart; a check with none of
+// them is only shown.
 type Check struct {
-	Name     string    `json:"name"`
-	Type     CheckType `json:"type"`
-	Port     string    `json:"port,omitempty"` // a port of the app's network
-	Path     string    `json:"path,omitempty"`
-	Command  []string  `json:"command,omitempty"`
-	Interval Duration  `json:"interval"`
-	Timeout  Duration  `json:"timeout"`
-	Failures int       `json:"failures"` // in a row before a passing check counts as failing
-	Gate     bool      `json:"gate"`     // the allocation is healthy only while this passes
+	Name    string    `json:"name"`
+	Type    CheckType `json:"type"`
+	Port    string    `json:"port,omitempty"` // a port of the app's network
+	Path    string    `json:"path,omitempty"`
+	Command []string  `json:"command,omitempty"`
+
+	Method     string            `json:"method,omitempty"`  // of http and https; "": GET
+	Headers    map[string]string `json:"headers,omitempty"` // of http and https; Host is the host that is asked for
+	Status     []string          `json:"status,omitempty"`  // of http and https, that count as well: "204", "200-299"; nil: "200-399"
+	Body       string            `json:"body,omitempty"`    // of http and https: a regular expression (RE2) that the beginning of the body must match
+	Service    string            `json:"service,omitempty"` // of grpc and grpcs; "": the server as a whole
+	CA         string            `json:"ca,omitempty"`      // of https and grpcs: certificates (PEM) that may sign the task's; "": those of the node
+	SkipVerify bool              `json:"skip_verify,omitempty"`
+	ServerName string            `json:"server_name,omitempty"` // that the certificate must have; "": the address that is asked
+
+	Interval Duration `json:"interval"`
+	Timeout  Duration `json:"timeout"`
+	Failures int      `json:"failures"` // in a row before a passing check counts as failing
+
+	Gate    bool     `json:"gate"`              // the allocation is healthy only while this passes
+	Start   bool     `json:"start,omitempty"`   // until this has passed once, the task's other checks wait, and the allocation is not healthy
+	Within  Duration `json:"within,omitempty"`  // with Start: a task of which it has not passed by then is restarted; 0: DefaultCheckWithin
+	Restart bool     `json:"restart,omitempty"` // Failures bad answers in a row restart the task
 }
 
-// Stop says how a task is asked to end.
+// MaxCheckStatus and MinCheckStatus bound what an http check may wait for.
+const (
+	MinCheckStatus = 100
+	MaxCheckStatus = 599
+)
+
+// ParseStatus reads "204" or "200-299", both ends included.
+func ParseStatus(text string) (low, high int, err error) {
+	first, last, ranged := strings.Cut(text, "-")
+	low, err = strconv.Atoi(first)
+	if high = low; ranged && err == nil {
+		high, err = strconv.Atoi(last)
+	}
+	if err != nil || low > high || low < MinCheckStatus || high > MaxCheckStatus {
+		return 0, 0, fmt.Errorf("%q is no HTTP status: write one such as \"204\", or a range such as \"200-299\"", text)
+	}
+	return low, high, nil
+}
+
+// Stop says how a task is asked to end: what asks it for work hears that it is not healthy any more, Delay passes, Command runs
+// inside the task, Signal is sent, and after Timeout all its processes are killed.
 type Stop struct {
 	Signal  string   `json:"signal"`
 	Timeout Duration `json:"timeout"` // after it, the whole group is killed
+	// Delay is before anything is asked of a task whose allocation was healthy.
+	Delay          Duration `json:"delay,omitempty"`
+	Command        []string `json:"command,omitempty"`
+	CommandTimeout Duration `json:"command_timeout,omitempty"` // 0: DefaultStopCommandTimeout
 }
 
 // Logs bounds what is kept of a task's output, for stdout and stderr each.

@@ -95,10 +95,17 @@ const (
 	// DefaultCheckFailures in a row: one lost answer is no illness.
 	DefaultCheckFailures = 3
 
+	// DefaultCheckWithin is how long a task with a start check may take to start: half of what a rollout waits for progress.
+	DefaultCheckWithin = 5 * Minute
+
 	// DefaultStopSignal is what every init system sends.
 	DefaultStopSignal = "SIGTERM"
 	// DefaultStopTimeout is the grace before the kill.
 	DefaultStopTimeout = 10 * Second
+	// DefaultStopCommandTimeout is as long again for a command before the signal.
+	DefaultStopCommandTimeout = 10 * Second
+	// DefaultPoststopMaxRun keeps a clean-up that hangs from holding its slot.
+	DefaultPoststopMaxRun = 1 * Minute
 	// DefaultLogSize and DefaultLogFiles keep 30 MiB per stream.
 	DefaultLogSize = 10 * MiB
 	// DefaultLogFiles counts the newest file too.
@@ -132,6 +139,11 @@ const (
 	MaxSuppositions = 100
 	// MaxTasks of one app.
 	MaxTasks = 32
+	// MaxChecks of one task, and MaxCheckHeaders of one check.
+	MaxChecks       = 32
+	MaxCheckHeaders = 32
+	// MaxCheckText bounds what a check may send or compare, in bytes: certificates are the longest.
+	MaxCheckText = 64 << 10
 	// MaxRules of one app: constraints, affinities and spreads, each.
 	MaxRules = 200
 	// MaxCPU of one task: a thousand cores.

@@ -150,8 +150,12 @@ type TaskStatus struct {
 	Restarts int      `json:"restarts"`
 	Exit     *Exit    `json:"exit,omitempty"` // of the last run that ended
 	Reason   string   `json:"reason,omitempty"`
+	Output   string   `json:"output,omitempty"` // the last line that the last run printed, if that failed; at most MaxOutput bytes
 	Checks   []Result `json:"checks,omitempty"`
 }
+
+// MaxOutput bounds what is told of a task's or a check's output, in bytes.
+const MaxOutput = 200
 
 // Exit is how a run of a task ended.
 type Exit struct {
@@ -181,8 +185,10 @@ func (e Exit) String() string {
 type Result struct {
 	Check   string `json:"check"`
 	Passing bool   `json:"passing"`
-	Output  string `json:"output,omitempty"` // the first line, at most 200 bytes
+	Output  string `json:"output,omitempty"` // the first line, at most MaxOutput bytes
 	Since   Time   `json:"since,omitempty"`
+	// Row is how many bad answers there were in a row, at least: it is told when it doubles.
+	Row int `json:"row,omitempty"`
 }
 
 // AllocationView joins what was decided and what was last observed of one allocation.

@@ -61,7 +61,7 @@ func (a *App) RuntimeHash() Hash {
 		r.Kind = KindBatch
 	}
 	for i, t := range c.Tasks {
-		t.Checks, t.Stop, t.Logs = nil, Stop{}, Logs{}
+		t.Checks, t.Stop, t.Logs, t.MaxRun = nil, Stop{}, Logs{}, 0
 		r.Tasks[i] = t
 	}
 	return hashJSON(&r)

@@ -332,7 +332,7 @@ func (c *Core) unchecked(v *spec.AllocationView) string {
 		return ""
 	}
 	for i := range app.Tasks {
-		if slices.ContainsFunc(app.Tasks[i].Checks, func(k spec.Check) bool { return k.Gate }) {
+		if slices.ContainsFunc(app.Tasks[i].Checks, func(k spec.Check) bool { return k.Gate || k.Start }) {
 			return ""
 		}
 	}

@@ -337,7 +337,7 @@ func (m *machine) live(k *container) {
 func mainTask(app *spec.App, name spec.TaskName) bool {
 	for i := range app.Tasks {
 		if app.Tasks[i].Name == name {
-			return app.Tasks[i].Lifecycle != spec.LifecycleSidecar
+			return app.Tasks[i].Lifecycle.Main()
 		}
 	}
 	return false

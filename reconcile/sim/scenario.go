@@ -140,7 +140,7 @@ func withChecks(apps []*spec.App) {
 		c := *app
 		c.Tasks = slices.Clone(app.Tasks)
 		for k := range c.Tasks {
-			if c.Tasks[k].Lifecycle != spec.LifecycleSidecar {
+			if c.Tasks[k].Lifecycle.Main() {
 				c.Tasks[k].Checks = append(slices.Clone(c.Tasks[k].Checks), spec.Check{
 					Name: checkName, Type: spec.CheckExec, Command: []string{"true"}, Gate: true,
 					Interval: spec.DefaultCheckInterval, Timeout: spec.DefaultCheckTimeout, Failures: 1,
@@ -155,7 +155,7 @@ func withChecks(apps []*spec.App) {
 func gated(app *spec.App) bool {
 	for i := range app.Tasks {
 		for _, c := range app.Tasks[i].Checks {
-			if c.Gate {
+			if c.Gate || c.Start {
 				return true
 			}
 		}

@@ -269,7 +269,7 @@ func (w *writer) task(t, fresh *spec.Task) {
 				w.constraints(d.Constraints)
 			})
 		}
-		if t.Stop != fresh.Stop {
+		if t.Stop.Timeout != fresh.Stop.Timeout {
 			w.block("stop", func() { when(w, "timeout", t.Stop.Timeout, fresh.Stop.Timeout) })
 		}
 	})

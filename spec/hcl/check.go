@@ -87,8 +87,8 @@ func checkApp(d *decoder, b *block, a *spec.App) {
 	if len(a.Tasks) == 0 && !slices.ContainsFunc(b.Body.Blocks, isTask) {
 		d.at(b.place(), b.env.context, "No task", fmt.Sprintf("%s has nothing to run. Add a task block.", blockTitle(b)))
 	}
-	if len(a.Tasks) > 0 && !slices.ContainsFunc(a.Tasks, func(t spec.Task) bool { return t.Lifecycle != spec.LifecycleSidecar }) {
-		d.at(b.place(), b.env.context, "Only sidecars", "All tasks are sidecars, but an allocation lives as long as its main tasks. Take lifecycle out of one.")
+	if len(a.Tasks) > 0 && !slices.ContainsFunc(a.Tasks, func(t spec.Task) bool { return t.Lifecycle.Main() }) {
+		d.at(b.place(), b.env.context, "No main task", "All tasks only go with others, but an allocation lives as long as its main tasks. Take lifecycle out of one.")
 	}
 	if a.Kind == spec.KindSystem {
 		if b.has("count") {

@@ -204,55 +204,6 @@ func checkNetwork(d *decoder, b *block, n *spec.Network) {
 	}
 }
 
-func addCheck(d *decoder, b *block, t *spec.Task, c spec.Check) {
-	c.Name = b.label(0)
-	d.checkName(b, "check", spec.CheckLabel)
-	if slices.ContainsFunc(t.Checks, func(o spec.Check) bool { return o.Name == c.Name }) {
-		d.at(b.place(), b.env.context, "Duplicate check", fmt.Sprintf("The task has a check %q already. Rename one of them.", shorten(c.Name, 60)))
-	}
-	t.Checks = append(t.Checks, c)
-}
-
-func checkCheck(d *decoder, b *block, c *spec.Check) {
-	needs := map[spec.CheckType][]string{spec.CheckHTTP: {"port"}, spec.CheckTCP: {"port"}, spec.CheckExec: {"command"}}
-	takes := map[spec.CheckType][]string{spec.CheckHTTP: {"port", "path"}, spec.CheckTCP: {"port"}, spec.CheckExec: {"command"}}
-	if !b.sound("type") || c.Type == "" {
-		return // reported
-	}
-	if b.has("port") && c.Port != "" {
-		d.checkPort(b, c.Port)
-	}
-	for _, n := range needs[c.Type] {
-		if !b.has(n) {
-			d.at(b.place(), b.env.context, "Missing argument", fmt.Sprintf("A check of type %s needs the argument %s.", c.Type, n))
-		}
-	}
-	for _, n := range []string{"port", "path", "command"} {
-		if b.has(n) && !slices.Contains(takes[c.Type], n) {
-			d.at(b.placeOf(n), b.env.context, "Argument without effect", fmt.Sprintf("A check of type %s does not use %s. Remove it, or change the type.", c.Type, n))
-		}
-	}
-	if c.Type == spec.CheckHTTP {
-		if c.Path == "" {
-			c.Path = "/"
-		}
-		if !strings.HasPrefix(c.Path, "/") && !strings.HasPrefix(c.Path, "${") {
-			d.at(b.placeOf("path"), b.env.context, "Wrong value for path", fmt.Sprintf("The path of a check begins with \"/\", but here it is %q.", shorten(c.Path, 60)))
-		}
-	}
-	if c.Type == spec.CheckExec && b.has("command") && b.sound("command") && len(c.Command) == 0 {
-		d.at(b.placeOf("command"), b.env.context, "Wrong value for command", "The command is empty. Name a program.")
-	}
-	for _, n := range []struct {
-		name  string
-		value spec.Duration
-	}{{"interval", c.Interval}, {"timeout", c.Timeout}} {
-		if n.value < 10*spec.Millisecond {
-			d.at(b.placeOf(n.name), b.env.context, "Wrong value for "+n.name, fmt.Sprintf("%s must be at least 10ms, but here it is %s.", n.name, n.value))
-		}
-	}
-}
-
 // checkPort checks that the port which a check asks exists.
 func (d *decoder) checkPort(b *block, port string) {
 	names := make([]string, len(b.env.ports))
@@ -300,6 +251,7 @@ func checkTask(d *decoder, b *block, t *spec.Task) {
 		d.at(b.placeOf("memory_max"), b.env.context, "Wrong value for memory_max", fmt.Sprintf("memory_max is %s, which is less than memory, %s. It is the limit to burst to: make it at least that.", t.MemoryMax, t.Memory))
 	}
 	d.checkNamed(b, t)
+	d.checkLife(b, t)
 	if t.User != "" && !userForm.MatchString(t.User) {
 		d.at(b.placeOf("user"), b.env.context, "Wrong value for user", fmt.Sprintf("%q is no user. Write a name, a uid such as \"1000\", or uid:gid such as \"1000:1000\".", shorten(t.User, 60)))
 	}

@@ -2,6 +2,7 @@ package hcl
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/stowage/stowage/spec"
 )
@@ -200,8 +201,12 @@ var restartTable = &table[spec.Restart]{
 		arg("interval", duration, func(r *spec.Restart) *spec.Duration { return &r.Interval }, "The window in which restarts are counted"),
 		arg("delay", duration, func(r *spec.Restart) *spec.Duration { return &r.Delay }, "Before the first restart; it grows by half each time"),
 		arg("max_delay", duration, func(r *spec.Restart) *spec.Duration { return &r.MaxDelay }, "The longest delay"),
+		{name: "mode", kind: "text", values: []string{string(spec.RestartFail), string(spec.RestartDelay)},
+			doc:  "When the attempts are used up. fail: the allocation has failed. delay: the task waits until interval allows the next restart",
+			set:  setRestartMode,
+			show: func(*spec.Restart) string { return strconv.Quote(string(spec.RestartFail)) }},
 	},
-	check: func(d *decoder, b *block, r *spec.Restart) { d.checkDelays(b, r.Delay, r.MaxDelay) },
+	check: checkRestart,
 }
 
 var rescheduleTable = &table[spec.Reschedule]{

@@ -20,7 +20,8 @@ var taskTable = &table[spec.Task]{
 		}
 	},
 	args: []argument[spec.Task]{
-		arg("lifecycle", oneOf(spec.LifecycleMain, spec.LifecycleSidecar), func(t *spec.Task) *spec.Lifecycle { return &t.Lifecycle }, "main: the allocation lives as long as these. sidecar: starts before the main tasks and is stopped after them"),
+		arg("lifecycle", oneOf(spec.LifecycleMain, spec.LifecycleSidecar, spec.LifecyclePrestart, spec.LifecyclePoststart, spec.LifecyclePoststop), func(t *spec.Task) *spec.Lifecycle { return &t.Lifecycle },
+			"main: the allocation lives as long as these. sidecar: starts before the main tasks and is stopped after them. prestart: these run to exit 0, one after the other, before everything else. poststart: runs to exit 0 once the allocation has become healthy. poststop: runs once after the main tasks have ended, however that came"),
 		arg("rootfs", oneOf(spec.RootfsHost), func(t *spec.Task) *spec.Rootfs { return &t.Rootfs }, "host: the node's programs, read-only, below a writable layer of the allocation's own"),
 		arg("image", image, func(t *spec.Task) *string { return &t.Image }, "An OCI layout or archive: oci:PATH or archive:PATH in the repository, or the URL of an archive with image_sha256"),
 		arg("image_sha256", checksum, func(t *spec.Task) *string { return &t.ImageSHA }, "Checksum of the archive behind a URL"),
@@ -36,6 +37,7 @@ var taskTable = &table[spec.Task]{
 		arg("disk", size, func(t *spec.Task) *spec.Bytes { return &t.Disk }, "Disk for its writable layer"),
 		arg("pids", whole(1, 4_194_304), func(t *spec.Task) *int { return &t.Pids }, "Most processes and threads"),
 		arg("resources", amounts, func(t *spec.Task) *map[string]spec.Milli { return &t.Resources }, "Named resources, such as { gpu = 1 }"),
+		arg("max_run", duration, func(t *spec.Task) *spec.Duration { return &t.MaxRun }, fmt.Sprintf("The longest that one run of the task may take: after it, it is stopped, and counts as failed. Without it there is no limit, for poststop %q", spec.DefaultPoststopMaxRun)),
 	},
 	blocks: []nested[spec.Task]{
 		several("check", "name", checkTable, addCheck, "Asks the task whether it is well."),
@@ -44,35 +46,6 @@ var taskTable = &table[spec.Task]{
 		one("logs", func(t *spec.Task) *spec.Logs { return &t.Logs }, logsTable, "What is kept of its output, for stdout and stderr each."),
 	},
 	check: checkTask,
-}
-
-var checkTable = &table[spec.Check]{
-	doc: "Asks a task whether it is well.",
-	defaults: func() spec.Check {
-		return spec.Check{Interval: spec.DefaultCheckInterval, Timeout: spec.DefaultCheckTimeout, Failures: spec.DefaultCheckFailures}
-	},
-	args: []argument[spec.Check]{
-		arg("type", oneOf(spec.CheckHTTP, spec.CheckTCP, spec.CheckExec), func(c *spec.Check) *spec.CheckType { return &c.Type }, "http: GET path answers 200 to 399. tcp: the port accepts a connection. exec: command exits with 0 inside the task").must(),
-		arg("port", text[string](), func(c *spec.Check) *string { return &c.Port }, "The name of a port of the app's network, for http and tcp"),
-		arg("path", text[string](), func(c *spec.Check) *string { return &c.Path }, "For http; \"/\" when not written").atNode(),
-		arg("command", texts, func(c *spec.Check) *[]string { return &c.Command }, "For exec").atNode(),
-		arg("interval", duration, func(c *spec.Check) *spec.Duration { return &c.Interval }, "Between two questions"),
-		arg("timeout", duration, func(c *spec.Check) *spec.Duration { return &c.Timeout }, "For one answer"),
-		arg("failures", whole(1, 1000), func(c *spec.Check) *int { return &c.Failures }, "In a row before a passing check counts as failing"),
-		arg("gate", flag, func(c *spec.Check) *bool { return &c.Gate }, "The allocation is healthy only while this passes"),
-	},
-	check: checkCheck,
-}
-
-var stopTable = &table[spec.Stop]{
-	doc: "How a task is asked to end.",
-	defaults: func() spec.Stop {
-		return spec.Stop{Signal: spec.DefaultStopSignal, Timeout: spec.DefaultStopTimeout}
-	},
-	args: []argument[spec.Stop]{
-		arg("signal", oneOf(signals...), func(s *spec.Stop) *string { return &s.Signal }, "Sent first"),
-		arg("timeout", duration, func(s *spec.Stop) *spec.Duration { return &s.Timeout }, "After this the whole group is killed"),
-	},
 }
 
 // signals that programs take as a wish to end.
