@@ -28,6 +28,7 @@ func Plan(in reconcile.Input, p spec.Plan, r reconcile.Report) []Violation {
 	for h, a := range r.Versions { // any order: each hash has one value
 		c.apps[h] = a
 	}
+	c.readRoles(r)
 	c.capacity()
 	c.ports()
 	c.named()
@@ -57,7 +58,7 @@ type checker struct {
 	byID  map[spec.AllocationID]*spec.AllocationView
 	nodes map[spec.NodeID]*spec.NodeView
 	apps  map[spec.Hash]*spec.App
-	roles map[spec.AppName]spec.RoleName // made when first asked for
+	roles map[spec.AppName]spec.RoleName // who pays
 	stops map[spec.AllocationID]bool     // told to stop by the plan, now
 	play  map[spec.AppName][]*spec.App   // made when first asked for
 	found []Violation

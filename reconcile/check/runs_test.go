@@ -75,3 +75,35 @@ func TestRunLints(t *testing.T) {
 		}
 	}
 }
+
+// TestARunIsPaidByTheRoleOfItsApp: what is guaranteed to the role, or reserved for it, is there for its runs.
+func TestARunIsPaidByTheRoleOfItsApp(t *testing.T) {
+	for rule, keep := range map[string]func(*spec.Cluster){
+		"reservation": func(c *spec.Cluster) {
+			c.Reservations = []spec.Reservation{{Name: "all", Role: "db", Resources: spec.Resources{CPU: 2000}}}
+		},
+		"guarantee": func(c *spec.Cluster) {
+			c.Roles = []spec.Role{{Name: "db", Weight: 1, Guarantee: &spec.Resources{CPU: 4000}}}
+		},
+	} {
+		in := scheduled()
+		in.Nodes = in.Nodes[:2]
+		keep(in.Desired)
+		job := *in.Desired.Apps[0]
+		job.Role = "db"
+		in.Desired.Apps[0] = &job
+		p, r := reconcile.Plan(in)
+		if len(p.Apps) != 1 || p.Apps[0].Blocked != nil {
+			t.Fatalf("%s: the run has no place: %+v", rule, p)
+		}
+		if found := lint(in, p, r); found != nil {
+			t.Errorf("%s: found %v", rule, found)
+		}
+		for _, a := range r.Versions { // any order: one is enough
+			a.Role = spec.DefaultRole
+		}
+		if found := lint(in, p, r); len(found) == 0 || found[0].Rule != rule {
+			t.Errorf("of another role: found %v, want a violation of the %s", found, rule)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stowage/stowage/reconcile"
 	"github.com/stowage/stowage/spec"
 )
 
@@ -53,15 +54,24 @@ func amount(r spec.Resources, name string) int64 {
 	return int64(r.Named[name])
 }
 
-// roleOf tells who pays for an app, as the commit has it; "" for what left the repository: nobody, and yet it is there.
-func (c *checker) roleOf(app spec.AppName) spec.RoleName {
-	if c.roles == nil {
-		c.roles = make(map[spec.AppName]spec.RoleName, len(c.in.Desired.Apps))
-		for _, a := range c.in.Desired.Apps {
-			c.roles[a.Name] = withDefault(a.Role)
+// roleOf tells who pays for an app, as the commit has it, and for one of a run that goes on; "" for what left the
+// repository or has ended: nobody, and yet it is there.
+func (c *checker) roleOf(app spec.AppName) spec.RoleName { return c.roles[app] }
+
+func (c *checker) readRoles(r reconcile.Report) {
+	c.roles = make(map[spec.AppName]spec.RoleName, len(c.in.Desired.Apps))
+	for _, a := range c.in.Desired.Apps {
+		c.roles[a.Name] = withDefault(a.Role)
+	}
+	list := c.in.Runs
+	if r.Runs != nil {
+		list, _ = r.Runs.Apply(c.in.Runs, c.in.Agendas)
+	}
+	for i := range list {
+		if a := c.apps[list[i].Version]; a != nil && !list[i].State.Ended() {
+			c.roles[list[i].Name] = withDefault(a.Role)
 		}
 	}
-	return c.roles[app]
 }
 
 func withDefault(r spec.RoleName) spec.RoleName {
