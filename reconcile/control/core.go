@@ -348,14 +348,30 @@ func (c *Core) State() *State { return c.state }
 // Idle reports whether time alone would change nothing but the age of things: every node is in touch or given up, and
 // no plan is due but for what the clock brings for ever: the next firing of a schedule, the deadline of a run, the opening
 // of a window, and the look for moves that a rebalance block has the cluster take by itself.
-func (c *Core) Idle() bool {
-	if !c.settled || c.candidate != nil || c.proposing != nil || c.state.Rebalance != nil || c.state.Pending != nil && c.renewAt != 0 || c.report.NextOfApps != 0 || (c.dirty && c.state.Following != nil) {
-		return false
+func (c *Core) Idle() bool { return c.Awaits() == "" }
+
+// Awaits says what keeps the core from being idle; "" when it is.
+func (c *Core) Awaits() string {
+	switch {
+	case !c.settled:
+		return "agents that may come back"
+	case c.candidate != nil:
+		return "plugins, before a commit is planned"
+	case c.proposing != nil:
+		return "moves that are being looked for"
+	case c.state.Rebalance != nil:
+		return "a rebalancing under way"
+	case c.state.Pending != nil && c.renewAt != 0:
+		return "a plan that waits for approval to be made again"
+	case c.report.NextOfApps != 0:
+		return "a plan in " + c.report.NextOfApps.Sub(c.now).String()
+	case c.dirty && c.state.Following != nil:
+		return "a plan at once"
 	}
 	for _, n := range c.inOrder {
 		if n.state != spec.NodeDown && (n.state != spec.NodeReady || !n.connected || !n.full) {
-			return false
+			return "node " + string(n.id)
 		}
 	}
-	return true
+	return ""
 }

@@ -283,6 +283,10 @@ func (w *world) audit(in reconcile.Input, p spec.Plan, r reconcile.Report, d *re
 		}
 	}
 	for _, complaint := range check.Plan(in, p, r) {
+		if w.violates == "" {
+			saved := reconcile.Save(in, "simulated")
+			w.unsound = &saved
+		}
 		w.violated("%s: %v", invariantPlan, complaint)
 	}
 	if d != nil && len(d.Stop) > 0 {

@@ -30,7 +30,7 @@ func RandomScenario(shape Shape, seed uint64) string {
 
 // made makes up a scenario.
 func made(shape Shape, seed uint64) *scenario {
-	g := &generator{shape: shape, random: random{seed ^ 0x5eed}, timing: random{seed ^ 0x71de}, scenario: &scenario{revisions: map[string]*spec.Revision{}}, broken: map[spec.AppName]bool{}}
+	g := &generator{shape: shape, random: random{seed ^ 0x5eed}, timing: random{seed ^ 0x71de}, scenario: &scenario{revisions: map[string]*spec.Revision{}}, broken: map[spec.AppName]bool{}, slow: map[spec.AppName]bool{}}
 	g.generate()
 	return g.scenario
 }
@@ -44,6 +44,7 @@ type generator struct {
 	commits  int
 	good     []string              // commits that can be read
 	broken   map[spec.AppName]bool // apps of which something was said
+	slow     map[spec.AppName]bool // apps of which it was said how long their work takes
 	slots    []string              // of which something was said
 	has      map[string]bool       // features
 	groups   []string              // of nodes that are alike: n[1-3]
@@ -83,6 +84,9 @@ func (g *generator) repair() {
 		g.say("pull %s ok", app)
 		g.say("exec %s ok", app)
 		g.say("start %s 1s", app)
+	}
+	for _, app := range sortedKeys(g.slow) {
+		g.say("run %s %s", app, defaultRun) // what takes longer than its schedule's period never comes to rest
 	}
 	g.say("hasten?")
 	g.say("settle")
@@ -169,7 +173,10 @@ func (g *generator) tasks() {
 		said("exec %s fails", app.Name),
 		said("exec %s ok", app.Name),
 		said("pull %s ok", app.Name),
-		func() { g.say("run %s %ds", app.Name, 1+g.random.below(300)) },
+		func() {
+			g.slow[app.Name] = true
+			g.say("run %s %ds", app.Name, 1+g.random.below(300))
+		},
 		func() { g.say("stubborn %s", app.Name) },
 	)
 }

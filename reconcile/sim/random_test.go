@@ -1,6 +1,7 @@
 package sim_test
 
 import (
+	"encoding/json"
 	"flag"
 	"os"
 	"reflect"
@@ -9,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/stowage/stowage/reconcile"
 	"github.com/stowage/stowage/reconcile/sim"
 )
 
@@ -16,6 +18,7 @@ var (
 	seeds = flag.Int("seeds", 50, "how many random scenarios are played")
 	first = flag.Uint64("first", 0, "the seed of the first one")
 	seed  = flag.Int64("seed", -1, "play only this random scenario, and show it")
+	input = flag.String("input", "", "the file for the input of the plan that does not pass the checks, for stowage plan --input")
 	short = flag.Bool("shorten", true, "look for the shortest scenario that goes wrong in the same way")
 )
 
@@ -72,9 +75,23 @@ func play(t *testing.T, s uint64) {
 		return
 	}
 	t.Errorf("seed %d: %v\n%s", s, r.Err, r.Last)
+	if r.Input != nil && *input != "" {
+		save(t, *input, r.Input)
+	}
 	if _, again := shortened.LoadOrStore(r.Broke, true); *short && !again {
 		text, _, err := sim.MinimiseRandom(sim.SmallShape, o)
 		t.Errorf("seed %d, the shortest scenario that goes wrong so (%v):\n%s", s, err, text)
+	}
+}
+
+func save(t *testing.T, file string, in *reconcile.Saved) {
+	t.Helper()
+	text, err := json.MarshalIndent(in, "", "  ")
+	if err == nil {
+		err = os.WriteFile(file, text, 0o666)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

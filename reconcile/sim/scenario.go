@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stowage/stowage/reconcile"
 	"github.com/stowage/stowage/reconcile/place"
 	"github.com/stowage/stowage/spec"
 
@@ -43,6 +44,8 @@ type Result struct {
 	// Broke names what went wrong, without times and names: an invariant, the command that failed, or an expectation and
 	// what was found instead. Two runs that break the same may be two ways into one mistake.
 	Broke string
+	// Input is that of the plan that did not pass the checks, if that is what went wrong.
+	Input *reconcile.Saved
 }
 
 // command is one line of a script.
@@ -201,7 +204,7 @@ func (s *scenario) play(o *Options) Result {
 			broke = "commit"
 		}
 	}
-	r := Result{Err: err, Events: w.handled, Trace: w.hash(), Seed: o.Seed, Figures: w.meter.figures(), Broke: broke}
+	r := Result{Err: err, Events: w.handled, Trace: w.hash(), Seed: o.Seed, Figures: w.meter.figures(), Broke: broke, Input: w.unsound}
 	if err != nil {
 		r.Last = lastLines(w)
 	}

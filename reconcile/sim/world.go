@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stowage/stowage/reconcile"
 	"github.com/stowage/stowage/reconcile/control"
 	"github.com/stowage/stowage/spec"
 )
@@ -37,6 +38,7 @@ type world struct {
 	plans     int        // that were made
 	decisions int        // that changed something in a large world
 	violates  string
+	unsound   *reconcile.Saved // the input of a plan that did not pass the checks
 
 	slots  map[spec.Slot]*behaviour
 	apps   map[spec.AppName]*appBehaviour
@@ -239,10 +241,23 @@ func (w *world) settle() error {
 			return nil
 		}
 		if !w.next(limit) {
-			return fmt.Errorf("nothing has settled after %s", settleLimit)
+			return fmt.Errorf("nothing has settled after %s: %s", settleLimit, w.awaits())
 		}
 	}
 	return nil
+}
+
+// awaits says what keeps the world from being settled.
+func (w *world) awaits() string {
+	switch {
+	case !w.master.up:
+		return "no master leads"
+	case w.master.core.Awaits() != "":
+		return "the master awaits " + w.master.core.Awaits()
+	case !w.noticed():
+		return "the master does not know who is out of reach"
+	}
+	return "something always happens"
 }
 
 // noticed reports whether the master knows which machines are out of reach.
