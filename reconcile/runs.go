@@ -87,12 +87,13 @@ func (w *world) progressOf(r *spec.Run) runs.Progress {
 	return p
 }
 
-// advanceRun settles what a run waits for outside of its runs. It has one version for good, so there is no rollout.
+// advanceRun settles what a run waits for outside of its runs. It has one version for good, so there is no rollout. What
+// has begun waits no more: what it depends on may be replaced, or fail, while it works.
 func (w *world) advanceRun(x *app) {
 	x.version = x.desired
 	w.classify(x, x.desired)
 	waiting, patient := w.dependencies(x)
-	if waiting == "" {
+	if waiting == "" || len(x.views) > 0 {
 		return
 	}
 	x.waiting = waiting
