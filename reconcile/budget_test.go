@@ -207,3 +207,51 @@ func TestRecreateWaitsForTheClustersBudget(t *testing.T) {
 		t.Fatalf("%d are replaced, want all 4", n)
 	}
 }
+
+// TestTwoOnANodeAreOneTooMany: an app that becomes a system app has more allocations on a node than it wants there. That
+// one of them goes takes nothing from the cluster's budget, however little there is.
+func TestTwoOnANodeAreOneTooMany(t *testing.T) {
+	l := newLab(t, 3)
+	l.in.Desired.Disruption.MaxTotal = &spec.Percent{Value: 1}
+	web, other := service("web", 4), service("other", 2)
+	l.commit(web, other)
+	l.settle()
+	for i := range l.in.Current {
+		if a := &l.in.Current[i]; a.App == "other" {
+			a.Healthy = false // the budget is used up
+		}
+	}
+	l.commit(edit(web, func(a *spec.App) { a.Kind, a.Count = spec.KindSystem, 0 }), other)
+	for range 3 {
+		l.step()
+		for i := range l.in.Current {
+			if a := &l.in.Current[i]; a.App == "web" {
+				l.follow(a)
+			}
+		}
+		l.advance(11 * spec.Second)
+	}
+	for _, n := range l.in.Nodes {
+		if got := l.where("web")[n.ID]; got != 1 {
+			t.Errorf("%d on %s", got, n.ID)
+		}
+	}
+}
+
+// TestANodeThatIsLeftIsNoneOfThoseThatWork: a system app stays on a draining node as long as other work is there, and goes
+// with it. It is not one of those that have to work while the others are replaced.
+func TestANodeThatIsLeftIsNoneOfThoseThatWork(t *testing.T) {
+	l := newLab(t, 3)
+	agent := edit(service("agent", 0), func(a *spec.App) {
+		a.Kind, a.Update.MinHealthy = spec.KindSystem, 500
+		a.Tasks[0].CPU = 5000 // no two on a node
+	})
+	rest := pinned(service("rest", 1), "n01")
+	l.commit(agent, rest)
+	l.settle()
+	l.in.Drains = []spec.Drain{{Node: "n01", Since: l.in.Now}}
+	l.commit(edit(agent, command("v2")), rest)
+	if p := l.step(); now(p, spec.ChangeReplace) != 1 {
+		t.Errorf("one of two nodes may be without it:\n%s", show(p))
+	}
+}

@@ -37,7 +37,7 @@ func (w *world) stepsOf(x *app) {
 		Even:     w.even(x),
 	}
 	if v.Kind == spec.KindSystem {
-		a.Nodes = w.nodesWithout(x)
+		a.Nodes, a.Leaves = w.nodesWithout(x), w.leavers(x)
 	}
 	if x.waits != nil && v.Kind == x.desired.app.Kind && v.Kind != spec.KindSystem {
 		a.Count = x.desired.app.Count // more or fewer of what there is need not wait
@@ -153,6 +153,15 @@ func (w *world) nodesWithout(x *app) []spec.NodeID {
 		}
 	}
 	return nodes
+}
+
+// leavers tells which allocations of a system app are on nodes that slotsOf does not count.
+func (w *world) leavers(x *app) func(*rollout.Alloc) bool {
+	counted := map[spec.NodeID]bool{}
+	for _, n := range w.allowed(x, x.version.app, w.matcher(x, x.version).Open()) {
+		counted[w.fleet.ID(int(n))] = true
+	}
+	return func(a *rollout.Alloc) bool { return a.Bound && !counted[a.Node] }
 }
 
 // remove stops an app that left the repository, after those that depend on it.

@@ -10,7 +10,12 @@ import (
 // standing is how many slots of an app work before and after the steps that are taken now, and how many there are.
 type standing struct {
 	slots, before, after map[int]bool
-	over                 map[int]bool // those whose node need no longer have them
+	over                 map[int]bool         // those whose node need no longer have them
+	hosts, remain        map[spec.NodeID]bool // where something works before and after that is not over
+}
+
+func newStanding() *standing {
+	return &standing{map[int]bool{}, map[int]bool{}, map[int]bool{}, map[int]bool{}, map[spec.NodeID]bool{}, map[spec.NodeID]bool{}}
 }
 
 // without counts the slots of a set that are not over.
@@ -66,7 +71,7 @@ func (c *checker) stand(all map[spec.AppName]*standing, a *spec.AllocationView, 
 	}
 	s := all[a.App]
 	if s == nil {
-		s = &standing{map[int]bool{}, map[int]bool{}, map[int]bool{}, map[int]bool{}}
+		s = newStanding()
 		all[a.App] = s
 	}
 	s.slots[a.Index] = true
@@ -74,12 +79,13 @@ func (c *checker) stand(all map[spec.AppName]*standing, a *spec.AllocationView, 
 	if a.State.Terminal() || !a.Healthy || n == nil || n.State == spec.NodeUnknown || n.State == spec.NodeDown || c.overdue(a.Node) {
 		return
 	}
+	over := false
 	if v := c.apps[a.Version]; v != nil && v.Kind == spec.KindSystem && !c.stays(a.App, n) {
-		s.over[a.Index] = true
+		s.over[a.Index], over = true, true
 	}
-	s.before[a.Index] = true
+	s.before[a.Index], s.hosts[a.Node] = true, s.hosts[a.Node] || !over
 	if !c.stops[a.ID] {
-		s.after[a.Index] = true
+		s.after[a.Index], s.remain[a.Node] = true, s.remain[a.Node] || !over
 	}
 }
 
@@ -92,13 +98,14 @@ func (c *checker) total(bound spec.Percent, standings map[spec.AppName]*standing
 		if app.Kind == spec.KindBatch || s == nil {
 			continue
 		}
-		n, most, fewest := len(s.slots), len(s.slots), s.without(s.before)
+		n, most, gone := len(s.slots), len(s.slots), 0
 		if app.Kind == spec.KindService { // of two versions, the one that allows more
 			low, high := c.aims(app)
-			fewest = min(fewest, low)
+			gone = max(0, min(s.without(s.before), low)-s.without(s.after))
 			n, most = max(len(s.before), min(n, low)), max(len(s.before), min(n, high))
+		} else { // a system app, of which one of two on a node is no loss
+			gone = max(0, count(s.hosts)-count(s.remain))
 		}
-		gone := max(0, fewest-s.without(s.after))
 		slots, missing, lost = slots+most, missing+n-len(s.before), lost+gone
 		if c.allowed(app, n) == n {
 			recreated += gone
@@ -107,6 +114,16 @@ func (c *checker) total(bound spec.Percent, standings map[spec.AppName]*standing
 	if most := bound.Of(slots); lost > 0 && missing+lost > most && (lost > recreated || missing > 0) {
 		c.report("budget", "the cluster", "%d of %d slots lose their work, %d have none already, at most %d may", lost, slots, missing, most)
 	}
+}
+
+func count(set map[spec.NodeID]bool) int {
+	n := 0
+	for _, in := range set { // any order: counted
+		if in {
+			n++
+		}
+	}
+	return n
 }
 
 // stays reports whether a system app may stay on a node: what it is there for is over where its constraints no longer

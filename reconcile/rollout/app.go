@@ -61,6 +61,9 @@ type App struct {
 	Even     func(list []*Alloc, n int) []int
 	Canaries *Canaries     // not nil while canaries are wanted
 	Nodes    []spec.NodeID // for KindSystem: the nodes that should have an allocation, without those that do
+	// Leaves reports, for KindSystem, whether an allocation is there for a node that Count has not: one that is draining, and
+	// keeps it for as long as other work is there. Nil: none is.
+	Leaves func(*Alloc) bool
 }
 
 // Total is what is left of the cluster's budget.

@@ -73,7 +73,7 @@ func Decide(a *App) Outcome {
 			continue
 		}
 		wanted = append(wanted, s)
-		if s.up() && !s.stops() {
+		if d.counts(s) {
 			d.up++
 		}
 	}

@@ -127,6 +127,16 @@ func TestDecide(t *testing.T) {
 		{"both", parts(600, 340), "0o+ 1o+ 2o+", "replace 0 surge, replace 1 stop-first, replace 2 beside later2"},
 		{"no more than min_healthy allows", parts(600, 0), "0n 1o+ 2o+", "replace 1 stop-first later1, replace 2 stop-first later2"},
 		{"min_healthy of a system app counts all its nodes", func(a *App) { parts(500, 0)(a); a.Spec.Kind = spec.KindSystem }, "0o+ 1o+ 2o", "replace 0 stop-first later2, replace 1 stop-first later3, replace 2 stop-first"},
+		{"min_healthy of a system app counts no node that is left", func(a *App) {
+			parts(500, 0)(a)
+			a.Spec.Kind, a.Count = spec.KindSystem, 2
+			a.Leaves = func(x *Alloc) bool { return x.Index == 0 }
+		}, "0n+ 1o+ 2o+", "replace 1 stop-first, replace 2 stop-first later2"},
+		{"and keeps nothing waiting for one", func(a *App) {
+			parts(500, 0)(a)
+			a.Spec.Kind, a.Count = spec.KindSystem, 2
+			a.Leaves = func(x *Alloc) bool { return x.Index == 0 }
+		}, "0o+ 1o+ 2o+", "replace 0 stop-first later3, replace 1 stop-first, replace 2 stop-first later2"},
 		{"a surge that backs off keeps its place", parts(1000, 340), "0o+ 0n! 1o+ 2o+", "blocked 0, replace 1 beside later1, replace 2 beside later2"},
 
 		// Recreate: all stop first.
@@ -141,6 +151,8 @@ func TestDecide(t *testing.T) {
 		{"a canary failed", canaries(1), "0n+ 0nc! 1n+ 2n+", "blocked 0 canary"},
 		{"a canary of another version", canaries(1), "0n+ 0oc+ 1n+ 2n+", "stop 0, start 0 canary"},
 		{"canaries are no longer wanted", nil, "0n+ 0oc+ 1n+ 2n+", "stop 0"},
+		{"promoted before it is restarted", func(a *App) { a.Allocs[1].Promote = true }, "0o+ 0nr+ 1n+ 2n+", "update 0 promote, stop 0"},
+		{"promoted before its node is left", func(a *App) { a.Allocs[1].Promote = true }, "0o+ 0nd+ 1n+ 2n+", "update 0 promote, stop 0"},
 		{"promoted", func(a *App) { a.Allocs[1].Promote = true }, "0o+ 0n+ 1o+ 2n+", "update 0 promote, stop 0, replace 1 beside"},
 
 		// Blue and green: the rest of a promoted app follows at once.

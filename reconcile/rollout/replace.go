@@ -9,16 +9,18 @@ import (
 
 // replace lets new allocations follow old ones, as many at once as the strategy allows; the rest waits.
 func (d *decision) replace(candidates []*slot) {
-	// Those that do no work come first: replacing them costs nothing.
-	slices.SortStableFunc(candidates, func(x, y *slot) int {
+	// Those that do no work come first: replacing them costs nothing. Those on a node that is left come last: there is no
+	// place for a successor there, and the others are not to wait for one.
+	order := func(s *slot) int {
 		switch {
-		case !x.up() && y.up():
-			return -1
-		case x.up() && !y.up():
+		case d.leaves(s):
+			return 2
+		case s.up():
 			return 1
 		}
 		return 0
-	})
+	}
+	slices.SortStableFunc(candidates, func(x, y *slot) int { return order(x) - order(y) })
 	candidates = d.backOff(candidates)
 	pace := d.pace(candidates)
 	for _, s := range candidates {

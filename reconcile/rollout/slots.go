@@ -71,7 +71,10 @@ func (s *slot) list(a *App, x *Alloc) *[]*Alloc {
 		return &s.lost
 	case x.Ground == Overdue:
 		return &s.overdue
-	case x.Fit == Outdated || x.Restart || x.Moving || x.Ground == Draining && !batch && a.Spec.Kind != spec.KindSystem:
+	case x.Fit == Outdated:
+		return &s.old
+	case x.Promote: // first it becomes the allocation of its slot; what else is wanted of it, the next plan does
+	case x.Restart || x.Moving || x.Ground == Draining && !batch && a.Spec.Kind != spec.KindSystem:
 		return &s.old
 	}
 	return &s.current
@@ -120,6 +123,15 @@ func (s *slot) up() bool {
 		}
 	}
 	return false
+}
+
+// counts reports whether a slot does its work and may go on with it, as one of those that are wanted.
+func (d *decision) counts(s *slot) bool { return s.up() && !s.stops() && !d.leaves(s) }
+
+// leaves reports whether a slot of a system app has nothing but allocations on nodes that Count does not count.
+func (d *decision) leaves(s *slot) bool {
+	live := s.live()
+	return d.a.Leaves != nil && len(live) > 0 && !slices.ContainsFunc(live, func(x *Alloc) bool { return !d.a.Leaves(x) })
 }
 
 // stops reports whether all that does the slot's work is stopped in any case, as the deadline of a drain has passed.

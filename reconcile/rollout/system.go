@@ -30,12 +30,12 @@ func (d *decision) bind(slots []*slot, gone map[int]bool) {
 	}
 	up := 0
 	for _, s := range slots {
-		if s.up() && !s.stops() && !gone[s.index] {
+		if d.counts(s) && !gone[s.index] {
 			up++
 		}
 	}
 	for _, s := range others {
-		works := s.up() && !s.stops()
+		works := d.counts(s)
 		if len(d.nodes) == 0 && works && up <= d.a.Count-d.a.Unavailable {
 			d.spares = append(d.spares, s)
 			continue
