@@ -63,6 +63,7 @@ type Core struct {
 
 	settled  bool
 	settleAt spec.Time // when it stops waiting for agents
+	lost     bool      // the journal is not whole: how many generations there were is not known
 
 	planned   bool // planAt counts
 	dirty     bool // something happened that may change the plan
@@ -128,7 +129,7 @@ func New(config Config, state *State, now spec.Time) *Core {
 	c.rebuild()
 	c.settleAt = now.Add(spec.NodeUnknownAfter)
 	if len(state.Nodes) == 0 {
-		c.settled = config.Fresh
+		c.settled, c.lost = config.Fresh, !config.Fresh
 		c.settleAt = now.Add(SettleFor)
 	}
 	c.silenceAt = now.Add(spec.NodeUnknownAfter)

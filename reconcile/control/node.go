@@ -276,6 +276,7 @@ func (c *Core) adopt(n *node, a *Adopted) {
 	if !lost && len(a.Allocations) == 0 {
 		return
 	}
+	c.lost = c.lost || lost
 	if lost && c.settled {
 		c.settled, c.settleAt = false, c.now.Add(SettleFor)
 	}

@@ -70,7 +70,18 @@ func (c *Core) ready() bool {
 	}
 	c.settled, c.dirty = true, true
 	c.outdate()
+	if c.lost {
+		c.leap()
+	}
 	return true
+}
+
+// leap goes on from a generation that cannot have been before the journal was lost: the milliseconds of the clock, which
+// no cluster has that many decisions in. An agent that is still away may hold allocations of any generation up to the
+// last one, and two with one ID would be taken for the same.
+func (c *Core) leap() {
+	c.lost = false
+	c.record(Entry{Adopted: &Adopted{Generation: spec.Generation(c.now / spec.Time(spec.Millisecond))}})
 }
 
 // carryOut applies a decision.
