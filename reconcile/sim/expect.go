@@ -9,6 +9,7 @@ import (
 
 	"github.com/stowage/stowage/reconcile"
 	"github.com/stowage/stowage/reconcile/control"
+	"github.com/stowage/stowage/reconcile/rollout"
 	"github.com/stowage/stowage/spec"
 )
 
@@ -171,7 +172,7 @@ func (p *player) expectRest() error {
 			continue
 		}
 		for _, ch := range plan.Apps[i].Changes {
-			waits := !ch.Now && plan.Apps[i].Blocked != nil && !system[ch.App]
+			waits := !ch.Now && plan.Apps[i].Blocked != nil && !system[ch.App] || ch.After == rollout.AfterTotal && lacks(&plan)
 			if ch.Kind != spec.ChangeBlocked && ch.Kind != spec.ChangeStay && !failed[ch.App] && !waits {
 				return fmt.Errorf("left is: %s %s: %s", ch.Kind, ch.Slot, ch.Reason)
 			}
@@ -179,6 +180,9 @@ func (p *player) expectRest() error {
 	}
 	return nil
 }
+
+// lacks reports whether something has no place, or has failed: then the cluster's budget may be used up for good.
+func lacks(p *spec.Plan) bool { return p.Summary.Blocked+p.Summary.Failed > 0 }
 
 func (p *player) expectBlocked(args []string) error {
 	if len(args) < 2 {
