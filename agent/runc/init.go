@@ -1,7 +1,7 @@
 package runc
 
 /*
-#cgo CFLAGS: -O2 -Wall
+#cgo CFLAGS: -O2 -Wall -fno-stack-protector
 */
 import "C"
 

@@ -42,17 +42,20 @@ func managerOf(c *libcontainer.Container) *cgroups.Manager {
 }
 
 // joinOwn makes the cgroups of a new container, and returns what tells its first process to join them.
-func (r *Runtime) joinOwn(c *libcontainer.Container) (*os.File, error) {
+func (r *Runtime) joinOwn(c *libcontainer.Container, stages *stages) (*os.File, error) {
 	if r.cgroup == 0 || managerField == nil {
 		return joinList(nil)
 	}
+	defer stages.done(stageCgroups)
 	m := managerOf(c)
 	const nobody = -1
 	if err := (*m).Apply(nobody); err != nil {
 		return nil, fmt.Errorf("make cgroups: %w", err)
 	}
 	paths := (*m).GetPaths()
-	*m = joining{*m}
+	if *m = (joining{*m}); stages != nil {
+		*m = measured{*m, stages}
+	}
 	return joinList(paths)
 }
 

@@ -3,99 +3,170 @@
 //	/proc/self/exe stowage-run COMMAND ARGUMENTS...
 //
 // Descriptor 3 is a file with a seccomp program (empty: none), 4 a pipe to the executor that closes with a successful execve, or
-// brings two bytes: a step and an errno. It runs as a constructor, before the Go runtime, so that it costs next to nothing;
-// glibc hands constructors the arguments of main.
+// brings two bytes: a step and an errno; 5 is closed.
+//
+// It runs before the Go runtime, and where the program is linked with the entry point stowage_start (cmd/stowage-executor/build) before the C
+// library too, which asks the processor about itself seventy times: in a virtual machine that takes longer than all that is done here.
+// So nothing here may call the C library, or be turned into such a call by the compiler. Elsewhere it runs as a constructor.
 
+#ifndef __clang__
+#pragma GCC optimize("no-tree-loop-distribute-patterns")
+#endif
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <string.h>
+#include <stddef.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "join.h"
 
 enum { FILTER_FD = 3, STATUS_FD = 4 };
 enum { STEP_FILTER = 1, STEP_EXEC = 2 };
-enum { BUILD_SLACK_NS = 1000000, DEFAULT_SLACK_NS = 50000 };
+// The runtime's thread that looks for stuck others wakes every 20 us. In the few milliseconds that it takes to build a container it takes a
+// tenth of the processor; a coarser clock keeps it asleep. The executor's is less coarse: its own short waits depend on it.
+enum { BUILD_SLACK_NS = 1000000, EXECUTOR_SLACK_NS = 250000, DEFAULT_SLACK_NS = 50000 };
 
-static void fail(unsigned char step, int err)
+// call makes a system call and returns its result, or a negative errno.
+static long call(long number, long a, long b, long c, long d, long e, long f)
+{
+#ifdef __x86_64__
+	long result;
+	register long r10 __asm__("r10") = d;
+	register long r8 __asm__("r8") = e;
+	register long r9 __asm__("r9") = f;
+	__asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
+	return result;
+#else
+	long result = syscall(number, a, b, c, d, e, f);
+	return result < 0 ? -errno : result;
+#endif
+}
+
+static int same(const char *a, const char *b)
+{
+	while (*a && *a == *b)
+		a++, b++;
+	return *a == *b;
+}
+
+static void fail(unsigned char step, long err)
 {
 	unsigned char status[2] = { step, (unsigned char)err };
-	ssize_t n = write(STATUS_FD, status, sizeof status);
-	(void)n;
-	_exit(err == ENOENT ? 127 : 126);
+	call(SYS_write, STATUS_FD, (long)status, sizeof status, 0, 0, 0);
+	call(SYS_exit_group, err == ENOENT ? 127 : 126, 0, 0, 0, 0, 0);
+	__builtin_unreachable();
 }
 
 static void install_filter(void)
 {
 	struct stat st;
-	if (fstat(FILTER_FD, &st) < 0)
-		fail(STEP_FILTER, errno);
+	long err = call(SYS_fstat, FILTER_FD, (long)&st, 0, 0, 0, 0);
+	if (err < 0)
+		fail(STEP_FILTER, -err);
 	if (st.st_size > 0) {
-		void *code = mmap(NULL, st.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, FILTER_FD, 0);
-		if (code == MAP_FAILED)
-			fail(STEP_FILTER, errno);
-		struct sock_fprog prog = { .len = st.st_size / sizeof(struct sock_filter), .filter = code };
-		if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) < 0)
-			fail(STEP_FILTER, errno);
+		long code = call(SYS_mmap, 0, st.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, FILTER_FD, 0);
+		if (code < 0 && code > -4096)
+			fail(STEP_FILTER, -code);
+		struct sock_fprog prog = { .len = st.st_size / sizeof(struct sock_filter), .filter = (void *)code };
+		err = call(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, (long)&prog, 0, 0, 0);
+		if (err < 0)
+			fail(STEP_FILTER, -err);
 	}
-	close(FILTER_FD);
-	close(JOIN_FD);
+	call(SYS_close, FILTER_FD, 0, 0, 0, 0, 0);
+	call(SYS_close, JOIN_FD, 0, 0, 0, 0, 0);
+}
+
+static const char *path_of(char **envp)
+{
+	const char *path = NULL;
+	for (; *envp; envp++) {
+		const char *e = *envp;
+		if (e[0] == 'P' && e[1] == 'A' && e[2] == 'T' && e[3] == 'H' && e[4] == '=')
+			path = e + 5;
+	}
+	return path;
 }
 
 // execute looks the command up in PATH as execvp does, but for empty elements: the working directory is never searched.
-static int execute(char **argv, char **envp)
+static long execute(char **argv, char **envp)
 {
-	const char *path = NULL;
-	size_t len = strlen(argv[0]);
-	int err = ENOENT;
+	size_t len = 0;
+	int err = ENOENT, slash = 0;
 
-	if (strchr(argv[0], '/')) {
-		execve(argv[0], argv, envp);
-		return errno;
-	}
-	for (char **e = envp; *e; e++)
-		if (!strncmp(*e, "PATH=", 5))
-			path = *e + 5;
-	while (path && *path) {
-		const char *end = strchrnul(path, ':');
-		size_t dir = end - path;
+	for (; argv[0][len]; len++)
+		slash |= argv[0][len] == '/';
+	if (slash)
+		return -call(SYS_execve, (long)argv[0], (long)argv, (long)envp, 0, 0, 0);
+	for (const char *path = path_of(envp); path && *path;) {
 		char file[PATH_MAX];
-		if (dir > 0 && dir + len + 2 <= sizeof file) {
-			memcpy(file, path, dir);
-			file[dir] = '/';
-			memcpy(file + dir + 1, argv[0], len + 1);
-			execve(file, argv, envp);
-			if (errno == EACCES)
-				err = EACCES;
-			else if (errno != ENOENT && errno != ENOTDIR)
-				return errno;
-		}
-		path = *end ? end + 1 : end;
+		size_t n = 0;
+		for (; *path && *path != ':'; path++)
+			if (n < sizeof file)
+				file[n++] = *path;
+		if (*path)
+			path++;
+		if (n == 0 || n + len + 2 > sizeof file)
+			continue;
+		file[n++] = '/';
+		for (size_t i = 0; i <= len; i++)
+			file[n + i] = argv[0][i];
+		long got = -call(SYS_execve, (long)file, (long)argv, (long)envp, 0, 0, 0);
+		if (got == EACCES)
+			err = EACCES;
+		else if (got != ENOENT && got != ENOTDIR)
+			return got;
 	}
 	return err;
 }
 
-__attribute__((constructor(101))) static void stowage_run(int argc, char **argv, char **envp)
+// run returns if something else is to be run.
+static void run(int argc, char **argv, char **envp)
 {
-	// The Go runtime has a thread that wakes every 20 us to look for stuck others. In the few milliseconds that it takes to build a
-	// container this thread takes a tenth of the processor, here and in the executor; a coarser clock keeps it asleep.
-	prctl(PR_SET_TIMERSLACK, BUILD_SLACK_NS);
-	if (argc == 2 && !strcmp(argv[1], "init")) {
+	if (argc < 3 || !same(argv[1], "stowage-run"))
+		return;
+	call(SYS_prctl, PR_SET_TIMERSLACK, DEFAULT_SLACK_NS, 0, 0, 0, 0);
+	long err = call(SYS_fcntl, STATUS_FD, F_SETFD, FD_CLOEXEC, 0, 0, 0);
+	if (err < 0)
+		fail(STEP_EXEC, -err);
+	install_filter();
+	fail(STEP_EXEC, execute(argv + 2, envp));
+}
+
+#ifdef __x86_64__
+// stowage_start is the entry point: the kernel leaves argc at the top of the stack, followed by the arguments, a zero and the environment.
+__asm__(".globl stowage_start\n"
+	".type stowage_start, @function\n"
+	"stowage_start:\n"
+	"	xor %ebp, %ebp\n"
+	"	mov %rdx, %rbx\n"
+	"	mov %rsp, %rdi\n"
+	"	call stowage_first\n"
+	"	mov %rbx, %rdx\n"
+	"	jmp _start\n");
+
+__attribute__((used)) void stowage_first(long *top)
+{
+	int argc = (int)top[0];
+	char **argv = (char **)(top + 1);
+	run(argc, argv, argv + argc + 1);
+}
+#endif
+
+// glibc hands constructors the arguments of main.
+__attribute__((constructor(101))) static void stowage_prepare(int argc, char **argv, char **envp)
+{
+	run(argc, argv, envp);
+	if (argc == 2 && same(argv[1], "init")) {
+		prctl(PR_SET_TIMERSLACK, BUILD_SLACK_NS);
 		stowage_join();
 		return;
 	}
-	if (argc < 3 || strcmp(argv[1], "stowage-run") != 0)
-		return;
-	prctl(PR_SET_TIMERSLACK, DEFAULT_SLACK_NS);
-	if (fcntl(STATUS_FD, F_SETFD, FD_CLOEXEC) < 0)
-		_exit(126);
-	install_filter();
-	fail(STEP_EXEC, execute(argv + 2, envp));
+	prctl(PR_SET_TIMERSLACK, EXECUTOR_SLACK_NS);
 }

@@ -44,6 +44,7 @@ type Runtime struct {
 	swapCounted bool
 	features    executor.Features
 	filters     filters
+	meter       meter
 
 	mu     sync.Mutex
 	parked map[string]*parked
@@ -55,6 +56,7 @@ type Runtime struct {
 // parked is a container between Prepare and Release.
 type parked struct {
 	pid    int
+	thread int      // that started it, and ends
 	status *os.File // brings why the command could not be executed, or its end
 }
 
@@ -135,16 +137,18 @@ func (r *Runtime) Prepare(spec *executor.Spec, cores []int, stdio executor.Stdio
 	if err := r.refresh(); err != nil {
 		return 0, err
 	}
+	stages := r.meter.begin(spec.ID)
 	rt, err := r.makeRoot(spec, r.runDir(spec.ID))
 	if err != nil {
 		return 0, err
 	}
-	pid, err := r.create(spec, rt, cores, stdio)
+	stages.done(stageRoot)
+	pid, err := r.create(spec, rt, cores, stdio, stages)
 	return pid, errors.Join(err, rt.release())
 }
 
 // create builds the container and parks it.
-func (r *Runtime) create(spec *executor.Spec, rt root, cores []int, stdio executor.Stdio) (int, error) {
+func (r *Runtime) create(spec *executor.Spec, rt root, cores []int, stdio executor.Stdio, stages *stages) (int, error) {
 	who, err := lookup(spec.User, rt.path)
 	if err != nil {
 		return 0, err
@@ -166,7 +170,8 @@ func (r *Runtime) create(spec *executor.Spec, rt root, cores []int, stdio execut
 	if err != nil {
 		return 0, fmt.Errorf("create container: %w", err)
 	}
-	list, err := r.joinOwn(container)
+	stages.done(stageCreate)
+	list, err := r.joinOwn(container, stages)
 	if err != nil {
 		return 0, err
 	}
@@ -177,7 +182,7 @@ func (r *Runtime) create(spec *executor.Spec, rt root, cores []int, stdio execut
 	}
 	process.Init = true
 	process.Cwd = orRoot(spec.Dir)
-	pid, err := startInit(func() (int, error) {
+	pid, thread, err := startInit(func() (int, error) {
 		if err := container.Start(process); err != nil {
 			return 0, fmt.Errorf("start container: %w", err)
 		}
@@ -188,8 +193,9 @@ func (r *Runtime) create(spec *executor.Spec, rt root, cores []int, stdio execut
 		status.Close()
 		return 0, err
 	}
+	stages.done(stageSealed)
 	r.mu.Lock()
-	r.parked[spec.ID] = &parked{pid, status}
+	r.parked[spec.ID] = &parked{pid, thread, status}
 	r.mu.Unlock()
 	return pid, nil
 }
@@ -286,10 +292,17 @@ func (r *Runtime) Release(id string) error {
 	r.mu.Unlock()
 	if p != nil {
 		defer p.status.Close()
+		stages := r.meter.resume(id)
+		awaitThread(p.thread)
 		if err := r.unpark(id, p.pid); err != nil {
 			return err
 		}
-		return readStatus(p.status)
+		if err := readStatus(p.status); err != nil {
+			return err
+		}
+		stages.done(stageExec)
+		r.meter.end(id, stages)
+		return nil
 	}
 	// An earlier executor parked it, or was about to release it when it died.
 	if _, err := os.Lstat(r.fifo(id)); errors.Is(err, os.ErrNotExist) {
@@ -478,6 +491,7 @@ func (r *Runtime) Remove(spec *executor.Spec) error {
 	}
 	delete(r.parked, spec.ID)
 	r.mu.Unlock()
+	r.meter.forget(spec.ID)
 	if err := r.removeCgroup(r.cgroupPath(spec)); err != nil {
 		return err
 	}

@@ -30,14 +30,18 @@ type born struct {
 	thread int
 }
 
-// startInit runs the start of a container's first process. It returns once its thread is gone: a process that asks for a signal at the end of
-// its parent gets it at the end of the thread that is its parent.
-func startInit(start func() (int, error)) (int, error) {
+// startInit runs the start of a container's first process, on a thread that ends. Before the command is executed, whoever releases the
+// container calls awaitThread: a process that asks for a signal at the end of its parent gets it at the end of the thread that is its parent.
+func startInit(start func() (int, error)) (pid, thread int, err error) {
 	got := onThread(start, nil)
-	for deadline := time.Now().Add(threadTime); unix.Tgkill(unix.Getpid(), got.thread, 0) == nil && time.Now().Before(deadline); {
+	return got.pid, got.thread, got.err
+}
+
+// awaitThread waits for the end of a thread, which is a matter of microseconds.
+func awaitThread(thread int) {
+	for deadline := time.Now().Add(threadTime); unix.Tgkill(unix.Getpid(), thread, 0) == nil && time.Now().Before(deadline); {
 		time.Sleep(50 * time.Microsecond)
 	}
-	return got.pid, got.err
 }
 
 // startMore runs the start of a process in a container, and keeps its thread until that process has ended, for the reason above.

@@ -26,6 +26,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	stateDir := flags.String("state-dir", "/var/lib/stowage/executor", "folder for state; one executor at a time uses it")
 	socket := flags.String("socket", "/run/stowage/executor.sock", "unix socket to listen on")
 	parent := flags.String("cgroup-parent", "stowage", "cgroup of all containers")
+	stages := flags.Bool("stages", false, "for each start, write to stderr how long its stages took")
 	showVersion := flags.Bool("version", false, "print the version and exit")
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
@@ -37,10 +38,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		_, err := fmt.Fprintf(stdout, "stowage-executor %s, protocol %d\n", version, executor.Version)
 		return err
 	}
-	return serve(ctx, *stateDir, *socket, *parent)
+	var measure io.Writer
+	if *stages {
+		measure = stderr
+	}
+	return serve(ctx, *stateDir, *socket, *parent, measure)
 }
 
-func serve(ctx context.Context, stateDir, socket, parent string) (err error) {
+// serve runs an executor. Where measure is not nil, it is told the stages of each start.
+func serve(ctx context.Context, stateDir, socket, parent string, measure io.Writer) (err error) {
 	if err := runc.Seal(); err != nil {
 		return err
 	}
@@ -62,6 +68,9 @@ func serve(ctx context.Context, stateDir, socket, parent string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, rt.Close()) }()
+	if measure != nil {
+		rt.Measure(measure)
+	}
 	server, err := executor.Open(lock, rt, rt.Features())
 	if err != nil {
 		return err
