@@ -2,78 +2,20 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// The same isolation by crun, the fastest of the usual runtimes, on the same machine: benchmarks to compare with, not tests.
-
-func BenchmarkCrun(b *testing.B)           { benchmarkCrun(b, true) }
-func BenchmarkCrunUnconfined(b *testing.B) { benchmarkCrun(b, false) }
-
-func benchmarkCrun(b *testing.B, confined bool) {
-	bundle := crunBundle(b, confined)
-	if err := hideUnified(); err != nil {
-		b.Fatal(err)
-	}
-	for i := 0; b.Loop(); i++ {
-		id := fmt.Sprintf("stowage-bench-%d-%d", os.Getpid(), i)
-		err := crunStart(bundle, id)
-		b.StopTimer()
-		if err = errors.Join(err, crunDelete(id)); err != nil {
-			b.Fatal(err)
-		}
-		b.StartTimer()
-	}
-}
-
-// BenchmarkAgainstCrun starts a container with each in turn, so that a busy machine slows both, and reports the medians and their ratio.
-func BenchmarkAgainstCrun(b *testing.B) {
-	n := newNode(b)
-	bundle := crunBundle(b, true)
-	if err := hideUnified(); err != nil {
-		b.Fatal(err)
-	}
-	spec := n.host("warm", "")
-	spec.Command = []string{"sleep", "1000"}
-	var ours, theirs []time.Duration
-	for i := 0; b.Loop(); i++ {
-		spec.ID = fmt.Sprintf("c%d", i)
-		begin := time.Now()
-		if _, err := n.client.Start(b.Context(), spec); err != nil {
-			b.Fatal(err)
-		}
-		ours = append(ours, time.Since(begin))
-		if err := n.client.Delete(b.Context(), spec.ID); err != nil {
-			b.Fatal(err)
-		}
-		id := fmt.Sprintf("stowage-bench-%d-%d", os.Getpid(), i)
-		begin = time.Now()
-		err := crunStart(bundle, id)
-		theirs = append(theirs, time.Since(begin))
-		if err = errors.Join(err, crunDelete(id)); err != nil {
-			b.Fatal(err)
-		}
-	}
-	slices.Sort(ours)
-	slices.Sort(theirs)
-	half := len(ours) / 2
-	b.ReportMetric(float64(ours[half].Microseconds())/1000, "ms/stowage")
-	b.ReportMetric(float64(theirs[half].Microseconds())/1000, "ms/crun")
-	b.ReportMetric(float64(ours[half])/float64(theirs[half]), "ratio")
-}
+// The same isolation by crun, the fastest of the usual runtimes, on the same machine: to compare with.
 
 // BenchmarkCrunThroughput is what BenchmarkThroughput is for the executor: four at a time, and kept.
 func BenchmarkCrunThroughput(b *testing.B) {
@@ -98,14 +40,15 @@ func BenchmarkCrunThroughput(b *testing.B) {
 		wg.Wait()
 	}
 	b.ResetTimer()
-	each(&made, func(id string) error { return crunStart(bundle, id) })
+	crun := &other{program: "crun"}
+	each(&made, func(id string) error { _, err := crun.run("run", "--detach", "--bundle", bundle, id); return err })
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "containers/s")
-	each(&deleted, crunDelete)
+	each(&deleted, func(id string) error { _, err := crun.run("delete", "--force", id); return err })
 }
 
-// crunBundle makes what crun runs.
-func crunBundle(b *testing.B, confined bool) string {
+// crunBundle makes what crun and runc run: a command that sleeps, if none is given.
+func crunBundle(b *testing.B, confined bool, command ...string) string {
 	needRoot(b)
 	if _, err := exec.LookPath("crun"); err != nil {
 		b.Skip("crun is not installed")
@@ -121,17 +64,14 @@ func crunBundle(b *testing.B, confined bool) string {
 			b.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(bundle, "config.json"), crunConfig(b, confined), 0o644); err != nil {
+	if len(command) == 0 {
+		command = []string{"sleep", "1000"}
+	}
+	if err := os.WriteFile(filepath.Join(bundle, "config.json"), crunConfig(b, confined, command), 0o644); err != nil {
 		b.Fatal(err)
 	}
 	return bundle
 }
-
-func crunStart(bundle, id string) error {
-	return runQuiet("crun", "run", "--detach", "--bundle", bundle, id)
-}
-
-func crunDelete(id string) error { return runQuiet("crun", "delete", "--force", id) }
 
 // hideUnified lets crun work on a node with both versions of cgroups, which it refuses: in a mount namespace of this thread, which
 // what it executes takes over, and which ends with it.
@@ -150,26 +90,9 @@ func hideUnified() error {
 	return unix.Unmount(unified, unix.MNT_DETACH)
 }
 
-// runQuiet does not wait for the container, which holds the descriptors of its parent.
-func runQuiet(name string, args ...string) error {
-	log, err := os.CreateTemp("", "crun")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(log.Name())
-	defer log.Close()
-	cmd := exec.Command(name, args...)
-	cmd.Stderr = log
-	if err := cmd.Run(); err != nil {
-		said, _ := os.ReadFile(log.Name())
-		return fmt.Errorf("%s %s: %w: %s", name, args[0], err, said)
-	}
-	return nil
-}
-
 type object = map[string]any
 
-func crunConfig(b *testing.B, confined bool) []byte {
+func crunConfig(b *testing.B, confined bool, command []string) []byte {
 	caps := []string{"CAP_CHOWN", "CAP_KILL", "CAP_SETUID", "CAP_SETGID", "CAP_NET_BIND_SERVICE"}
 	mount := func(target, kind, source string, options ...string) object {
 		return object{"destination": target, "type": kind, "source": source, "options": options}
@@ -178,7 +101,7 @@ func crunConfig(b *testing.B, confined bool) []byte {
 		"ociVersion": "1.0.0", "hostname": "bench",
 		"root": object{"path": "rootfs", "readonly": true},
 		"process": object{
-			"args": []string{"sleep", "1000"}, "cwd": "/", "env": []string{"PATH=/usr/bin:/bin"}, "noNewPrivileges": true,
+			"args": command, "cwd": "/", "env": []string{"PATH=/usr/bin:/bin"}, "noNewPrivileges": true,
 			"user":         object{"uid": 0, "gid": 0},
 			"capabilities": object{"bounding": caps, "effective": caps, "permitted": caps},
 		},

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -74,12 +73,13 @@ type node struct {
 	parent string
 	client *executor.Client
 	cmd    *exec.Cmd
-	stderr *bytes.Buffer
+	stderr *lockedBuffer
 	user   *syscall.Credential // nil: root
+	flags  []string            // more of them
 }
 
 // newNode starts an executor. At the end of the test everything of it is gone, however the test ends, or the test fails.
-func newNode(t testing.TB) *node {
+func newNode(t testing.TB, flags ...string) *node {
 	t.Helper()
 	needRoot(t)
 	dir, err := os.MkdirTemp("", "sx")
@@ -95,7 +95,7 @@ func newNode(t testing.TB) *node {
 	if err := os.Chmod(dir, 0o711); err != nil {
 		t.Fatal(err)
 	}
-	return startNode(t, dir)
+	return startNodeAs(t, dir, nil, flags...)
 }
 
 // startNode is newNode in a folder that exists.
@@ -104,9 +104,9 @@ func startNode(t testing.TB, dir string) *node {
 	return startNodeAs(t, dir, nil)
 }
 
-func startNodeAs(t testing.TB, dir string, user *syscall.Credential) *node {
+func startNodeAs(t testing.TB, dir string, user *syscall.Credential, flags ...string) *node {
 	t.Helper()
-	n := &node{t: t, dir: dir, user: user, parent: "stowage-test-" + filepath.Base(dir)}
+	n := &node{t: t, dir: dir, user: user, flags: flags, parent: "stowage-test-" + filepath.Base(dir)}
 	n.client = executor.NewClient(n.socket())
 	n.start()
 	t.Cleanup(n.cleanup)
@@ -117,8 +117,9 @@ func (n *node) socket() string { return filepath.Join(n.dir, "s") }
 
 func (n *node) start() {
 	n.t.Helper()
-	n.stderr = &bytes.Buffer{}
-	n.cmd = exec.Command(build(n.t), "--state-dir", filepath.Join(n.dir, "state"), "--socket", n.socket(), "--cgroup-parent", n.parent)
+	n.stderr = &lockedBuffer{}
+	flags := append([]string{"--state-dir", filepath.Join(n.dir, "state"), "--socket", n.socket(), "--cgroup-parent", n.parent}, n.flags...)
+	n.cmd = exec.Command(build(n.t), flags...)
 	n.cmd.Stderr = n.stderr
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: n.user}
 	if err := n.cmd.Start(); err != nil {
