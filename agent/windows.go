@@ -10,6 +10,7 @@ import (
 	"github.com/stowage/stowage/agent/executor"
 	"github.com/stowage/stowage/spec"
 	"github.com/stowage/stowage/spec/wire"
+	"golang.org/x/sys/unix"
 )
 
 // windows are the open views (logs, exec) that people have through one stream to the master. They end with it, and what they
@@ -28,6 +29,7 @@ type window struct {
 	cancel context.CancelFunc
 	input  *io.PipeWriter
 	resize chan executor.Size
+	signal chan int
 
 	mu       sync.Mutex
 	changed  *sync.Cond
@@ -37,19 +39,37 @@ type window struct {
 	closed   bool
 }
 
+// Limits of windows.
+const (
+	// maxWindows may be open at once through one stream; the master has the same limit.
+	maxWindows = 256
+	// maxSignals may wait for a command that is being started.
+	maxSignals = 4
+)
+
 // open begins a window and returns at once.
 func (w *windows) open(o *wire.Open) {
 	ctx, cancel := context.WithCancel(context.Background())
 	stdin, input := io.Pipe()
-	one := &window{cancel: cancel, input: input, resize: make(chan executor.Size, 1), credit: wire.Window}
+	one := &window{cancel: cancel, input: input, resize: make(chan executor.Size, 1), signal: make(chan int, maxSignals), credit: wire.Window}
 	one.changed = sync.NewCond(&one.mu)
 	w.mu.Lock()
-	w.all[o.Stream] = one
+	full := len(w.all) >= maxWindows
+	if !full {
+		w.all[o.Stream] = one
+	}
 	w.mu.Unlock()
+	if full {
+		cancel()
+		w.wg.Go(func() {
+			w.send(&wire.Up{Data: &wire.Data{Stream: o.Stream, End: true, Err: fmt.Sprintf("the node has %d open windows already: close some", maxWindows)}})
+		})
+		return
+	}
 	w.wg.Go(func() { one.feed(func(n int) { w.send(&wire.Up{Data: &wire.Data{Stream: o.Stream, Credit: n}}) }) })
 	w.wg.Go(func() {
 		streams := executor.Streams{Stdout: &output{w: w, one: one, stream: o.Stream},
-			Stderr: &output{w: w, one: one, stream: o.Stream, stderr: true}, Stdin: stdin, Resize: one.resize}
+			Stderr: &output{w: w, one: one, stream: o.Stream, stderr: true}, Stdin: stdin, Resize: one.resize, Signals: one.signal}
 		end := &wire.Data{Stream: o.Stream, End: true}
 		var err error
 		if end.Code, err = w.serve(ctx, o, streams); err != nil && !errors.Is(err, context.Canceled) {
@@ -77,6 +97,12 @@ func (w *windows) data(d *wire.Data) {
 		default:
 		}
 		one.resize <- executor.Size{Width: uint16(d.Columns), Height: uint16(d.Rows)}
+	}
+	if n := unix.SignalNum(d.Signal); n != 0 {
+		select {
+		case one.signal <- int(n):
+		default: // the command has not begun, and there are enough
+		}
 	}
 	if d.End && d.Err != "" || !one.take(d) {
 		one.cancel()

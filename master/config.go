@@ -37,6 +37,7 @@ type Config struct {
 	Recover   bool              // agents of a cluster whose masters were lost are expected back: wait for them
 	Overrides map[string]string // programs run in place of a plugin's checked one, for its development
 	Profile   bool              // serve /debug/pprof to operators
+	IdleTime  time.Duration     // how long a command of exec may neither read nor print; 0: four hours
 	Version   string            // of this program
 	Seed      uint64            // of the planner; 0 is as good as any
 	Log       *slog.Logger      // nil for quiet

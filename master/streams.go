@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/stowage/stowage/master/api"
 	"github.com/stowage/stowage/master/api/server"
@@ -21,8 +19,6 @@ import (
 const (
 	// defaultTail lines of a log to begin with.
 	defaultTail = 100
-	// maxTerm bounds the name of a kind of terminal, in bytes.
-	maxTerm = 64
 	// maxStreams that may be open: each costs up to a megabyte, and a watch of a large cluster tens of them.
 	maxStreams = 512
 	// watchGap is the least time between two messages of a watch, per watch and for each thousand allocations looked at:
@@ -317,112 +313,4 @@ func writePiece(w io.Writer, d wire.Data, framed bool) error {
 		return api.WriteJSONFrame(w, api.FrameEnd, api.End{Code: d.Code, Error: d.Err})
 	}
 	return nil
-}
-
-// exec runs a command in a task: the connection becomes a stream of frames in both directions.
-func (m *Master) exec(w http.ResponseWriter, c *server.Call) error {
-	q := c.URL.Query()
-	e := &wire.Exec{Command: q["command"]}
-	var err error
-	if e.Terminal, err = flag(q.Get("terminal"), false); err != nil {
-		return err
-	}
-	if e.Stdin, err = flag(q.Get("stdin"), false); err != nil {
-		return err
-	}
-	if e.Rows, err = number(q.Get("rows"), 0); err != nil {
-		return err
-	}
-	if e.Columns, err = number(q.Get("columns"), 0); err != nil {
-		return err
-	}
-	e.Term = q.Get("term")
-	switch {
-	case strings.ContainsFunc(e.Term, unicode.IsControl) || len(e.Term) > maxTerm:
-		return badRequest("term is no kind of terminal", "name one such as xterm-256color")
-	case len(e.Command) == 0:
-		return badRequest("no command is given", "name it with command=, once for each argument")
-	case c.ProtoMajor != 1 || !strings.EqualFold(c.Header.Get("Upgrade"), api.ExecProtocol):
-		return &api.Error{Status: http.StatusUpgradeRequired, Message: "this needs an upgrade of the connection", Remedy: "ask over HTTP/1.1 with Connection: Upgrade and Upgrade: " + api.ExecProtocol}
-	}
-	win, err := m.window(c, wire.Open{Exec: e})
-	if err != nil {
-		return err
-	}
-	defer win.Close()
-	conn, buffered, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		return fmt.Errorf("take over connection: %w", err)
-	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Time{}); err != nil {
-		return stop(err)
-	}
-	if _, err := fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", api.ExecProtocol); err != nil {
-		return stop(err)
-	}
-	m.config.Log.Info("exec", "who", c.Who, "allocation", c.PathValue("id"), "command", e.Command)
-	ctx, cancel := context.WithCancel(c.Context())
-	defer cancel()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer cancel()
-		input(ctx, buffered, win)
-	}()
-	first, err := win.Read(ctx)
-	if err == nil {
-		err = m.passOn(ctx, win, first, func(d wire.Data) error {
-			if err := conn.SetWriteDeadline(time.Now().Add(execTimeout)); err != nil {
-				return err
-			}
-			return writePiece(conn, d, true)
-		})
-	}
-	hangUp(conn, done)
-	return stop(err)
-}
-
-// hangUpWithin is how long a client may take to close a connection whose last frame it was sent.
-const hangUpWithin = 2 * time.Second
-
-// hangUp ends a connection so that the last frame arrives: closing it with input unread would have the system throw away
-// what the client has not read yet. done is closed when the reading of input has ended.
-func hangUp(conn net.Conn, done <-chan struct{}) {
-	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-		timer := time.NewTimer(hangUpWithin)
-		defer timer.Stop()
-		select {
-		case <-done:
-		case <-timer.C:
-		}
-	}
-	_ = conn.Close() // ends the reading of input
-	<-done
-}
-
-// execTimeout is how long the reader of a command's output may leave it unread.
-const execTimeout = 10 * time.Minute
-
-// input passes what the client sends to the command, until the client is gone.
-func input(ctx context.Context, r io.Reader, win *link.Window) {
-	for {
-		kind, payload, err := api.ReadFrame(r)
-		if err != nil {
-			return
-		}
-		switch kind {
-		case api.FrameStdin:
-			if len(payload) == 0 {
-				win.CloseWrite()
-			} else if err := win.Write(ctx, payload); err != nil && ctx.Err() != nil {
-				return // else the command has ended: what still comes is read and dropped
-			}
-		case api.FrameResize:
-			var s api.Size
-			if json.Unmarshal(payload, &s) == nil && s.Rows > 0 && s.Columns > 0 {
-				win.Resize(s.Rows, s.Columns)
-			}
-		}
-	}
 }

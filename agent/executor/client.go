@@ -201,9 +201,12 @@ type Streams struct {
 	Stderr io.Writer
 	// Resize, if not nil, brings new sizes of the terminal.
 	Resize <-chan Size
+	// Signals, if not nil, brings signals by their numbers, for the process and the others of its group.
+	Signals <-chan int
 }
 
-// Exec runs a process inside a running container and returns how it ended. When the context ends the process is killed. A read of
+// Exec runs a process inside a running container and returns how it ended. When the context ends, or the caller dies, the process and
+// those of its session are hung up, and killed if they do not end by that. A read of
 // Streams.Stdin that blocks is not interrupted: the goroutine that reads it ends with the next byte or error.
 func (c *Client) Exec(ctx context.Context, id string, spec ExecSpec, streams Streams) (Exit, error) {
 	conn, detach, err := c.open(ctx, call{Verb: verbExec, ID: id, Exec: &spec})
@@ -232,7 +235,10 @@ func (c *Client) Exec(ctx context.Context, id string, spec ExecSpec, streams Str
 		case kindStarted:
 			go sendInput(streams.Stdin, send)
 			if streams.Resize != nil {
-				go sendSizes(streams.Resize, done, send)
+				go sendEach(kindResize, streams.Resize, done, send)
+			}
+			if streams.Signals != nil {
+				go sendEach(kindSignal, streams.Signals, done, send)
 			}
 		case kindStdout:
 			err = copyTo(streams.Stdout, payload)
@@ -278,17 +284,18 @@ func sendInput(r io.Reader, send func(kind, []byte) error) {
 	_ = send(kindEOF, nil)
 }
 
-func sendSizes(sizes <-chan Size, done <-chan struct{}, send func(kind, []byte) error) {
+// sendEach sends values as frames of one kind until the exec is done.
+func sendEach[T any](k kind, values <-chan T, done <-chan struct{}, send func(kind, []byte) error) {
 	for {
 		select {
 		case <-done:
 			return
-		case size, ok := <-sizes:
+		case v, ok := <-values:
 			if !ok {
 				return
 			}
-			payload, err := json.Marshal(size)
-			if err != nil || send(kindResize, payload) != nil {
+			payload, err := json.Marshal(v)
+			if err != nil || send(k, payload) != nil {
 				return
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stowage/stowage/spec/wire"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,6 +22,7 @@ type session struct {
 	write sync.Mutex
 	stdin *os.File
 	term  *os.File
+	group *group
 }
 
 // frames is an io.Writer that sends what it is given as frames of one kind.
@@ -38,7 +40,7 @@ func (f frames) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// exec runs a process in a container with its streams on the connection. When the client goes, the process is killed.
+// exec runs a process in a container with its streams on the connection. When the client goes, the process is hung up.
 func (s *Server) exec(ctx context.Context, conn *net.UnixConn, c call) (answer, error) {
 	if c.Exec == nil {
 		return answer{}, Errorf(CodeInvalid, "no exec spec given")
@@ -62,17 +64,30 @@ func (s *Server) exec(ctx context.Context, conn *net.UnixConn, c call) (answer, 
 	if err != nil {
 		return answer{}, err
 	}
+	ses.group = groupOf(proc)
 	if err := writeFrame(conn, kindStarted, nil); err != nil {
-		_ = proc.signal(unix.SIGKILL)
+		ses.group.kill()
 	}
 	var pumps sync.WaitGroup
 	for i, out := range outputs {
 		pumps.Go(func() { pump(out, frames{ses, kindStdout + kind(i)}) })
 	}
-	s.work.Go(func() { ses.readInput(proc) })
-	detach := context.AfterFunc(ctx, func() { _ = proc.signal(unix.SIGKILL) })
+	s.work.Go(ses.readInput)
+	var hangUps sync.WaitGroup
+	hangUp := sync.OnceFunc(func() { hangUps.Go(func() { ses.group.hangUp(ctx) }) })
+	client := wire.PeerOf(conn)
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		if client.Gone() {
+			hangUp()
+		}
+	})
+	detach := context.AfterFunc(ctx, hangUp)
 	exit := proc.wait()
+	client.Close()
+	watch.Wait()
 	detach()
+	hangUps.Wait()
 	timer := time.AfterFunc(execDrainTime, func() {
 		for _, out := range outputs {
 			out.SetReadDeadline(time.Unix(1, 0))
@@ -80,7 +95,7 @@ func (s *Server) exec(ctx context.Context, conn *net.UnixConn, c call) (answer, 
 	})
 	pumps.Wait()
 	timer.Stop()
-	for _, out := range outputs {
+	for _, out := range append(outputs, ses.stdin) { // a process in the background may hold the other end of the input too
 		out.Close()
 	}
 	return answer{Exit: &exit}, nil
@@ -133,7 +148,7 @@ func (s *Server) launch(ses *session, spec *Spec, e *ExecSpec) (*process, []*os.
 }
 
 // readInput carries what the client sends to the process until either has ended.
-func (ses *session) readInput(proc *process) {
+func (ses *session) readInput() {
 	defer func() {
 		if ses.term == nil {
 			ses.stdin.Close()
@@ -142,7 +157,6 @@ func (ses *session) readInput(proc *process) {
 	for {
 		k, payload, err := readFrame(ses.conn)
 		if err != nil {
-			_ = proc.signal(unix.SIGKILL)
 			return
 		}
 		switch k {
@@ -159,6 +173,11 @@ func (ses *session) readInput(proc *process) {
 			var size Size
 			if json.Unmarshal(payload, &size) == nil && ses.term != nil {
 				_ = resize(ses.term, size)
+			}
+		case kindSignal:
+			var number int
+			if json.Unmarshal(payload, &number) == nil && number > 0 && number <= maxSignal {
+				ses.group.signal(unix.Signal(number))
 			}
 		}
 	}

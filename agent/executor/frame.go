@@ -26,6 +26,7 @@ const (
 	kindStderr  kind = '2' // server: bytes of the process
 	kindEOF     kind = 'z' // client: no more stdin
 	kindResize  kind = 'w' // client: Size as JSON
+	kindSignal  kind = 'g' // client: a signal's number as JSON, for the process and its group
 )
 
 // writeFrame writes one frame in one Write, so that frames of several goroutines need nothing but a lock around it.

@@ -148,6 +148,7 @@ func pidfdExit(fd int) (unix.WaitStatus, bool) {
 // procStat is the part of /proc/PID/stat that tells processes apart.
 type procStat struct {
 	state     byte
+	session   int
 	start     uint64
 	exit      uint32
 	exitKnown bool
@@ -173,6 +174,9 @@ func parseStat(data []byte) (procStat, error) {
 	}
 	stat := procStat{state: fields[0][0]}
 	var err error
+	if stat.session, err = strconv.Atoi(fields[3]); err != nil {
+		return procStat{}, fmt.Errorf("parse stat: %w", err)
+	}
 	if stat.start, err = strconv.ParseUint(fields[19], 10, 64); err != nil {
 		return procStat{}, fmt.Errorf("parse stat: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -417,6 +418,68 @@ func TestExecEndsWithItsClient(t *testing.T) {
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("exec: %v", err)
+	}
+	n.await("process gone", func() bool { return len(n.pids("main")) == 1 })
+}
+
+// Whatever a command started in its session ends with its client: what ignores the hang-up, what runs in the background of a shell, and
+// also while the command does not read its input. What took a session of its own stays.
+func TestAllOfAnExecEndsWithItsClient(t *testing.T) {
+	n := newNode(t)
+	if _, err := n.client.Start(t.Context(), n.host("main", "exec sleep 1000")); err != nil {
+		t.Fatal(err)
+	}
+	for name, command := range map[string]executor.ExecSpec{
+		"pipes":    {Command: []string{"sh", "-c", "sleep 1001 & (trap '' HUP TERM; sleep 1002) & echo on; sleep 1003; :"}},
+		"terminal": {Command: []string{"bash", "-ic", "sleep 1001 & nohup sleep 1002 >/dev/null & echo on; sleep 1003; :"}, Terminal: true},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		out := &lockedBuffer{}
+		input, keys := io.Pipe()
+		ended := make(chan error, 1)
+		go func() {
+			_, err := n.client.Exec(ctx, "main", command, executor.Streams{Stdin: input, Stdout: out})
+			ended <- err
+		}()
+		go func() { // more than anything on the way holds
+			_, _ = keys.Write(bytes.Repeat([]byte("unread "), 1<<20))
+		}()
+		n.await("output", func() bool { return strings.Contains(out.String(), "on") && len(n.pids("main")) >= 5 })
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: exec: %v", name, err)
+		}
+		n.await(name+": processes gone", func() bool { return len(n.pids("main")) == 1 })
+		input.Close()
+	}
+	if _, err := n.client.Exec(t.Context(), "main", executor.ExecSpec{Command: []string{"sh", "-c", "setsid sleep 1004 >/dev/null 2>&1 </dev/null &"}}, executor.Streams{}); err != nil {
+		t.Fatal(err)
+	}
+	n.await("the daemon stays", func() bool { return len(n.pids("main")) == 2 })
+}
+
+// A signal reaches the command and what it waits for, as Ctrl-C does on a terminal.
+func TestSignalsReachTheGroupOfAnExec(t *testing.T) {
+	n := newNode(t)
+	if _, err := n.client.Start(t.Context(), n.host("main", "exec sleep 1000")); err != nil {
+		t.Fatal(err)
+	}
+	signals := make(chan int, 1)
+	out := &lockedBuffer{}
+	type result struct {
+		exit executor.Exit
+		err  error
+	}
+	ended := make(chan result, 1)
+	go func() {
+		exit, err := n.client.Exec(t.Context(), "main", executor.ExecSpec{Command: []string{"sh", "-c", "trap 'echo caught; exit 9' INT; echo on; sleep 1001; :"}},
+			executor.Streams{Stdout: out, Signals: signals})
+		ended <- result{exit, err}
+	}()
+	n.await("output", func() bool { return out.String() != "" })
+	signals <- int(syscall.SIGINT)
+	if r := <-ended; r.err != nil || r.exit.Code != 9 || out.String() != "on\ncaught\n" {
+		t.Errorf("%+v, %q", r, out.String())
 	}
 	n.await("process gone", func() bool { return len(n.pids("main")) == 1 })
 }

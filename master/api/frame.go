@@ -18,6 +18,7 @@ const (
 	FrameStderr FrameType = 2
 	FrameResize FrameType = 3 // Size, to the task's terminal
 	FrameEnd    FrameType = 4 // End, the last frame
+	FrameSignal FrameType = 5 // Signal, to the command and what it has started
 )
 
 // MaxFrame bounds the payload of a frame, in bytes.
@@ -34,6 +35,11 @@ const ExecProtocol = "stowage-exec"
 type Size struct {
 	Rows    int `json:"rows"`
 	Columns int `json:"columns"`
+}
+
+// Signal is a signal for a command, by its name, such as SIGINT.
+type Signal struct {
+	Signal string `json:"signal"`
 }
 
 // End is how a window closed.
@@ -73,7 +79,7 @@ func ReadFrame(r io.Reader) (FrameType, []byte, error) {
 		return 0, nil, err
 	}
 	n := binary.BigEndian.Uint32(head[4:])
-	if FrameType(head[0]) > FrameEnd || head[1]|head[2]|head[3] != 0 || n > MaxFrame {
+	if FrameType(head[0]) > FrameSignal || head[1]|head[2]|head[3] != 0 || n > MaxFrame {
 		return 0, nil, ErrFrame
 	}
 	payload := make([]byte, n)

@@ -26,6 +26,7 @@ type Window struct {
 	err     error         // the window broke
 	shut    bool          // closed on this side
 	written bool          // CloseWrite was called
+	signals int           // passed on
 }
 
 func (a *agent) open(o wire.Open) (*Window, error) {
@@ -82,6 +83,9 @@ func (w *Window) change() {
 	close(w.changed)
 	w.changed = make(chan struct{})
 }
+
+// Fail breaks the window for a reason, which whoever reads it gets. The agent hears of it with Close.
+func (w *Window) Fail(err error) { w.fail(err) }
 
 func (w *Window) fail(err error) {
 	w.mu.Lock()
@@ -188,10 +192,24 @@ func (w *Window) Resize(rows, columns int) {
 	a.nudge()
 }
 
+// Signal sends a signal, by its name, to the command and what it has started.
+func (w *Window) Signal(name string) {
+	w.mu.Lock()
+	again := w.signals >= maxSignals
+	w.signals++
+	w.mu.Unlock()
+	if !again {
+		w.agent.queue(&wire.Down{Data: &wire.Data{Stream: w.id, Signal: name}})
+	}
+}
+
+// maxSignals that one window passes on: they have no credit, and a person sends a few.
+const maxSignals = 1000
+
 // Close ends the window from this side: the agent stops what it was doing for it. It may be called more than once.
 func (w *Window) Close() {
 	w.mu.Lock()
-	over := w.shut || w.ended || w.err != nil
+	over := w.shut || w.ended
 	w.shut = true
 	w.pieces = nil
 	w.change()

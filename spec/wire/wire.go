@@ -97,6 +97,8 @@ type Data struct {
 	Stderr  bool   `json:"stderr,omitempty"`
 	Rows    int    `json:"rows,omitempty"` // a terminal's new size, from the master
 	Columns int    `json:"columns,omitempty"`
+	// Signal, from the master, goes to the command of an Exec: a name such as SIGINT.
+	Signal string `json:"signal,omitempty"`
 	// Credit lets the other side send this many bytes more. Each side begins with Window: a slow reader holds up only
 	// its own stream, never the link.
 	Credit int `json:"credit,omitempty"`

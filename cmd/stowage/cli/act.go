@@ -48,7 +48,13 @@ func (s *shell) execCommand() *cobra.Command {
 				}
 				defer restore()
 			}
-			code, err := c.Exec(cmd.Context(), id, request, streams)
+			ctx := cmd.Context()
+			if !request.Terminal {
+				var stop func()
+				ctx, streams.Signals, stop = passSignals(ctx)
+				defer stop()
+			}
+			code, err := c.Exec(ctx, id, request, streams)
 			if err != nil {
 				return fmt.Errorf("run %s in %s: %w", command[0], id, err)
 			}
@@ -62,6 +68,33 @@ func (s *shell) execCommand() *cobra.Command {
 	c.Flags().BoolVarP(&request.Terminal, "tty", "t", false, "with a terminal")
 	c.Flags().StringVar((*string)(&request.Task), "task", "", "in which task; without it, the only main one")
 	return c
+}
+
+// passSignals lets Ctrl-C reach a command that runs elsewhere without a terminal: the first signal goes to it, and what it makes of
+// that is awaited; the second ends the context, and hangs the command up.
+func passSignals(ctx context.Context) (_ context.Context, names <-chan string, stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	caught := make(chan os.Signal, 2)
+	passed := make(chan string, 1)
+	signal.Notify(caught, unix.SIGINT, unix.SIGTERM)
+	go func() {
+		for again := false; ; again = true {
+			select {
+			case sig := <-caught:
+				if again {
+					cancel()
+					return
+				}
+				passed <- unix.SignalName(sig.(unix.Signal))
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return ctx, passed, func() {
+		signal.Stop(caught)
+		cancel()
+	}
 }
 
 // commandAfter is the command of WHAT -- COMMAND…; the two dashes may be missing.

@@ -182,6 +182,7 @@ func (s *shell) masterCommand() *cobra.Command {
 	f.StringArrayVar(&cfg.Advertise, "advertise", nil, "name or address by which others reach this master; may be repeated")
 	f.BoolVar(&cfg.Recover, "recover", false, "agents of a cluster whose masters were lost are expected back: wait for them before deciding")
 	f.StringArrayVar(&override, "plugin-override", nil, "run another program in place of a plugin's checked one, as NAME=PATH; for its development, marked in every plan")
+	f.DurationVar(&cfg.IdleTime, "exec-idle", 0, "how long a command of stowage exec may neither read nor print before it is hung up (default 4h)")
 	f.BoolVar(&cfg.Profile, "profile", false, "serve profiles to operators below /debug/pprof")
 	log.add(c, "info")
 	return c

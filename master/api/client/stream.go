@@ -301,9 +301,11 @@ type Streams struct {
 	Stdout io.Writer
 	Stderr io.Writer
 	Resize <-chan api.Size // new sizes of the terminal; may be nil
+	// Signals, by their names, for the command and what it has started; may be nil. A terminal needs none: its keys make them.
+	Signals <-chan string
 }
 
-// Exec runs a command in a task and returns its exit code. Closing the context ends the command.
+// Exec runs a command in a task and returns its exit code. The end of the context hangs the command up.
 func (c *Client) Exec(ctx context.Context, id spec.AllocationID, request ExecRequest, s Streams) (int, error) {
 	q := url.Values{"command": request.Command, "rows": {integer(request.Rows)}, "columns": {integer(request.Columns)},
 		"terminal": {fmt.Sprint(request.Terminal)}, "stdin": {fmt.Sprint(s.Stdin != nil)}}
@@ -346,7 +348,10 @@ func (c *Client) Exec(ctx context.Context, id spec.AllocationID, request ExecReq
 		go sendInput(s.Stdin, send) // ends with its reader, which may be a terminal that nobody types on
 	}
 	if s.Resize != nil {
-		go sendSizes(s.Resize, done, send)
+		go sendEach(s.Resize, done, func(size api.Size) error { return sendJSON(send, api.FrameResize, size) })
+	}
+	if s.Signals != nil {
+		go sendEach(s.Signals, done, func(name string) error { return sendJSON(send, api.FrameSignal, api.Signal{Signal: name}) })
 	}
 	code, err := readFrames(reader, s.Stdout, s.Stderr)
 	if ctx.Err() != nil {
@@ -369,16 +374,23 @@ func sendInput(r io.Reader, send func(api.FrameType, []byte) error) {
 	}
 }
 
-func sendSizes(sizes <-chan api.Size, done <-chan struct{}, send func(api.FrameType, []byte) error) {
+func sendEach[T any](values <-chan T, done <-chan struct{}, send func(T) error) {
 	for {
 		select {
-		case size, ok := <-sizes:
-			payload, err := json.Marshal(size)
-			if !ok || err != nil || send(api.FrameResize, payload) != nil {
+		case v, ok := <-values:
+			if !ok || send(v) != nil {
 				return
 			}
 		case <-done:
 			return
 		}
 	}
+}
+
+func sendJSON(send func(api.FrameType, []byte) error, kind api.FrameType, v any) error {
+	payload, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return send(kind, payload)
 }
