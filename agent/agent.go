@@ -34,6 +34,7 @@ type Config struct {
 	Facts        facts.Options // DataDir is filled in
 	PortFirst    int           // see spec.Node
 	PortLast     int
+	LogLimit     spec.Bytes // of all logs together, in bytes; 0: a tenth of the disk, at most defaultLogLimit
 	Log          *slog.Logger
 }
 
@@ -103,6 +104,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return a.link.run(ctx)
 	})
 	part(a.watchFacts)
+	part(a.watchLogs)
 	part(func(ctx context.Context) error { return a.link.identity.watch(ctx, a.cfg.Node, a.log) })
 	<-ctx.Done()
 	cancel()

@@ -67,6 +67,16 @@ func (c *catalogue) cores() []int {
 	return slices.Compact(all)
 }
 
+func (c *catalogue) all() []node.Record {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := make([]node.Record, 0, len(c.records))
+	for _, r := range c.records {
+		all = append(all, r)
+	}
+	return all
+}
+
 func (c *catalogue) record(id spec.AllocationID) (node.Record, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

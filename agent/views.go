@@ -69,6 +69,9 @@ func (a *agent) serveLogs(ctx context.Context, o *wire.Open, stdout, stderr io.W
 	if err != nil {
 		return err
 	}
+	if o.Logs.Age > 0 {
+		l.Since(time.Now().Add(-time.Duration(o.Logs.Age)))
+	}
 	emit := func(s logs.Stream, data []byte) error {
 		w := stdout
 		if s == logs.Stderr {

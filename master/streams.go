@@ -239,7 +239,15 @@ func (m *Master) window(c *server.Call, o wire.Open) (*link.Window, error) {
 // logs passes a task's output on: as text, or in frames that tell both streams apart.
 func (m *Master) logs(w http.ResponseWriter, c *server.Call) error {
 	q := c.URL.Query()
-	tail, err := number(q.Get("tail"), defaultTail)
+	age, err := sinceAge(q.Get("since"))
+	if err != nil {
+		return err
+	}
+	lines := defaultTail
+	if age > 0 {
+		lines = -1
+	}
+	tail, err := number(q.Get("tail"), lines)
 	if err != nil {
 		return err
 	}
@@ -251,7 +259,7 @@ func (m *Master) logs(w http.ResponseWriter, c *server.Call) error {
 	if !ok {
 		return badRequest(fmt.Sprintf("%q is no stream", q.Get("stream")), "use stdout, stderr or both")
 	}
-	win, err := m.window(c, wire.Open{Logs: &wire.Logs{Follow: follow, Tail: tail, Stream: stream}})
+	win, err := m.window(c, wire.Open{Logs: &wire.Logs{Follow: follow, Tail: tail, Stream: stream, Age: age}})
 	if err != nil {
 		return err
 	}
@@ -270,6 +278,21 @@ func (m *Master) logs(w http.ResponseWriter, c *server.Call) error {
 	}
 	flow := server.NewFlow(w, media)
 	return stop(m.passOn(c.Context(), win, first, func(d wire.Data) error { return writePiece(flow, d, framed) }))
+}
+
+// sinceAge reads how far back output is wanted: a duration, or a moment.
+func sinceAge(text string) (spec.Duration, error) {
+	if text == "" {
+		return 0, nil
+	}
+	if moment, err := time.Parse(time.RFC3339, text); err == nil {
+		return max(spec.Duration(time.Since(moment)), 1), nil
+	}
+	age, err := spec.ParseDuration(text)
+	if err != nil || age <= 0 {
+		return 0, badRequest(fmt.Sprintf("since is %q", text), "write a duration such as 10m, or a moment such as 2026-11-27T03:00:00Z")
+	}
+	return age, nil
 }
 
 func (m *Master) passOn(ctx context.Context, win *link.Window, d wire.Data, write func(wire.Data) error) error {

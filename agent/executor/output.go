@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -91,6 +92,8 @@ type logWriter struct {
 
 	file    *os.File
 	size    int64
+	marked  time.Time // when the last mark was made in this file
+	now     func() time.Time
 	dropped *atomic.Int64
 }
 
@@ -98,7 +101,7 @@ func newLogWriter(l Log, stream string, dropped *atomic.Int64) io.Writer {
 	if l.Dir == "" {
 		return io.Discard
 	}
-	w := &logWriter{base: filepath.Join(l.Dir, l.Task+"."+stream), max: l.MaxBytes, files: l.MaxFiles, dropped: dropped}
+	w := &logWriter{base: filepath.Join(l.Dir, l.Task+"."+stream), max: l.MaxBytes, files: l.MaxFiles, now: time.Now, dropped: dropped}
 	if w.max == 0 {
 		w.max = DefaultLogBytes
 	}
@@ -126,6 +129,7 @@ func (w *logWriter) Write(p []byte) (int, error) {
 			}
 			continue
 		}
+		w.mark()
 		n, err := w.file.Write(p[:part])
 		w.size += int64(n)
 		if err != nil {
@@ -176,13 +180,17 @@ func (w *logWriter) open() error {
 // rotate makes .0 the file .1 and so on; the oldest goes.
 func (w *logWriter) rotate() error {
 	w.file.Close()
-	w.file = nil
+	w.file, w.marked = nil, time.Time{}
 	if w.files == 1 {
+		_ = os.Remove(w.name(0) + ".times")
 		return os.Remove(w.name(0))
 	}
 	for i := w.files - 1; i > 0; i-- {
 		if err := os.Rename(w.name(i-1), w.name(i)); err != nil && !os.IsNotExist(err) {
 			return err
+		}
+		if os.Rename(w.name(i-1)+".times", w.name(i)+".times") != nil {
+			_ = os.Remove(w.name(i) + ".times") // those of the file that went
 		}
 	}
 	return nil

@@ -2,13 +2,16 @@ package executor
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func readAll(t *testing.T, dir, base string) (whole []byte, sizes []int) {
@@ -108,4 +111,44 @@ func TestExitInWords(t *testing.T) {
 			t.Errorf("%+v: %q, want %q", exit, got, want)
 		}
 	}
+}
+
+// Marks say where a moment is, go with their file, and are few however much is printed.
+func TestLogIsMarked(t *testing.T) {
+	dir := t.TempDir()
+	var dropped atomic.Int64
+	w := newLogWriter(Log{Dir: dir, Task: "t", MaxBytes: 100, MaxFiles: 2}, "stdout", &dropped).(*logWriter)
+	now := time.Unix(1000, 0)
+	w.now = func() time.Time { return now }
+	marks := func(i int) (all [][2]int64) {
+		data, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf("t.stdout.%d.times", i)))
+		if err != nil {
+			return nil
+		}
+		for ; len(data) >= MarkSize; data = data[MarkSize:] {
+			all = append(all, [2]int64{int64(binary.BigEndian.Uint64(data)) / 1e9, int64(binary.BigEndian.Uint64(data[8:]))})
+		}
+		return all
+	}
+	line := []byte("0123456789012345678\n")
+	for range 3 { // at 1000, 1000.5 and 1001
+		_, _ = w.Write(line)
+		now = now.Add(500 * time.Millisecond)
+	}
+	if got := marks(0); !reflect.DeepEqual(got, [][2]int64{{1000, 0}, {1001, 40}}) {
+		t.Errorf("marks %v", got)
+	}
+	for range 3 {
+		_, _ = w.Write(line)
+	}
+	if first, second := marks(1), marks(0); !reflect.DeepEqual(first, [][2]int64{{1000, 0}, {1001, 40}}) || !reflect.DeepEqual(second, [][2]int64{{1001, 0}}) {
+		t.Errorf("after a rotation %v and %v", first, second)
+	}
+	for range 10 {
+		_, _ = w.Write(line)
+	}
+	if first, second := marks(1), marks(0); len(first) != 1 || len(second) != 1 {
+		t.Errorf("after two more %v and %v", first, second)
+	}
+	w.Close()
 }

@@ -43,6 +43,7 @@ type Emit func(stream Stream, data []byte) error
 type Log struct {
 	dir, task string
 	streams   []Stream
+	since     time.Time
 }
 
 // All stands for all lines there are.
@@ -69,6 +70,10 @@ func Open(dir, task string, streams ...Stream) (*Log, error) {
 	}
 	return &Log{dir: dir, task: task, streams: streams}, nil
 }
+
+// Since leaves out what was printed before a moment, which is found to the second and never too late. Of output without marks (see package
+// executor) whole files are left out.
+func (l *Log) Since(moment time.Time) { l.since = moment }
 
 // Tail emits the last lines of each stream, or All. Nothing tells in which order lines of different streams were printed: the stream
 // that was written to last comes last.
@@ -98,7 +103,7 @@ func (l *Log) Tail(ctx context.Context, lines int, emit Emit) error {
 
 func (l *Log) open(lines int) (readers []*reader, err error) {
 	for _, s := range l.streams {
-		r, err := open(l.dir, l.task, s, lines)
+		r, err := open(l.dir, l.task, s, lines, l.since)
 		if err != nil {
 			closeAll(readers)
 			return nil, fmt.Errorf("read log of %s: %w", l.task, err)

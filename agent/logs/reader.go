@@ -49,9 +49,9 @@ type numbered struct {
 }
 
 // open opens a stream where its last lines begin.
-func open(dir, task string, stream Stream, lines int) (*reader, error) {
+func open(dir, task string, stream Stream, lines int, since time.Time) (*reader, error) {
 	r := &reader{stream: stream, dir: dir, base: task + "." + string(stream), buffer: make([]byte, bufferSize)}
-	if err := r.begin(lines); err != nil {
+	if err := r.begin(lines, since); err != nil {
 		r.close()
 		return nil, err
 	}
@@ -120,8 +120,9 @@ const (
 	maxFiles = 256
 )
 
-// begin opens files from the newest back until they hold enough lines; all files if lines is negative.
-func (r *reader) begin(lines int) error {
+// begin opens files from the newest back until they hold enough lines; all files if lines is negative. What was printed
+// before since is left out.
+func (r *reader) begin(lines int, since time.Time) error {
 	files, err := r.openAll()
 	if err != nil || len(files) == 0 {
 		return err
@@ -132,6 +133,11 @@ func (r *reader) begin(lines int) error {
 	keep := len(files)
 	if lines >= 0 {
 		if keep, err = seekLines(files, lines); err != nil {
+			keep = 0
+		}
+	}
+	if err == nil && !since.IsZero() {
+		if keep, err = r.seekTime(files[:keep], since); err != nil {
 			keep = 0
 		}
 	}

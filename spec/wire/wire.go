@@ -78,6 +78,8 @@ type Logs struct {
 	Follow bool `json:"follow,omitempty"`
 	Tail   int  `json:"tail"`             // last lines to begin with; negative: all there is
 	Stream int  `json:"stream,omitempty"` // 0 both, 1 stdout, 2 stderr
+	// Age leaves out what is older, counted back from now: clocks differ. 0: nothing.
+	Age spec.Duration `json:"age,omitempty"`
 }
 
 // Exec asks to run a command inside a task.

@@ -39,7 +39,7 @@ func (s *shell) logger(l logFlags) (*slog.Logger, error) {
 func (s *shell) agentCommand() *cobra.Command {
 	var cfg agent.Config
 	var log logFlags
-	var ports, joinFile string
+	var ports, joinFile, logLimit string
 	var machine factFlags
 	c := &cobra.Command{Use: "agent", Short: "Run the agent: the daemon on each machine of the cluster", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		var err error
@@ -59,6 +59,11 @@ func (s *shell) agentCommand() *cobra.Command {
 		if err := machine.parse(&cfg.Facts); err != nil {
 			return err
 		}
+		if logLimit != "" {
+			if cfg.LogLimit, err = spec.ParseBytes(logLimit); err != nil || cfg.LogLimit <= 0 {
+				return fmt.Errorf("--log-limit %s: write it as an amount such as 2GiB", logLimit)
+			}
+		}
 		return agent.Run(cmd.Context(), cfg)
 	}}
 	f := c.Flags()
@@ -72,6 +77,7 @@ func (s *shell) agentCommand() *cobra.Command {
 	f.StringVar(&cfg.Facts.Address, "address", "", "address at which others reach this node (default: that of the default route)")
 	f.StringVar((*string)(&cfg.Facts.Pool), "pool", "", "pool that the node is in (default \"default\"): only apps that name it run here")
 	machine.add(c)
+	f.StringVar(&logLimit, "log-limit", "", "most that the output of tasks may take of the disk, such as 2GiB; that of ended allocations goes first (default: a tenth of the disk, at most 10GiB)")
 	f.StringVar(&ports, "ports", "", "range for ports without a number, such as 20000-32000")
 	log.add(c, "info")
 	c.AddCommand(s.agentDownCommand())

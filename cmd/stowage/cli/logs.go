@@ -2,7 +2,12 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -12,28 +17,96 @@ import (
 
 func (s *shell) logsCommand() *cobra.Command {
 	var filter client.LogFilter
-	c := &cobra.Command{Use: "logs WHAT", Short: "Output of a task: of an allocation, a slot such as shop/web[3], or an app", Args: cobra.ExactArgs(1),
+	c := &cobra.Command{Use: "logs WHAT…", Short: "Output of tasks: of allocations, slots such as shop/web[3], or all of an app", Args: cobra.MinimumNArgs(1),
+		Example: "  stowage logs -f shop/web\n  stowage logs --since 10m --stream stderr 'shop/web[0]' 'shop/db[0]'",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := s.client()
 			if err != nil {
 				return err
 			}
-			id, err := s.target(cmd, c, args[0])
+			if filter.Since != "" && !cmd.Flags().Changed("tail") {
+				filter.Tail = -1
+			}
+			sources, err := s.logSources(cmd, c, args)
 			if err != nil {
 				return err
 			}
-			if !s.json {
-				return c.Logs(cmd.Context(), id, filter, s.Stdout, s.Stderr)
-			}
-			stdout, stderr := s.logLines(id, "stdout"), s.logLines(id, "stderr")
-			err = c.Logs(cmd.Context(), id, filter, stdout, stderr)
-			return errors.Join(stdout.flush(), stderr.flush(), err)
+			return s.showLogs(cmd.Context(), c, filter, sources)
 		}}
 	c.Flags().BoolVarP(&filter.Follow, "follow", "f", false, "go on as it comes")
-	c.Flags().IntVar(&filter.Tail, "tail", 100, "last lines to begin with; -1: all there is")
+	c.Flags().IntVar(&filter.Tail, "tail", 100, "last lines of each stream to begin with; -1: all there is (default with --since)")
+	c.Flags().StringVar(&filter.Since, "since", "", "only what was printed since: a duration such as 10m, or a moment such as 2026-11-27T03:00:00Z")
 	c.Flags().StringVar((*string)(&filter.Task), "task", "", "whose output; without it, the only main task's")
 	c.Flags().StringVar(&filter.Stream, "stream", "", "stdout or stderr; without it, both")
 	return c
+}
+
+// maxSources bounds how many allocations are shown side by side.
+const maxSources = 100
+
+// logSource is an allocation whose output is shown.
+type logSource struct {
+	id   spec.AllocationID
+	name string // what its lines are marked with
+}
+
+// logSources finds the allocations that a person means: what target finds, and of an app that has several all that have not ended.
+func (s *shell) logSources(cmd *cobra.Command, c *client.Client, args []string) (sources []logSource, err error) {
+	seen := map[spec.AllocationID]bool{}
+	add := func(id spec.AllocationID, name string) {
+		if !seen[id] {
+			seen[id] = true
+			sources = append(sources, logSource{id, name})
+		}
+	}
+	for _, what := range args {
+		if _, notSlot := spec.ParseSlot(what); notSlot != nil && spec.CheckName(what) == nil {
+			list, err := c.Allocations(cmd.Context(), client.AllocationFilter{App: spec.AppName(what)})
+			if err != nil {
+				return nil, err
+			}
+			if alive := live(list, what); len(alive) > 1 {
+				for _, a := range alive {
+					add(a.ID, a.Slot.String())
+				}
+				continue
+			}
+		}
+		id, err := s.target(cmd, c, what)
+		if err != nil {
+			return nil, err
+		}
+		add(id, what)
+	}
+	if len(sources) > maxSources {
+		return nil, fmt.Errorf("that is the output of %d allocations: at most %d are shown at once; name slots such as shop/web[3]", len(sources), maxSources)
+	}
+	return sources, nil
+}
+
+// showLogs prints the output of allocations as it comes, with marks if they are several.
+func (s *shell) showLogs(ctx context.Context, c *client.Client, filter client.LogFilter, sources []logSource) error {
+	if len(sources) == 1 && !s.json {
+		return c.Logs(ctx, sources[0].id, filter, s.Stdout, s.Stderr)
+	}
+	width := 0
+	for _, one := range sources {
+		width = max(width, len(one.name))
+	}
+	var lock sync.Mutex // lines of several are not mixed
+	var each sync.WaitGroup
+	errs := make([]error, len(sources))
+	for i, one := range sources {
+		stdout, stderr := s.logLines(one, "stdout", width, &lock), s.logLines(one, "stderr", width, &lock)
+		each.Go(func() {
+			err := c.Logs(ctx, one.id, filter, stdout, stderr)
+			if errs[i] = errors.Join(stdout.flush(), stderr.flush(), err); errs[i] != nil && len(sources) > 1 {
+				errs[i] = fmt.Errorf("%s: %w", one.name, errs[i])
+			}
+		})
+	}
+	each.Wait()
+	return errors.Join(errs...)
 }
 
 // logLine is one line of output as JSON.
@@ -47,15 +120,32 @@ type logLine struct {
 // maxLogLine bounds what is held of a line that does not end.
 const maxLogLine = 64 << 10
 
-// logLines writes output as JSON, an object for each line.
+// logLines writes output line by line.
 type logLines struct {
-	line  logLine
-	print func(v any) error
+	print func(line []byte, part bool) error
 	held  []byte
 }
 
-func (s *shell) logLines(id spec.AllocationID, stream string) *logLines {
-	return &logLines{line: logLine{Allocation: id, Stream: stream}, print: s.printLine}
+// logLines prints lines as JSON, an object for each, or with the name of where they come from before them.
+func (s *shell) logLines(from logSource, stream string, width int, lock *sync.Mutex) *logLines {
+	if s.json {
+		return &logLines{print: func(line []byte, part bool) error {
+			lock.Lock()
+			defer lock.Unlock()
+			return s.printLine(logLine{Allocation: from.id, Stream: stream, Line: string(bytes.ToValidUTF8(line, []byte("\uFFFD"))), Part: part})
+		}}
+	}
+	var out io.Writer = s.Stdout
+	if stream == "stderr" {
+		out = s.Stderr
+	}
+	prefix := from.name + strings.Repeat(" ", width-len(from.name)) + " | "
+	return &logLines{print: func(line []byte, _ bool) error {
+		lock.Lock()
+		defer lock.Unlock()
+		_, err := fmt.Fprintf(out, "%s%s\n", prefix, line)
+		return err
+	}}
 }
 
 // Write implements io.Writer.
@@ -94,7 +184,7 @@ func (l *logLines) flush() error {
 }
 
 func (l *logLines) put(part bool) error {
-	l.line.Line, l.line.Part = string(bytes.ToValidUTF8(l.held, []byte("\uFFFD"))), part
+	err := l.print(l.held, part)
 	l.held = l.held[:0]
-	return l.print(l.line)
+	return err
 }

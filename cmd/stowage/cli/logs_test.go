@@ -2,8 +2,14 @@ package cli
 
 import (
 	"encoding/json"
+	"io"
+	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/stowage/stowage/master/api"
 )
 
 func TestLogLinesAsJSON(t *testing.T) {
@@ -20,9 +26,9 @@ func TestLogLinesAsJSON(t *testing.T) {
 		{"a line without end", []string{strings.Repeat("x", maxLogLine+3)}, []logLine{{Line: strings.Repeat("x", maxLogLine), Part: true}, {Line: "xxx"}}},
 	} {
 		var out strings.Builder
-		s := &shell{}
+		s := &shell{json: true}
 		s.Stdout = &out
-		l := s.logLines("web-0-1", "stdout")
+		l := s.logLines(logSource{id: "web-0-1"}, "stdout", 0, new(sync.Mutex))
 		for _, p := range c.pieces {
 			if n, err := l.Write([]byte(p)); n != len(p) || err != nil {
 				t.Fatalf("%s: wrote %d: %v", c.name, n, err)
@@ -42,5 +48,38 @@ func TestLogLinesAsJSON(t *testing.T) {
 		if d.More() {
 			t.Errorf("%s: more than that: %s", c.name, out.String())
 		}
+	}
+}
+
+// The output of several allocations is shown line by line, each with where it comes from, and errors say whose they are.
+func TestLogsOfSeveral(t *testing.T) {
+	allocations := `[{"id": "shop.web-0-1", "app": "shop/web", "slot": 0, "state": "running"},
+		{"id": "shop.web-10-2", "app": "shop/web", "slot": 10, "state": "running"}]`
+	credentials := fakeMaster(t, func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasSuffix(r.URL.Path, "/logs") {
+			_, _ = io.WriteString(w, allocations)
+			return
+		}
+		if r.URL.Query().Get("since") != "10m" || r.URL.Query().Get("tail") != "-1" {
+			t.Errorf("asked for %s", r.URL.RawQuery)
+		}
+		end := api.End{}
+		if strings.Contains(r.URL.Path, "web-10-2") {
+			end.Error = "no log"
+		}
+		for _, piece := range []string{"a line\nan", "other\n", "a half"} {
+			_ = api.WriteFrame(w, api.FrameStdout, []byte(piece))
+		}
+		_ = api.WriteFrame(w, api.FrameStderr, []byte("complaint\n"))
+		_ = api.WriteJSONFrame(w, api.FrameEnd, end)
+	})
+	code, out, complaint := run("--credentials", credentials, "logs", "shop/web", "--since", "10m")
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	slices.Sort(lines)
+	if want := []string{"shop/web[0]  | a half", "shop/web[0]  | a line", "shop/web[0]  | another", "shop/web[10] | a half", "shop/web[10] | a line", "shop/web[10] | another"}; !slices.Equal(lines, want) {
+		t.Errorf("%q", lines)
+	}
+	if code != 1 || !strings.Contains(complaint, "shop/web[0]  | complaint") || !strings.Contains(complaint, "shop/web[10]: no log") {
+		t.Errorf("exit %d: %s", code, complaint)
 	}
 }

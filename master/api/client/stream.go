@@ -230,6 +230,7 @@ type LogFilter struct {
 	Stream string        // stdout, stderr; "" is both
 	Tail   int           // last lines to begin with; -1 is all
 	Follow bool
+	Since  string // how far back: a duration, or a moment as in RFC 3339; "" is all there is
 }
 
 // Logs writes a task's output.
@@ -237,6 +238,7 @@ func (c *Client) Logs(ctx context.Context, id spec.AllocationID, f LogFilter, st
 	q := url.Values{"tail": {integer(f.Tail)}, "follow": {fmt.Sprint(f.Follow)}}
 	set(q, "task", string(f.Task))
 	set(q, "stream", f.Stream)
+	set(q, "since", f.Since)
 	r, err := c.request(ctx, http.MethodGet, "/v1/allocations/"+segment(string(id))+"/logs", q, nil, "")
 	if err != nil {
 		return err
