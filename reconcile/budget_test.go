@@ -2,6 +2,7 @@ package reconcile_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -208,34 +209,62 @@ func TestRecreateWaitsForTheClustersBudget(t *testing.T) {
 	}
 }
 
-// TestTwoOnANodeAreOneTooMany: an app that becomes a system app has more allocations on a node than it wants there. That
-// one of them goes takes nothing from the cluster's budget, however little there is.
-func TestTwoOnANodeAreOneTooMany(t *testing.T) {
-	l := newLab(t, 3)
-	l.in.Desired.Disruption.MaxTotal = &spec.Percent{Value: 1}
-	web, other := service("web", 4), service("other", 2)
-	l.commit(web, other)
-	l.settle()
-	for i := range l.in.Current {
-		if a := &l.in.Current[i]; a.App == "other" {
-			a.Healthy = false // the budget is used up
-		}
-	}
-	l.commit(edit(web, func(a *spec.App) { a.Kind, a.Count = spec.KindSystem, 0 }), other)
-	for range 3 {
-		l.step()
-		for i := range l.in.Current {
-			if a := &l.in.Current[i]; a.App == "web" {
-				l.follow(a)
+// TestWhatASystemAppNeedNotHave: an app that becomes a system app has two allocations on a node, or one on a node that is
+// to become empty; or its slot is on two nodes, as the one it was taken for gone came back. That one of them goes takes
+// nothing from the cluster's budget, however little there is.
+func TestWhatASystemAppNeedNotHave(t *testing.T) {
+	system := func(a *spec.App) { a.Kind, a.Count = spec.KindSystem, 0 }
+	for _, tt := range []struct {
+		name  string
+		count int
+		begin func(*spec.App)
+		spoil func(l *lab)
+		want  map[spec.NodeID]int
+	}{
+		{"two on a node", 4, count(4), func(*lab) {}, map[spec.NodeID]int{"n01": 1, "n02": 1, "n03": 1}},
+		{"a node that is left", 3, distinct, func(l *lab) {
+			l.in.Drains = []spec.Drain{{Node: "n01", Since: l.in.Now}}
+		}, map[spec.NodeID]int{"n02": 1, "n03": 1}},
+		{"a slot on two nodes", 3, system, func(l *lab) {
+			for i := range l.in.Current {
+				if a := &l.in.Current[i]; a.App == "web" && a.Node == "n03" {
+					a.Slot.Index = 1
+				}
 			}
-		}
-		l.advance(11 * spec.Second)
+			reconcile.SortAllocations(l.in.Current)
+		}, map[spec.NodeID]int{"n01": 1, "n02": 1, "n03": 1}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := newLab(t, 3)
+			l.in.Desired.Disruption.MaxTotal = &spec.Percent{Value: 1}
+			web, other := edit(service("web", tt.count), tt.begin), pinned(service("other", 2), "n01")
+			l.commit(web, other)
+			l.settle()
+			for i := range l.in.Current {
+				if a := &l.in.Current[i]; a.App == "other" {
+					a.Healthy = false // the budget is used up
+				}
+			}
+			tt.spoil(l)
+			l.commit(edit(web, func(a *spec.App) { system(a); a.Constraints = nil }), other)
+			for range 4 {
+				l.step()
+				for i := range l.in.Current {
+					if a := &l.in.Current[i]; a.App == "web" {
+						l.follow(a)
+					}
+				}
+				l.advance(11 * spec.Second)
+			}
+			if got := l.where("web"); !maps.Equal(got, tt.want) {
+				t.Errorf("%v, want %v\n%s", got, tt.want, show(l.step()))
+			}
+		})
 	}
-	for _, n := range l.in.Nodes {
-		if got := l.where("web")[n.ID]; got != 1 {
-			t.Errorf("%d on %s", got, n.ID)
-		}
-	}
+}
+
+func distinct(a *spec.App) {
+	a.Constraints = []spec.Constraint{{Attribute: "node.id", Operator: spec.OpDistinct}}
 }
 
 // TestANodeThatIsLeftIsNoneOfThoseThatWork: a system app stays on a draining node as long as other work is there, and goes

@@ -11,7 +11,7 @@ import (
 type standing struct {
 	slots, before, after map[int]bool
 	over                 map[int]bool         // those whose node need no longer have them
-	hosts, remain        map[spec.NodeID]bool // where something works before and after that is not over
+	hosts, remain        map[spec.NodeID]bool // of a system app, those that should have it and where it works before and after
 }
 
 func newStanding() *standing {
@@ -79,13 +79,13 @@ func (c *checker) stand(all map[spec.AppName]*standing, a *spec.AllocationView, 
 	if a.State.Terminal() || !a.Healthy || n == nil || n.State == spec.NodeUnknown || n.State == spec.NodeDown || c.overdue(a.Node) {
 		return
 	}
-	over := false
-	if v := c.apps[a.Version]; v != nil && v.Kind == spec.KindSystem && !c.stays(a.App, n) {
-		s.over[a.Index], over = true, true
+	stays := c.stays(a.App, n)
+	if v := c.apps[a.Version]; v != nil && v.Kind == spec.KindSystem && !stays {
+		s.over[a.Index] = true
 	}
-	s.before[a.Index], s.hosts[a.Node] = true, s.hosts[a.Node] || !over
+	s.before[a.Index], s.hosts[a.Node] = true, s.hosts[a.Node] || stays
 	if !c.stops[a.ID] {
-		s.after[a.Index], s.remain[a.Node] = true, s.remain[a.Node] || !over
+		s.after[a.Index], s.remain[a.Node] = true, s.remain[a.Node] || stays
 	}
 }
 
@@ -103,8 +103,8 @@ func (c *checker) total(bound spec.Percent, standings map[spec.AppName]*standing
 			low, high := c.aims(app)
 			gone = max(0, min(s.without(s.before), low)-s.without(s.after))
 			n, most = max(len(s.before), min(n, low)), max(len(s.before), min(n, high))
-		} else { // a system app, of which one of two on a node is no loss
-			gone = max(0, count(s.hosts)-count(s.remain))
+		} else { // a system app: one of two on a node is no loss, nor is one of a slot that works on another node
+			gone = max(0, min(s.without(s.before)-s.without(s.after), count(s.hosts)-count(s.remain)))
 		}
 		slots, missing, lost = slots+most, missing+n-len(s.before), lost+gone
 		if c.allowed(app, n) == n {
