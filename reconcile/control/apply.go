@@ -292,7 +292,7 @@ func (s *State) adopt(a *Adopted, at spec.Time) {
 		}
 	}
 	s.end(a.Ended, at)
-	s.findRuns(a)
+	s.findRuns(a, at)
 	for hash := range a.Versions { // any order: each is looked at by itself
 		if s.references[hash] == 0 {
 			delete(s.Versions, hash)

@@ -288,7 +288,9 @@ func (c *Core) adopt(n *node, a *Adopted) {
 		}
 	}
 	a.Allocations = slices.DeleteFunc(a.Allocations, func(al spec.Allocation) bool { return a.Versions[al.Version] == nil })
+	before := c.state.Runs
 	c.record(Entry{Adopted: a})
+	c.tellOvertaken(before)
 	if len(a.Allocations) > 0 {
 		c.rebuild()
 		c.tell(string(n.id), fmt.Sprintf("%d allocations adopted", len(a.Allocations)), "the journal did not know them")

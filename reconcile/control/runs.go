@@ -229,8 +229,8 @@ func (s *State) referRuns(all []spec.Run, agendas []spec.Agenda, sign int) {
 
 // findRuns takes up the runs of adopted allocations that the journal does not know: it was lost. They go on; a firing
 // that fell into the time without a journal is not made up for, as nobody knows whether it was followed.
-func (s *State) findRuns(a *Adopted) {
-	all := s.Runs
+func (s *State) findRuns(a *Adopted, at spec.Time) {
+	all := slices.Clone(s.Runs)
 	for i := range a.Allocations {
 		al := &a.Allocations[i]
 		app := s.Versions[al.Version]
@@ -239,9 +239,42 @@ func (s *State) findRuns(a *Adopted) {
 		}
 		r := *app.Run
 		r.Version, r.State, r.Started = al.Version, spec.RunRunning, al.Placed
-		all = runs.Put(slices.Clone(all), r)
+		all = runs.Put(all, r)
 	}
-	if len(all) > len(s.Runs) {
-		s.setRuns(all, s.Agendas)
+	if len(all) == len(s.Runs) {
+		return
+	}
+	for i := range all {
+		if r := &all[i]; !r.State.Ended() {
+			if by := overtakes(all, r); by != "" {
+				r.State, r.Reason, r.Ended = spec.RunComplete, fmt.Sprintf(whyOvertaken, by), at
+			}
+		}
+	}
+	s.setRuns(all, s.Agendas)
+}
+
+const whyOvertaken = "it had ended before %s began; how is not known, as the journal was lost"
+
+// overtakes names a run that had begun and is alone with those of its root: all before it had ended by then. It is "" when
+// there is none.
+func overtakes(all []spec.Run, r *spec.Run) spec.AppName {
+	for i := range all {
+		o := &all[i]
+		before := r.Created < o.Created || r.Created == o.Created && r.Key < o.Key
+		if o.Root == r.Root && o.App == o.Root && o.Alone && o.State != spec.RunWaiting && before && o.Key != r.Key {
+			return o.Name
+		}
+	}
+	return ""
+}
+
+// tellOvertaken tells of the runs that were found to have ended, when the journal had others before.
+func (c *Core) tellOvertaken(before []spec.Run) {
+	for i := range c.state.Runs {
+		r := &c.state.Runs[i]
+		if was := runs.Find(before, r.Name); r.State.Ended() && (was == nil || !was.State.Ended()) {
+			c.tell(string(r.Name), "run "+string(r.State), r.Reason)
+		}
 	}
 }
