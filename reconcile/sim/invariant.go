@@ -297,6 +297,16 @@ func (w *world) audit(in reconcile.Input, p spec.Plan, r reconcile.Report, d *re
 	}
 }
 
+// input is that of the plan that went wrong, or else of one as of now.
+func (w *world) input() *reconcile.Saved {
+	core := w.master.core
+	if f := core.State().Following; w.unsound == nil && w.master.up && f != nil {
+		saved := reconcile.Save(core.PreviewInput(f.Revision, nil, f.Signed, 0), "simulated")
+		return &saved
+	}
+	return w.unsound
+}
+
 // checkBudget looks at what is carried out, whatever the plan says: of each service that some of its last working
 // allocations are taken from, enough are left. Where versions ask for different budgets, the larger one counts.
 func (w *world) checkBudget(in *reconcile.Input, d *reconcile.Decision) {

@@ -18,7 +18,7 @@ var (
 	seeds = flag.Int("seeds", 50, "how many random scenarios are played")
 	first = flag.Uint64("first", 0, "the seed of the first one")
 	seed  = flag.Int64("seed", -1, "play only this random scenario, and show it")
-	input = flag.String("input", "", "the file for the input of the plan that does not pass the checks, for stowage plan --input")
+	input = flag.String("input", "", "the file for the input of the plan that went wrong, for stowage plan --input")
 	short = flag.Bool("shorten", true, "look for the shortest scenario that goes wrong in the same way")
 )
 

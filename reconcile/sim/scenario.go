@@ -44,7 +44,8 @@ type Result struct {
 	// Broke names what went wrong, without times and names: an invariant, the command that failed, or an expectation and
 	// what was found instead. Two runs that break the same may be two ways into one mistake.
 	Broke string
-	// Input is that of the plan that did not pass the checks, if that is what went wrong.
+	// Input is that of the plan that did not pass the checks; when something else went wrong, of the plan that the leader
+	// would make of the commit that it follows. Nil: it follows none.
 	Input *reconcile.Saved
 }
 
@@ -204,8 +205,9 @@ func (s *scenario) play(o *Options) Result {
 			broke = "commit"
 		}
 	}
-	r := Result{Err: err, Events: w.handled, Trace: w.hash(), Seed: o.Seed, Figures: w.meter.figures(), Broke: broke, Input: w.unsound}
+	r := Result{Err: err, Events: w.handled, Trace: w.hash(), Seed: o.Seed, Figures: w.meter.figures(), Broke: broke}
 	if err != nil {
+		r.Input = w.input()
 		r.Last = lastLines(w)
 	}
 	p.out.result(&r, o.Story)
