@@ -24,8 +24,8 @@ const SavedFormatVersion = "1.0"
 //
 // What stays are the words that a plan may repeat, as it would be another without them: why allocations ended or are not
 // healthy, why rollouts and runs failed, which may repeat what a check or an executor said, what operators and commits
-// gave as reasons, and the texts of framework drivers in Held and Steps. Not kept, though a plan may repeat it, is what
-// is known of a task and not yet of its allocation: a plan in which a rollout fails at this very moment says less of why.
+// gave as reasons, and the texts of framework drivers in Held and Steps. What is known of a task and not of its allocation
+// is kept only where this plan repeats it: why a rollout fails at this very moment, or after which failure a slot waits.
 type Saved struct {
 	FormatVersion string                  `json:"format_version"`
 	Salt          string                  `json:"salt"`             // of the marks
@@ -37,10 +37,13 @@ type Saved struct {
 func Save(in Input, salt string) Saved {
 	s := Saved{FormatVersion: SavedFormatVersion, Salt: salt, Blocks: map[spec.AppName]string{}}
 	in.Policies = nil
-	started := startedVersions(in)
+	started, told := foreseen(in)
 	in.Current = slices.Clone(in.Current)
 	for i := range in.Current {
 		a := &in.Current[i]
+		if told[a.ID] {
+			a.Reason = a.Trouble()
+		}
 		a.Tasks = nil
 		if a.Healthy && !a.State.Terminal() {
 			a.Reason = "" // no plan asks why something is well
@@ -60,14 +63,20 @@ func Save(in Input, salt string) Saved {
 	return s
 }
 
-// startedVersions are the apps of the runs that this very plan would begin.
-func startedVersions(in Input) map[spec.Hash]*spec.App {
-	if len(spec.Roots(in.Desired.Apps)) == 0 {
-		return nil
-	}
+// foreseen are the apps of the runs that this very plan would begin, and the allocations of which it says why they failed.
+func foreseen(in Input) (started map[spec.Hash]*spec.App, told map[spec.AllocationID]bool) {
 	in.Brief = true
-	_, r := Plan(in)
-	return r.Versions
+	p, r := Plan(in)
+	told = map[spec.AllocationID]bool{}
+	for i := range r.Rollouts {
+		told[r.Rollouts[i].Failed] = true
+	}
+	for i := range p.Apps {
+		if b := p.Apps[i].Blocked; b != nil && b.Failed != nil {
+			told[b.Failed.ID] = true
+		}
+	}
+	return r.Versions, told
 }
 
 // desire makes a cluster the one that is desired, and hides what it must not tell.

@@ -165,6 +165,32 @@ func TestWhatASavedInputHidesOfPoliciesAndTasks(t *testing.T) {
 	same()
 }
 
+// TestASavedInputKnowsWhyARolloutFails: what only a task says of the failure that ends a rollout at this very moment.
+func TestASavedInputKnowsWhyARolloutFails(t *testing.T) {
+	l := newLab(t, 2)
+	web := asks("web", 1, 100, spec.MiB)
+	l.commit(web)
+	l.settle()
+	l.commit(edit(web, command("v2")))
+	l.step()
+	for i := range l.in.Current {
+		said := "sesame"
+		if a := &l.in.Current[i]; a.Generation == l.gen {
+			a.State, said = spec.StateRunning, "no such file"
+		}
+		l.in.Current[i].Tasks = []spec.TaskStatus{{Name: "t", Reason: said}}
+	}
+	l.advance(web.Update.Deadline + spec.Second)
+	live, _ := json.Marshal(planOf(l.in))
+	s, text := again(t, l.in, "a")
+	if saved, _ := json.Marshal(planOf(s.Input)); string(live) != string(saved) || !strings.Contains(string(live), "task t: no such file") {
+		t.Errorf("replaying gives another plan:\n%s\n%s", live, saved)
+	}
+	if strings.Contains(text, "sesame") {
+		t.Errorf("what the plan does not repeat is left out: %s", text)
+	}
+}
+
 func TestAPlanSaysNoValueOfAnEnvironment(t *testing.T) {
 	l := newLab(t, 2)
 	web := asks("web", 2, 100, spec.MiB)
