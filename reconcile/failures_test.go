@@ -442,6 +442,19 @@ func TestHeldAppsStayAsTheyAre(t *testing.T) {
 	}
 }
 
+// TestAnEditWithoutAPlaceReplacesAllTheSame: its effect is what it is with room.
+func TestAnEditWithoutAPlaceReplacesAllTheSame(t *testing.T) {
+	l := cluster(t, equal(2, 4000, spec.TiB)...)
+	web := edit(asks("web", 2, 3000, spec.GiB), func(a *spec.App) { a.Update.MinHealthy = 1000 })
+	l.commit(web)
+	l.settle()
+	l.commit(edit(web, command("v2")))
+	p, _ := l.plan()
+	if b, f := blocked(p, "web"), p.Apps[0].Fields; b == nil || len(b.Slots) != 1 || len(f) != 1 || !strings.HasPrefix(f[0].Effect, "replaces 2,") {
+		t.Errorf("%+v\n%s", f, show(p))
+	}
+}
+
 func TestFieldsTellTheirEffect(t *testing.T) {
 	l, web := ten(t)
 	l.commit(edit(web, func(a *spec.App) {

@@ -99,6 +99,11 @@ func (w *world) effect(x *app, path string) string {
 			replaces++
 		}
 	}
+	for i := range x.missed { // what has no place now is replaced too, once there is one
+		if s := &x.missed[i]; s.Kind == spec.ChangeReplace || s.Canary {
+			replaces++
+		}
+	}
 	head, rest, _ := strings.Cut(path, ".")
 	switch {
 	case path == "count" && stops > 0:
