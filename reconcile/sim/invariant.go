@@ -389,7 +389,9 @@ func (w *world) checkSettled() {
 	if f == nil {
 		return
 	}
-	plan, _ := core.Preview(f.Revision, nil, f.Signed, 0)
+	in := core.PreviewInput(f.Revision, nil, f.Signed, 0)
+	in.Brief = true // nobody reads it
+	plan, _ := reconcile.Plan(in)
 	for _, app := range plan.Apps {
 		// Canaries wait for a person; what follows a slot without a place waits for that, and what the cluster's budget
 		// has no room for waits for whatever is missing; a change, for its window.
