@@ -49,6 +49,9 @@ func BenchmarkGrowth(b *testing.B) {
 		{"scratch", func(n int) reconcile.Input { return brief(sized(n, n/25, 25*perNode)) }},
 		{"nothing", func(n int) reconcile.Input { return brief(livedIn(n)) }},
 		{"lost", func(n int) reconcile.Input { return brief(losing(livedIn(n))) }},
+		{"lost-mixed", func(n int) reconcile.Input {
+			return brief(losing(scattered(settled(mixedSizes(n, n/25, 25*perNode)), n)))
+		}},
 		{"one-app", func(n int) reconcile.Input { return brief(changing(livedIn(n))) }},
 		{"explained", func(n int) reconcile.Input { return changing(livedIn(n)) }},
 	} {
@@ -89,9 +92,23 @@ func brief(in reconcile.Input) reconcile.Input {
 
 // livedIn is a cluster on which the allocations of every app are all over the nodes, as after years.
 func livedIn(n int) reconcile.Input {
-	in := settled(sized(n, n/25, 25*perNode))
+	return scattered(settled(sized(n, n/25, 25*perNode)), n)
+}
+
+// mixedSizes is sized with apps of 35 sizes.
+func mixedSizes(nodes, apps, count int) reconcile.Input {
+	in := sized(nodes, apps, count)
+	for i, a := range in.Desired.Apps {
+		a.Tasks[0].CPU, a.Tasks[0].Memory = spec.MilliCPU(40+i%7*20), spec.Bytes(2+i%5)*128*spec.MiB
+	}
+	in.Hashes = reconcile.HashApps(in.Desired.Apps)
+	return in
+}
+
+// scattered has allocations change places with one another. Even of several sizes, they leave room everywhere.
+func scattered(in reconcile.Input, n int) reconcile.Input {
 	r := rand.New(rand.NewPCG(1, uint64(n)))
-	r.Shuffle(len(in.Current), func(i, k int) { // they all ask for the same
+	r.Shuffle(len(in.Current), func(i, k int) {
 		in.Current[i].Node, in.Current[k].Node = in.Current[k].Node, in.Current[i].Node
 	})
 	return in
@@ -119,12 +136,14 @@ func changing(in reconcile.Input) reconcile.Input {
 func BenchmarkManyApps(b *testing.B) {
 	in := big(10_000, 1000, 1)
 	b.ReportAllocs()
+	began := cpuTime(b)
 	for b.Loop() {
 		if p, _ := reconcile.Plan(in); p.Summary.Start != 1000 {
 			b.Fatalf("%+v", p.Summary)
 		}
 	}
 	b.ReportMetric(1000*float64(b.N)/b.Elapsed().Seconds(), "placements/s")
+	b.ReportMetric((cpuTime(b)-began).Seconds()*1000/float64(b.N), "cpu-ms/op")
 }
 
 // scarce is a cluster with room for about half of what is asked for, by apps of three roles.

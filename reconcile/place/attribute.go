@@ -26,6 +26,7 @@ type column struct {
 	name   string
 	values []string // in order of the first node that has each
 	of     []int32  // of each node, or none
+	lone   bool     // no two nodes share a value, and each has one
 }
 
 func (f *Layout) column(attribute string) *column {
@@ -48,6 +49,7 @@ func (f *Layout) column(attribute string) *column {
 		}
 		c.of[i] = n
 	}
+	c.lone = len(c.values) == len(f.ids)
 	f.columns[attribute] = c
 	return c
 }

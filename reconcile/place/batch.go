@@ -39,12 +39,8 @@ func (f *Fleet) Batch(r *Request) *Batch {
 	for _, n := range r.Going {
 		own[n]--
 	}
-	groups := m.groups(r)
-	candidates := r.candidates()
-	b.elsewhere = 0
-	if r.selects(len(candidates)) {
-		candidates, b.elsewhere = f.choose(r, candidates, own)
-	}
+	groups := f.groupsOf(r, own)
+	candidates := f.best(r, groups, own, b)
 	b.reserve(len(candidates), d)
 	rows := slices.Grow(f.scratch.rows[:0], len(candidates))
 	for _, node := range candidates {
@@ -74,13 +70,53 @@ func (f *Fleet) Batch(r *Request) *Batch {
 		}
 	}
 	f.scratch.rows = rows
+	b.Groups = groups.project(rows)
 	f.clearOwn(r.Own)
 	b.Terms = m.batchTerms(r, rows)
-	b.Groups = groups.project(rows)
 	if len(m.same) > 0 {
 		f.keepSame(b, m, r)
 	}
 	return b
+}
+
+// groupsOf is Matcher.groups, given what of the app will remain on each node: where each node is a group of its own, that is
+// the count already. It is valid until clearOwn.
+func (f *Fleet) groupsOf(r *Request, own []int32) groupings {
+	m, all := r.Match, f.scratch.all
+	if len(m.limits)+len(m.wishes) == 0 {
+		return nil
+	}
+	for _, n := range r.Own {
+		all[n] = own[n]
+	}
+	for _, n := range r.Going {
+		all[n]++
+	}
+	return m.groupsBy(r, func(c *column) []int32 {
+		if c.lone {
+			return all
+		}
+		return count(c, r.Own)
+	}, func(c *column) []int32 {
+		if c.lone {
+			return own
+		}
+		return remaining(c, r)
+	})
+}
+
+// best returns the nodes that may be feasible, cut down to those that can be chosen where that is known.
+func (f *Fleet) best(r *Request, groups groupings, own []int32, b *Batch) (nodes []int32) {
+	b.elsewhere = 0
+	if s := f.searches(r, groups, own); s != nil {
+		nodes, b.elsewhere = s.choose()
+		return nodes
+	}
+	nodes = r.candidates()
+	if r.selects(len(nodes)) {
+		nodes, b.elsewhere = f.choose(r, nodes, own)
+	}
+	return nodes
 }
 
 // reserve makes sure of the memory for n nodes with d resources each.
@@ -147,7 +183,7 @@ func (f *Fleet) countOwn(nodes []int32) []int32 {
 
 func (f *Fleet) clearOwn(nodes []int32) {
 	for _, n := range nodes {
-		f.scratch.own[n] = 0
+		f.scratch.own[n], f.scratch.all[n] = 0, 0
 	}
 }
 

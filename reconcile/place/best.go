@@ -10,8 +10,8 @@ import (
 // score counts, a placement changes no other node, so that n of them go to the n nodes that were best at first, or to fewer.
 // Every feasible node is looked at and scored all the same; what is spared is to keep and to sort those that cannot win.
 
-// best keeps the nodes with the highest scores of those it has seen, the worst of them on top. Of equal ones the first
-// seen stay.
+// best keeps the nodes with the highest scores of those it has seen, the worst of them on top. Of equal ones those stay that are
+// first by name.
 type best struct {
 	most  int
 	nodes []int32
@@ -21,20 +21,23 @@ type best struct {
 // bestFewer is of how many candidates one may be kept for cutting to be worth it.
 const bestFewer = 4
 
-// selects reports whether the request can be cut down, for so many candidates.
+// few reports whether so many candidates are cut down by enough, when as many of each of the cells are kept as can be chosen.
+func (r *Request) few(cells, candidates int) bool { return (r.Count+2)*bestFewer*cells <= candidates }
+
+// selects reports whether a look at so many candidates can cut them down.
 func (r *Request) selects(candidates int) bool {
 	m := r.Match
-	return r.Best != nil && (r.Count+2)*bestFewer <= candidates && !r.Single && !m.named && !m.wishesDevices &&
+	return r.Best != nil && r.few(1, candidates) && !r.Single && !m.named && !m.wishesDevices &&
 		len(m.limits)+len(m.wishes)+len(m.terms)+len(m.same)+len(r.Peers)+len(r.Faulty) == 0
 }
 
 // choose returns those of the candidates that the placements of the request can go to, in order, and the one next to them;
 // and how many more would take one.
 func (f *Fleet) choose(r *Request, candidates, own []int32) (nodes []int32, more int) {
-	m, d := r.Match, len(f.dims)
+	m := r.Match
 	k := &f.scratch.best
-	k.most, k.nodes, k.keys = r.Count+2, k.nodes[:0], k.keys[:0]
-	n := Node{Free: make([]int64, d)}
+	k.clear(r.Count + 2)
+	n := Node{Free: make([]int64, len(f.dims))}
 	feasible := 0
 	for _, node := range candidates {
 		i := int(node)
@@ -42,19 +45,32 @@ func (f *Fleet) choose(r *Request, candidates, own []int32) (nodes []int32, more
 			continue
 		}
 		feasible++
-		at := i * d
-		n.Capacity = f.capacity[at : at+d : at+d]
-		for c := range n.Free {
-			n.Free[c] = n.Capacity[c] - f.used[at+c]
-			if r.Wait {
-				n.Free[c] += f.credit[at+c]
-			}
-		}
-		n.ID, n.Own, n.Load = f.ids[i], int(own[i]), int(f.load[i])
+		f.see(&n, i, r.Wait)
+		n.Own = int(own[i])
 		k.see(node, r.Best.Score(m.Need, &n))
 	}
 	slices.Sort(k.nodes) // which ends its being a heap
 	return k.nodes, feasible - len(k.nodes)
+}
+
+// see shows a node as scoring functions see it, but for what of the app is there.
+func (f *Fleet) see(n *Node, node int, leaving bool) {
+	at := node * len(f.dims)
+	n.ID, n.Load, n.Capacity = f.ids[node], int(f.load[node]), f.row(f.capacity, node)
+	for c := range n.Free {
+		n.Free[c] = n.Capacity[c] - f.used[at+c]
+		if leaving {
+			n.Free[c] += f.credit[at+c]
+		}
+	}
+}
+
+// clear begins anew, for the best so many.
+func (k *best) clear(most int) { k.most, k.nodes, k.keys = most, k.nodes[:0], k.keys[:0] }
+
+// wants reports whether a node that is not before first and does not score above key could be kept.
+func (k *best) wants(first int32, key spec.Milli) bool {
+	return len(k.nodes) < k.most || key > k.keys[0] || key == k.keys[0] && first < k.nodes[0]
 }
 
 func (k *best) see(node int32, key spec.Milli) {
@@ -65,7 +81,7 @@ func (k *best) see(node int32, key spec.Milli) {
 		}
 		return
 	}
-	if key <= k.keys[0] {
+	if !k.wants(node, key) {
 		return
 	}
 	k.nodes[0], k.keys[0] = node, key

@@ -16,13 +16,21 @@ type Fleet struct {
 	load     []int32
 	held     [][]held // ports, devices and cores that somebody has; see held
 	leaving  [][]*leaver
+
+	mostHeld int                 // that has ever been held of one node
+	withheld int                 // how often something is out of sight: see Withhold
+	values   map[presence][]bool // see Matcher.present
+	indexes  map[indexKey]*index
+	changed  []int32 // nodes, since the first index was made or all was read anew
+	epoch    int     // how often all was
 }
 
 // scratch is the memory of the last batch, used again by the next, of whatever fleet.
 type scratch struct {
 	batch Batch
 	rows  []int32
-	own   []int32
+	own   []int32 // of each node: see Fleet.countOwn
+	all   []int32 // likewise: see Fleet.groupsOf
 	sheet sheet
 	best  best
 }
@@ -65,8 +73,13 @@ func (f *Fleet) Open(node int) bool { return f.states[node] == spec.NodeReady }
 // Drain has a node that took allocations take none any more: the wish counts from the moment it is known.
 func (f *Fleet) Drain(node int) {
 	if f.Open(node) {
-		f.states[node] = spec.NodeDraining
+		f.setState(node, spec.NodeDraining)
 	}
+}
+
+func (f *Fleet) setState(node int, s spec.NodeState) {
+	f.states[node], f.values = s, nil
+	f.touch(node)
 }
 
 // State returns what is thought of the node.
@@ -85,6 +98,7 @@ func (f *Fleet) Used(node int) []int64 { return f.row(f.used, node) }
 func (f *Fleet) Take(node int, need []int64, given *spec.Grant) {
 	add(f.row(f.used, node), need, 1)
 	f.load[node]++
+	f.touch(node)
 	f.hold(node, given)
 }
 
@@ -92,11 +106,15 @@ func (f *Fleet) Take(node int, need []int64, given *spec.Grant) {
 func (f *Fleet) Release(node int, need []int64, given *spec.Grant) {
 	add(f.row(f.used, node), need, -1)
 	f.load[node]--
+	f.touch(node)
 	f.free(node, given)
 }
 
 // Withhold takes so much of every node out of sight, a row of all resources for each; with a sign of -1 it gives it back.
-func (f *Fleet) Withhold(rows []int64, sign int64) { add(f.used, rows, sign) }
+func (f *Fleet) Withhold(rows []int64, sign int64) {
+	add(f.used, rows, sign)
+	f.withheld += int(sign)
+}
 
 // Leave marks an allocation that is on the node as on its way out: others may wait for its room. One that waits itself
 // for others shares theirs: who takes its room waits for them too.
@@ -111,6 +129,7 @@ func (f *Fleet) Leave(node int, id spec.AllocationID, need []int64, given *spec.
 	}
 	f.leaving[node] = append(f.leaving[node], l)
 	add(f.row(f.credit, node), need, 1)
+	f.touch(node)
 }
 
 // Unleave takes the mark away again, as long as nobody has claimed the room.
@@ -118,6 +137,7 @@ func (f *Fleet) Unleave(node int, id spec.AllocationID) {
 	for i, l := range f.leaving[node] {
 		if l.id == id {
 			add(f.row(f.credit, node), l.credit, -1)
+			f.touch(node)
 			f.leaving[node] = slices.Delete(f.leaving[node], i, i+1)
 			return
 		}
@@ -138,6 +158,7 @@ func (f *Fleet) TakeAfter(node int, need []int64, given *spec.Grant, after []spe
 
 // claim gives what the leaver still has to offer to somebody who needs rest of it.
 func (f *Fleet) claim(node int, l *leaver, rest []int64) {
+	f.touch(node)
 	used, credit := f.row(f.used, node), f.row(f.credit, node)
 	for d := range rest {
 		share := min(rest[d], l.credit[d])

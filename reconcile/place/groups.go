@@ -8,33 +8,36 @@ import (
 
 // grouping is a Group over all nodes of the fleet; project cuts it down to those of a batch.
 type grouping struct {
-	name   string
-	column *column
-	have   []int32
-	most   []int32      // nil: no limit
-	cost   []spec.Milli // nil: no wish
+	name    string
+	column  *column
+	have    []int32
+	limited bool
+	most    int32        // of each group, if limited
+	cost    []spec.Milli // nil: no wish
 }
 
 type groupings []grouping
 
 // groups counts the app's allocations by every attribute that a limit or a spread names.
 func (m *Matcher) groups(r *Request) groupings {
+	return m.groupsBy(r, func(c *column) []int32 { return count(c, r.Own) }, func(c *column) []int32 { return remaining(c, r) })
+}
+
+// groupsBy counts in two ways: for limits, and for wishes.
+func (m *Matcher) groupsBy(r *Request, all, remaining func(*column) []int32) groupings {
 	gs := make(groupings, 0, len(m.limits)+len(m.wishes))
 	for _, l := range m.limits {
-		g := grouping{name: l.rule.String(), column: l.column, have: count(l.column, r.Own), most: make([]int32, len(l.column.values)+1)}
+		g := grouping{name: l.rule.String(), column: l.column, have: all(l.column), limited: true}
 		groups := 0
 		if l.rule.Operator == spec.OpGroupBy {
 			groups = number(m.present(l.column))
-			gs = append(gs, grouping{name: g.name, column: g.column, have: remaining(g.column, r), cost: m.evenCosts(g.column)})
+			gs = append(gs, grouping{name: g.name, column: g.column, have: remaining(g.column), cost: m.evenCosts(g.column)})
 		}
-		most := l.most(groups, max(r.Total, len(r.Own)+r.Count))
-		for v := range g.most {
-			g.most[v] = most
-		}
+		g.most = l.most(groups, max(r.Total, len(r.Own)+r.Count))
 		gs = append(gs, g)
 	}
 	for _, w := range m.wishes {
-		gs = append(gs, grouping{name: w.name, column: w.column, have: remaining(w.column, r), cost: w.cost})
+		gs = append(gs, grouping{name: w.name, column: w.column, have: remaining(w.column), cost: w.cost})
 	}
 	return gs
 }
@@ -79,30 +82,51 @@ func (c *column) group(node int32) int32 {
 func (gs groupings) accept(node int) bool {
 	for i := range gs {
 		g := &gs[i]
-		if g.most == nil {
-			continue
-		}
-		v := g.column.group(int32(node))
-		if g.have[v] >= g.most[v] {
+		if g.limited && g.have[g.column.group(int32(node))] >= g.most {
 			return false
 		}
 	}
 	return true
 }
 
+// project cuts the groupings down to some nodes. Where each of them is a group of its own, the groups of no others are kept.
 func (gs groupings) project(rows []int32) []Group {
 	if len(gs) == 0 {
 		return nil
 	}
 	out := make([]Group, len(gs))
-	for i, g := range gs {
-		of := make([]int32, len(rows))
-		for k, node := range rows {
-			of[k] = g.column.group(node)
+	for i := range gs {
+		g, o := &gs[i], &out[i]
+		*o = Group{Name: g.name, Of: make([]int32, len(rows)), Have: g.have, Cost: g.cost}
+		if g.column.lone {
+			g.projectLone(rows, o)
+		} else {
+			for k, node := range rows {
+				o.Of[k] = g.column.group(node)
+			}
 		}
-		out[i] = Group{Name: g.name, Of: of, Have: g.have, Cap: g.most, Cost: g.cost}
+		if g.limited {
+			o.Cap = make([]int32, len(o.Have))
+			for v := range o.Cap {
+				o.Cap[v] = g.most
+			}
+		}
 	}
 	return out
+}
+
+func (g *grouping) projectLone(rows []int32, o *Group) {
+	o.Have = make([]int32, len(rows))
+	if g.cost != nil {
+		o.Cost = make([]spec.Milli, len(rows))
+	}
+	for k, node := range rows {
+		v := g.column.of[node]
+		o.Of[k], o.Have[k] = int32(k), g.have[v]
+		if g.cost != nil {
+			o.Cost[k] = g.cost[v]
+		}
+	}
 }
 
 // keepSame cuts the batch down to one value of each attribute that all allocations of the app must share: the one that

@@ -72,6 +72,7 @@ func (f *Fleet) hold(node int, g *spec.Grant) {
 		i, _ := slices.BinarySearch(f.held[node], k)
 		f.held[node] = slices.Insert(f.held[node], i, k)
 	})
+	f.mostHeld = max(f.mostHeld, len(f.held[node]))
 }
 
 func (f *Fleet) free(node int, g *spec.Grant) {

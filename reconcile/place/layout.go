@@ -1,6 +1,7 @@
 package place
 
 import (
+	"math"
 	"slices"
 
 	"github.com/stowage/stowage/spec"
@@ -32,22 +33,26 @@ type Layout struct {
 	cores    [][]spec.CoreGroup // likewise
 	dynamic  [][2]int           // first and last of the ports without a number that a node gives
 	columns  map[string]*column
+	reaches  map[string]*reach
 	scratch  scratch
+
+	leastPorts int // that a node gives without a number
 }
 
 // NewLayout reads the nodes, which must be sorted by ID. Extra names resources that apps ask for though no node may have
 // them. Where overcommitment has a bound, what tasks may burst to is one more resource.
 func NewLayout(nodes []spec.NodeView, extra []string, bound spec.Overcommit) *Layout {
-	f := &Layout{index: make(map[spec.NodeID]int32, len(nodes)), columns: map[string]*column{}}
+	f := &Layout{index: make(map[spec.NodeID]int32, len(nodes)), columns: map[string]*column{}, reaches: map[string]*reach{}, leastPorts: math.MaxInt}
 	f.nameResources(nodes, extra, bound.Memory > 0)
 	n, d := len(nodes), len(f.dims)
 	f.ids, f.all, f.pools = make([]spec.NodeID, n), make([]int32, n), make([]spec.PoolName, n)
 	f.attrs, f.address = make([]map[string]string, n), make([]string, n)
 	f.capacity, f.dynamic = make([]int64, n*d), make([][2]int, n)
-	f.scratch.own = make([]int32, n)
+	f.scratch.own, f.scratch.all = make([]int32, n), make([]int32, n)
 	for i := range nodes {
 		v := &nodes[i]
 		f.dynamic[i][0], f.dynamic[i][1] = v.DynamicPorts()
+		f.leastPorts = min(f.leastPorts, f.dynamic[i][1]-f.dynamic[i][0]+1)
 		f.ids[i], f.attrs[i], f.address[i], f.pools[i] = v.ID, v.Attributes, v.Address, v.Pool.Or()
 		f.divided = f.divided || f.pools[i] != spec.DefaultPool
 		f.index[v.ID], f.all[i] = int32(i), int32(i)

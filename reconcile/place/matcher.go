@@ -12,6 +12,7 @@ type Matcher struct {
 	App           *spec.App
 	Need          []int64
 	fleet         *Fleet
+	reach         *reach
 	eligible      []int32 // nodes of the pool that every constraint over attributes accepts and that have what is asked for by name, in order
 	filters       []filter
 	terms         []nodeTerm
@@ -91,37 +92,12 @@ func (f *Fleet) Matcher(app *spec.App) *Matcher {
 		}
 	}
 	m.readAsks()
-	pooled := f.divided || app.Pool.Or() != spec.DefaultPool
-	if !pooled && len(m.filters)+m.cores+len(m.asks) == 0 {
-		m.eligible = f.all
-	} else {
-		m.eligible = m.sift(pooled)
+	m.reach = m.findReach()
+	if m.eligible = m.reach.nodes; m.cores+len(m.asks) > 0 {
+		m.eligible = m.having(m.eligible)
 	}
 	m.readWishes()
 	return m
-}
-
-// sift returns the nodes that the filters let through and that have what is asked for by name.
-func (m *Matcher) sift(pooled bool) []int32 {
-	f := m.fleet
-	eligible := make([]int32, 0, len(f.ids))
-nodes:
-	for i := range f.ids {
-		if pooled && !f.Holds(i, m.App.Pool) {
-			continue
-		}
-		for k := range m.filters {
-			v := m.filters[k].column.of[i]
-			if v == none && !m.filters[k].absent || v != none && !m.filters[k].ok[v] {
-				continue nodes
-			}
-		}
-		if m.cores > 0 && f.countCores(i) < m.cores || len(m.asks) > 0 && !f.hasDevices(i, m) {
-			continue
-		}
-		eligible = append(eligible, int32(i))
-	}
-	return eligible
 }
 
 func (m *Matcher) readWishes() {
@@ -216,13 +192,30 @@ func (l limit) most(groups, total int) int32 {
 	return int32((total + n - 1) / n)
 }
 
-// present tells which values of the column those eligible nodes have that take allocations.
+// presence is what Matcher.present is asked for.
+type presence struct {
+	reach  *reach
+	column *column
+}
+
+// present tells which values of the column those eligible nodes have that take allocations. The slice must not be changed.
 func (m *Matcher) present(col *column) []bool {
+	f, key := m.fleet, presence{m.reach, col}
+	shared := m.cores+len(m.asks) == 0
+	if seen := f.values[key]; shared && seen != nil {
+		return seen
+	}
 	seen := make([]bool, len(col.values))
 	for _, node := range m.eligible {
-		if v := col.of[node]; v != none && m.fleet.Open(int(node)) {
+		if v := col.of[node]; v != none && f.Open(int(node)) {
 			seen[v] = true
 		}
+	}
+	if shared {
+		if f.values == nil {
+			f.values = map[presence][]bool{}
+		}
+		f.values[key] = seen
 	}
 	return seen
 }

@@ -75,6 +75,8 @@ type Scoring struct {
 	// Score rates the node for one more allocation that needs so much: thousandths, higher is better, best within 0 to
 	// 1000. It is called again for a node only when something was placed there.
 	Score func(need []int64, n *Node) spec.Milli
+	// most is more than which no node of a box scores, if it has room and none of the app; nil: it is not known.
+	most func(need []int64, b box) spec.Milli
 }
 
 // Place implements Policy.
@@ -83,12 +85,25 @@ func (s Scoring) Place(b *Batch) ([]Pick, error) { return Fill(b, s), nil }
 // Binpack prefers the node that is fullest afterwards, so that large free pieces stay free.
 var Binpack = Scoring{Name: "binpack", Lower: "less full afterwards", Score: func(need []int64, n *Node) spec.Milli {
 	return share(need, n, true)
+}, most: func(need []int64, b box) spec.Milli {
+	return mean(need, func(d int) int64 {
+		if b.most[d] <= 0 {
+			return 0
+		}
+		return (b.most[d] - max(0, b.low[d]-need[d])) * 1000 / b.most[d]
+	})
 }}
 
 // Spread prefers the node with the fewest allocations of the app, then the one that is emptiest afterwards.
 var Spread = Scoring{Name: "spread", Lower: "busier", Score: func(need []int64, n *Node) spec.Milli {
 	return share(need, n, false) - spec.Milli(n.Own)*1000
+}, most: func(need []int64, b box) spec.Milli {
+	return mean(need, func(d int) int64 { return max(0, b.high[d]-need[d]) * 1000 / b.least[d] })
 }}
+
+// box is what some nodes have: of each resource the least and the most that is free on one, and the least and the most that one
+// has at all. Those that have nothing at all of a resource do not count for its least.
+type box struct{ low, high, least, most []int64 }
 
 // BuiltIn returns the policy of that name that needs no plugin.
 func BuiltIn(name string) (Policy, bool) {
@@ -115,6 +130,21 @@ func share(need []int64, n *Node, taken bool) spec.Milli {
 		}
 		sum += left * 1000 / all
 		parts++
+	}
+	if parts == 0 {
+		return 0
+	}
+	return spec.Milli(sum / parts)
+}
+
+// mean returns the average over the resources asked for, as share does of one node.
+func mean(need []int64, of func(d int) int64) spec.Milli {
+	var sum, parts int64
+	for d, ask := range need {
+		if ask != 0 {
+			sum += of(d)
+			parts++
+		}
 	}
 	if parts == 0 {
 		return 0

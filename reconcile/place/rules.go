@@ -124,12 +124,12 @@ func (f *Fleet) attributeRules(r *Request) []Rule {
 func (f *Fleet) limitRules(r *Request) []Rule {
 	var all []Rule
 	for _, g := range r.Match.groups(r) {
-		if g.most == nil {
+		if !g.limited {
 			continue
 		}
 		all = append(all, Rule{Name: ruleConstraint + g.name, Fails: func(i int) bool {
 			v := g.column.of[i]
-			return v != none && g.have[v] >= g.most[v]
+			return v != none && g.have[v] >= g.most
 		}})
 	}
 	for _, s := range f.sameHave(r.Match, r) {

@@ -12,6 +12,7 @@ func (f *Fleet) Clear() {
 	clear(f.used)
 	clear(f.credit)
 	clear(f.load)
+	f.renew()
 	for i := range f.held {
 		f.held[i], f.leaving[i] = f.held[i][:0], nil
 	}
@@ -54,11 +55,11 @@ func (f *Fleet) Fits(r *Request) int {
 // Lose takes nodes that take allocations out of the fleet, until what it returns is called.
 func (f *Fleet) Lose(nodes []int32) (back func()) {
 	for _, n := range nodes {
-		f.states[n] = spec.NodeDown
+		f.setState(int(n), spec.NodeDown)
 	}
 	return func() {
 		for _, n := range nodes {
-			f.states[n] = spec.NodeReady
+			f.setState(int(n), spec.NodeReady)
 		}
 	}
 }
