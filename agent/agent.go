@@ -62,6 +62,7 @@ type agent struct {
 	preparing *errands // about folders and images: slow ones must not hold up the stop of a task
 	events    chan node.Event
 	catalogue catalogue
+	usage     usage
 	reserve   sync.Mutex // one change of the reserved cores at a time
 
 	describe sync.Mutex

@@ -3,6 +3,8 @@ package executor
 import (
 	"fmt"
 	"time"
+
+	"github.com/stowage/stowage/spec"
 )
 
 // State is where a container is in its life. See the package comment for the diagram.
@@ -88,12 +90,19 @@ type Stats struct {
 	ThrottledNanos uint64 `json:"throttled_nanos,omitempty"`
 	// MemoryBytes is the memory in use without the page cache that can be dropped at once.
 	MemoryBytes uint64 `json:"memory_bytes"`
+	// MemoryPeak is the most there was, with the page cache, in bytes; 0: not counted on this node.
+	MemoryPeak uint64 `json:"memory_peak,omitempty"`
 	// MemoryLimit in bytes; 0: none.
 	MemoryLimit uint64 `json:"memory_limit,omitempty"`
 	// Pids counts processes and threads.
 	Pids uint64 `json:"pids"`
 	// OOMKills counts processes that the kernel killed for memory.
 	OOMKills uint64 `json:"oom_kills,omitempty"`
+	// ReadBytes and WrittenBytes went from and to disks.
+	ReadBytes    uint64 `json:"read_bytes,omitempty"`
+	WrittenBytes uint64 `json:"written_bytes,omitempty"`
+	// Pressure is zero where the kernel does not count it.
+	Pressure spec.Pressure `json:"pressure,omitzero"`
 }
 
 // Features says what this executor can do on this node, and what it cannot and why.

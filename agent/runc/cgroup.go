@@ -114,10 +114,57 @@ func (r *Runtime) Stats(spec *executor.Spec) (executor.Stats, error) {
 	if err != nil {
 		return executor.Stats{}, err
 	}
+	var s executor.Stats
 	if r.cgroup == 2 {
-		return readV2(m.Path(""))
+		s, err = readV2(m.Path(""))
+	} else if s, err = readV1(m.Path("cpuacct"), m.Path("cpu"), m.Path("memory"), m.Path("pids")); err == nil {
+		s.ReadBytes, s.WrittenBytes = readBlkio(m.Path("blkio"))
 	}
-	return readV1(m.Path("cpuacct"), m.Path("cpu"), m.Path("memory"), m.Path("pids"))
+	if unified := m.Path(""); unified != "" { // with v1 too, where the tree of v2 is mounted beside it
+		s.Pressure = executor.ReadPressure(unified, ".pressure")
+	}
+	return s, err
+}
+
+// readBlkio reads lines such as "8:0 Read 4096", one for each disk and kind, and sums them up.
+func readBlkio(dir string) (read, written uint64) {
+	data, err := os.ReadFile(filepath.Join(dir, "blkio.throttle.io_service_bytes"))
+	if err != nil {
+		return 0, 0
+	}
+	for line := range strings.Lines(string(data)) {
+		fields := strings.Fields(line)
+		if len(fields) != 3 {
+			continue
+		}
+		n, _ := strconv.ParseUint(fields[2], 10, 64)
+		switch fields[1] {
+		case "Read":
+			read += n
+		case "Write":
+			written += n
+		}
+	}
+	return read, written
+}
+
+// readIOStat reads lines such as "8:0 rbytes=4096 wbytes=0 …", one for each disk, and sums them up.
+func readIOStat(dir string) (read, written uint64) {
+	data, err := os.ReadFile(filepath.Join(dir, "io.stat"))
+	if err != nil {
+		return 0, 0
+	}
+	for _, field := range strings.Fields(string(data)) {
+		name, value, _ := strings.Cut(field, "=")
+		n, _ := strconv.ParseUint(value, 10, 64)
+		switch name {
+		case "rbytes":
+			read += n
+		case "wbytes":
+			written += n
+		}
+	}
+	return read, written
 }
 
 // unlimited is what v1 shows for no limit, rounded to pages, and everything above.
@@ -134,6 +181,7 @@ func readV1(cpuacct, cpu, memory, pids string) (executor.Stats, error) {
 	errs[2] = err
 	detail, _ := readTable(memory, "memory.stat")
 	s.MemoryBytes = usage - min(usage, detail["total_inactive_file"])
+	s.MemoryPeak, _ = readNumber(memory, "memory.max_usage_in_bytes")
 	if limit, err := readNumber(memory, "memory.limit_in_bytes"); err == nil && limit < unlimited {
 		s.MemoryLimit = limit
 	}
@@ -158,6 +206,8 @@ func readV2(dir string) (executor.Stats, error) {
 	events, _ := readTable(dir, "memory.events")
 	s.OOMKills = events["oom_kill"]
 	s.Pids, _ = readNumber(dir, "pids.current")
+	s.MemoryPeak, _ = readNumber(dir, "memory.peak") // since Linux 5.19
+	s.ReadBytes, s.WrittenBytes = readIOStat(dir)
 	return s, nil
 }
 

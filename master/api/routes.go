@@ -79,6 +79,8 @@ var Routes = []Route{
 	{ID: "exec", Method: "POST", Path: "/v1/allocations/{id}/exec", Access: Operate, Media: FrameMedia, Status: 101, Summary: "Run a command in a task: an upgrade to " + ExecProtocol + ", frames in both directions",
 		Query: []Param{{"task", "in which task; without it, the only main one", "string"}, {"command", "the command and its arguments, one each", "strings"},
 			{"terminal", "with a terminal", "boolean"}, {"stdin", "with standard input", "boolean"}, {"rows", "of the terminal", "integer"}, {"columns", "of the terminal", "integer"}, {"term", "kind of terminal, for the variable TERM", "string"}}},
+	{ID: "usage", Method: "GET", Path: "/v1/usage", Access: Read, Response: []spec.NodeUsage{}, Summary: "What nodes and tasks use now, beside what they asked for; asked of the nodes at this moment",
+		Query: []Param{{"app", "only of this app, or of apps below this name", "string"}, {"node", "only of this node", "string"}, {"allocation", "only of this allocation, or of a slot", "string"}}},
 	{ID: "blocked", Method: "GET", Path: "/v1/blocked", Access: Read, Response: []BlockedApp{}, Summary: "What has no place, or is held, and why"},
 	{ID: "roles", Method: "GET", Path: "/v1/roles", Access: Read, Response: []Role{}, Summary: "Who has which share"},
 

@@ -223,3 +223,22 @@ func (w *Window) Close() {
 		a.queue(&wire.Down{Data: &wire.Data{Stream: w.id, End: true, Err: "closed"}})
 	}
 }
+
+// All reads what the agent says until its end, up to a number of bytes.
+func (w *Window) All(ctx context.Context, most int) ([]byte, error) {
+	var all []byte
+	for {
+		d, err := w.Read(ctx)
+		switch {
+		case err != nil:
+			return nil, err
+		case d.Err != "":
+			return nil, errors.New(d.Err)
+		case len(all)+len(d.Bytes) > most:
+			return nil, fmt.Errorf("node %s says more than %d bytes", w.agent.node, most)
+		}
+		if all = append(all, d.Bytes...); d.End {
+			return all, nil
+		}
+	}
+}

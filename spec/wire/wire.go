@@ -64,14 +64,18 @@ type Welcome struct {
 }
 
 // Open asks the agent for a window into one of its allocations. The agent answers with Data under the same Stream
-// until End. Exactly one of Logs and Exec is set.
+// until End. Exactly one of the fields below Task is set.
 type Open struct {
 	Stream uint64            `json:"stream"` // chosen by the master, unique within the connection
 	ID     spec.AllocationID `json:"id"`
 	Task   spec.TaskName     `json:"task"` // "" for the only main task
 	Logs   *Logs             `json:"logs,omitempty"`
 	Exec   *Exec             `json:"exec,omitempty"`
+	Usage  *Usage            `json:"usage,omitempty"`
 }
+
+// Usage asks for a spec.NodeUsage as JSON, of the whole node if no allocation is named.
+type Usage struct{}
 
 // Logs asks for output.
 type Logs struct {
