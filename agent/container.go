@@ -160,7 +160,7 @@ func (f folders) makeFolders(a *spec.Allocation, app *spec.App) error {
 
 // exit turns the executor's words into the cluster's.
 func exit(e *executor.Exit) spec.Exit {
-	out := spec.Exit{Code: e.Code, OOM: e.OOM, Unknown: e.Unknown}
+	out := spec.Exit{Code: e.Code, OOM: e.OOM, Unknown: e.Unknown, Rebooted: e.Rebooted}
 	if e.OOM {
 		out.MemoryLimit = spec.Bytes(e.MemoryLimit)
 	}

@@ -40,7 +40,7 @@ func (a *agent) loop(ctx context.Context, remembered node.Memory) error {
 		}
 	}
 	a.catalogue.restore(remembered.Records)
-	step(node.Restored{Memory: remembered})
+	step(node.Restored{Memory: remembered, Boot: bootID()})
 	batch := make([]node.Event, 0, maxBatch)
 	for {
 		batch = batch[:0]

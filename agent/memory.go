@@ -125,3 +125,9 @@ func writeJSON(path string, v any, durable bool) error {
 	}
 	return errors.Join(dir.Sync(), dir.Close())
 }
+
+// bootID names this start of the machine; "" where the kernel does not tell.
+func bootID() string {
+	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(id))
+}

@@ -164,11 +164,14 @@ type Exit struct {
 	OOM         bool   `json:"oom,omitempty"`          // killed for memory
 	MemoryLimit Bytes  `json:"memory_limit,omitempty"` // at this limit, when OOM
 	Unknown     bool   `json:"unknown,omitempty"`      // nobody was there to collect the code
+	Rebooted    bool   `json:"rebooted,omitempty"`     // it ended with its machine, which has started anew since; Unknown too
 }
 
 // String says how the run ended, as people say it: "exit code 3", "killed for memory at 64MiB".
 func (e Exit) String() string {
 	switch {
+	case e.Rebooted:
+		return "ended when the node restarted"
 	case e.Unknown:
 		return "exit code unknown: nobody was there to collect it"
 	case e.OOM && e.MemoryLimit > 0:

@@ -31,6 +31,8 @@ type Exit struct {
 	MemoryLimit int64 `json:"memory_limit,omitempty"`
 	// Unknown says that nobody was there to see it end: only that it ended is known.
 	Unknown bool `json:"unknown,omitempty"`
+	// Rebooted says that it ended with the machine, which has started anew since; Unknown is set too.
+	Rebooted bool `json:"rebooted,omitempty"`
 }
 
 // Success reports whether the command ended by itself with code 0.
@@ -39,6 +41,8 @@ func (e Exit) Success() bool { return !e.Unknown && e.Code == 0 && e.Signal == 0
 // String says it in words.
 func (e Exit) String() string {
 	switch {
+	case e.Rebooted:
+		return "ended when the node restarted"
 	case e.Unknown:
 		return "exited, code unknown: it ended while no executor was running"
 	case e.OOM && e.MemoryLimit > 0:

@@ -46,11 +46,12 @@ func (s *Server) openCores() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err == nil {
-		err = json.Unmarshal(data, &s.cores.reserved)
-	}
 	if err != nil {
 		return fmt.Errorf("read reserved cores: %w", err)
+	}
+	if json.Unmarshal(data, &s.cores.reserved) != nil {
+		// Power was lost while it was written, and with it everybody who ran on those cores. The agent tells them again.
+		s.cores.reserved = nil
 	}
 	return nil
 }

@@ -351,7 +351,8 @@ func (s *Server) adoptOne(id string) error {
 	// written before anything else.
 	spec, err := s.store.spec(id)
 	if err != nil {
-		return s.store.remove(id)
+		// After the loss of power it may be cut short: whatever has that name goes, its processes have gone with the machine.
+		return errors.Join(s.runtime.Remove(&Spec{ID: id}), s.store.remove(id))
 	}
 	c, err := s.store.record(id)
 	if err != nil {
@@ -365,9 +366,11 @@ func (s *Server) adoptOne(id string) error {
 		close(t.done)
 		return nil
 	}
-	if c.Boot == bootID() {
-		t.proc, _ = openProcess(c.Pid, c.PidStart)
+	if c.Boot != bootID() {
+		s.recordExit(t, Exit{Code: -1, Unknown: true, Rebooted: true})
+		return nil
 	}
+	t.proc, _ = openProcess(c.Pid, c.PidStart)
 	outR, err := openReader(s.store.path(id, "stdout"))
 	if err != nil {
 		return err

@@ -224,7 +224,7 @@ func TestStaleRecordsOfAnotherBoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.start()
-	if c := n.wait("old"); !c.Exit.Unknown {
+	if c := n.wait("old"); !c.Exit.Unknown || !c.Exit.Rebooted {
 		t.Errorf("exit %+v, want unknown: the pid belongs to another boot", c.Exit)
 	}
 }

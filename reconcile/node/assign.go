@@ -5,12 +5,21 @@ import (
 )
 
 // restore takes up what was remembered.
-func (c *Core) restore(m Memory) {
+func (c *Core) restore(m Memory, boot string) {
 	c.restored = true
 	c.header = m.Header
+	c.rebooted = m.Header.Boot != "" && boot != "" && m.Header.Boot != boot
+	c.blank = c.rebooted
+	if boot != "" && m.Header.Boot != boot {
+		c.header.Boot, c.saveHeader = boot, true
+	}
 	c.header.FormatVersion = MemoryVersion
 	for _, r := range m.Records {
-		c.insert(newAllocation(r))
+		a := newAllocation(r)
+		c.insert(a)
+		if c.blank {
+			c.judge(a)
+		}
 	}
 }
 
@@ -86,7 +95,7 @@ func (c *Core) update(a *allocation, app *spec.App) {
 
 // inventory compares what should run with what the executor has.
 func (c *Core) inventory(containers []Container) {
-	c.ready = true
+	c.ready, c.blank = true, false
 	found := make(map[Run]*Container, len(containers))
 	for i := range containers {
 		found[containers[i].Run] = &containers[i]
@@ -124,7 +133,7 @@ func (c *Core) find(a *allocation, i int, k *Container) {
 	case st.Pid == 0:
 		a.live[i].asked, rec.Begun = false, false // the Start was lost: advance asks again for the same run
 	default:
-		c.exit(a, i, spec.Exit{Unknown: true}, c.now)
+		c.exit(a, i, spec.Exit{Unknown: true, Rebooted: c.rebooted}, c.now)
 	}
 }
 

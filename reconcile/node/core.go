@@ -30,6 +30,8 @@ type Core struct {
 	order       []spec.AllocationID // sorted
 	restored    bool
 	ready       bool // the executor can be reached, and its containers are known
+	rebooted    bool // the machine has started anew since what is remembered was saved: nothing of that runs
+	blank       bool // rebooted, and the executor has not been reached since
 	connected   bool
 	wake        spec.Time
 
@@ -66,7 +68,7 @@ func (c *Core) Step(now spec.Time, events ...Event) []Effect {
 
 func (c *Core) take(ev Event) {
 	if r, ok := ev.(Restored); ok {
-		c.restore(r.Memory)
+		c.restore(r.Memory, r.Boot)
 		return
 	}
 	if !c.restored {

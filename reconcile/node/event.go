@@ -16,7 +16,10 @@ type Event interface{ event() }
 
 // Restored hands over what was saved before the agent began: every Record of earlier Save effects that was not
 // dropped. It is the first event, also with an empty Memory. Until the first Inventory nothing is started or stopped.
-type Restored struct{ Memory Memory }
+type Restored struct {
+	Memory Memory
+	Boot   string // names the machine's start; another one than is remembered says that nothing runs any more. "": not known
+}
 
 // Inventory is all that the executor has, exited containers included: when the agent begins, and each time the
 // executor was lost and is reached again. A run that should be there and is not has ended with an unknown exit.

@@ -103,7 +103,7 @@ func firstLine(text string) string {
 
 // judge says whether the allocation is healthy: it runs with all its main tasks, and every gate check passes.
 func (c *Core) judge(a *allocation) {
-	healthy := a.Status.State == spec.StateRunning
+	healthy := a.Status.State == spec.StateRunning && !c.blank
 	for i := range a.Tasks {
 		if !healthy {
 			break

@@ -21,6 +21,7 @@ type Memory struct {
 type Header struct {
 	FormatVersion int             `json:"format_version"`
 	Generation    spec.Generation `json:"generation"` // of the assignment that is followed
+	Boot          string          `json:"boot,omitempty"`
 }
 
 // Record is what is remembered of one allocation, complete in itself.

@@ -260,7 +260,7 @@ func TestAgentRestart(t *testing.T) {
 		}
 		r.core = New(Config{Node: spec.Node{ID: "n1"}})
 		r.wake = 0
-		r.want(r.step(Restored{m}), "")
+		r.want(r.step(Restored{Memory: m}), "")
 		return r.step(Inventory{containers})
 	}
 	first := run(a.ID, "main", 0)
