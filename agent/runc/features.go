@@ -46,7 +46,7 @@ func (r *Runtime) detect(version string) {
 	}
 	if f.Overlay && !hasFilesystem("overlay") {
 		f.Overlay = false
-		missing("overlay: the kernel module is not loaded; writable roots and images do not work")
+		missing("overlay: the kernel has no such file system, and no module of it; writable roots and images do not work")
 	}
 	f.Cgroup = r.cgroup
 	r.features = f
@@ -91,7 +91,12 @@ func hasUserNamespaces() bool {
 	return err == nil
 }
 
+// hasFilesystem asks for a file system, which loads its module if nobody has mounted one since the machine started.
 func hasFilesystem(name string) bool {
+	if fd, err := unix.Fsopen(name, unix.FSOPEN_CLOEXEC); err == nil {
+		unix.Close(fd)
+		return true
+	}
 	data, err := os.ReadFile("/proc/filesystems")
 	if err != nil {
 		return false

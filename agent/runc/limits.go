@@ -19,7 +19,7 @@ const (
 // differ (cpu.shares to cpu.weight, soft limit to memory.low).
 //
 // Memory: the hard limit is memory_max if set, else memory. If both are set, memory is what the kernel tries to leave to the
-// container when the node gets short (v1: soft limit, v2: memory.low). Swap counts as memory, so a limit is a limit.
+// container when the node gets short (v1: soft limit, v2: memory.low, see protect.go). Swap counts as memory, so a limit is a limit.
 func limits(spec *executor.Spec, v2, swapCounted bool) *cgroups.Resources {
 	r := &cgroups.Resources{Devices: deviceRules(), CpuShares: shares(spec.CPUMillis)}
 	if v2 {

@@ -50,7 +50,8 @@ type Runtime struct {
 	parked map[string]*parked
 	seen   [2]time.Time // when the files of changing were changed
 	// prune is held for writing while empty parent cgroups are removed, for reading while new ones appear below them.
-	prune sync.RWMutex
+	prune   sync.RWMutex
+	protect sync.Mutex // held while the memory.low of parent cgroups is added up
 }
 
 // parked is a container between Prepare and Release.
@@ -194,6 +195,7 @@ func (r *Runtime) create(spec *executor.Spec, rt root, cores []int, stdio execut
 		return 0, err
 	}
 	stages.done(stageSealed)
+	r.protectParents(spec)
 	r.mu.Lock()
 	r.parked[spec.ID] = &parked{pid, thread, status}
 	r.mu.Unlock()
@@ -495,6 +497,7 @@ func (r *Runtime) Remove(spec *executor.Spec) error {
 	if err := r.removeCgroup(r.cgroupPath(spec)); err != nil {
 		return err
 	}
+	r.protectParents(spec)
 	dirs := []string{filepath.Join(r.stateDir(), spec.ID)}
 	if _, err := os.Lstat(r.runDir(spec.ID)); err == nil {
 		// Nothing is mounted there unless a start was cut off.

@@ -202,9 +202,6 @@ func TestLimitsInCgroup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.Cgroup != 1 {
-		t.Skipf("files of cgroup v1 on a node with v%d", f.Cgroup)
-	}
 	spec := n.host("limits", "exec sleep 1000")
 	spec.CPUMillis, spec.CPUMaxMillis, spec.MemoryBytes, spec.MemoryMaxBytes, spec.PidsMax = 500, 1500, 32<<20, 48<<20, 77
 	spec.CgroupParent = "group"
@@ -215,6 +212,12 @@ func TestLimitsInCgroup(t *testing.T) {
 		"cpu/cpu.shares": "512", "cpu/cpu.cfs_quota_us": "150000", "cpu/cpu.cfs_period_us": "100000",
 		"memory/memory.limit_in_bytes": "50331648", "memory/memory.soft_limit_in_bytes": "33554432", "pids/pids.max": "77",
 	}
+	if f.Cgroup == 2 {
+		want = map[string]string{
+			"cpu.weight": "50", "cpu.max": "150000 100000", "memory.max": "50331648", "memory.low": "33554432", "memory.swap.max": "0",
+			"memory.oom.group": "1", "pids.max": "77", "cgroup.type": "domain",
+		}
+	}
 	for file, value := range want {
 		controller, name := filepath.Split(file)
 		data, err := os.ReadFile(filepath.Join("/sys/fs/cgroup", controller, n.parent, "group", "limits", name))
@@ -222,8 +225,30 @@ func TestLimitsInCgroup(t *testing.T) {
 			t.Errorf("%s is %q, want %s (%v)", file, data, value, err)
 		}
 	}
-	if data, err := os.ReadFile(filepath.Join("/sys/fs/cgroup/devices", n.parent, "group/limits/devices.list")); err != nil || strings.HasPrefix(string(data), "a ") {
-		t.Errorf("devices allowed: %q (%v)", data, err)
+	if f.Cgroup == 1 { // with v2 it is a program, and TestDevicesRefused tries what it does
+		data, err := os.ReadFile(filepath.Join("/sys/fs/cgroup/devices", n.parent, "group/limits/devices.list"))
+		if err != nil || strings.HasPrefix(string(data), "a ") {
+			t.Errorf("devices allowed: %q (%v)", data, err)
+		}
+	}
+	if f.Cgroup == 2 { // memory.low counts only as far as the cgroups above have it
+		more := n.host("more", "exec sleep 1000")
+		more.MemoryBytes, more.MemoryMaxBytes = 16<<20, 48<<20
+		low := func(dir, want string) {
+			t.Helper()
+			if data, err := os.ReadFile(filepath.Join("/sys/fs/cgroup", n.parent, dir, "memory.low")); err != nil || strings.TrimSpace(string(data)) != want {
+				t.Errorf("memory.low of %q is %q, want %s (%v)", dir, data, want, err)
+			}
+		}
+		if _, err := n.client.Start(t.Context(), more); err != nil {
+			t.Fatal(err)
+		}
+		low("group", "33554432")
+		low("", "50331648")
+		if err := n.client.Delete(t.Context(), "more"); err != nil {
+			t.Fatal(err)
+		}
+		low("", "33554432")
 	}
 	stats, err := n.client.Stats(t.Context(), "limits")
 	if err != nil || stats.Pids != 1 || stats.MemoryLimit != 48<<20 || stats.CPUNanos == 0 || stats.MemoryBytes == 0 {
@@ -232,8 +257,19 @@ func TestLimitsInCgroup(t *testing.T) {
 	if err := n.client.Delete(t.Context(), "limits"); err != nil {
 		t.Fatal(err)
 	}
-	if left, _ := filepath.Glob("/sys/fs/cgroup/*/" + n.parent + "/*"); len(left) > 0 {
+	if left := n.cgroups(); len(left) > 0 {
 		t.Errorf("left: %v", left)
+	}
+}
+
+// Even a container that may make devices gets none but the harmless ones: v1 has a list for that, v2 a program.
+func TestDevicesRefused(t *testing.T) {
+	n := newNode(t)
+	spec := n.host("mknod", "mknod /tmp/null c 1 3; mknod /tmp/memory c 1 1; echo x >/dev/null && echo null is there")
+	spec.Capabilities, spec.Unconfined = []string{"CAP_MKNOD"}, true
+	_, out := n.run(spec)
+	if got := n.log("mknod", "stderr"); strings.Count(got, "Operation not permitted") != 2 || out != "null is there\n" {
+		t.Errorf("stdout %q, stderr %q", out, got)
 	}
 }
 
