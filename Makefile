@@ -35,6 +35,10 @@ test: deps ## everything but the slow lanes, in a few minutes
 race: deps ## the same under the race detector
 	go test -race -timeout 60m ./...
 
+.PHONY: test-v2
+test-v2: deps ## the tests with containers on a machine with cgroup v2, which then goes down under load
+	@.ci/v2
+
 .PHONY: explore
 explore: deps ## the simulator's seeds of today, and the planner in all small worlds
 	STOWAGE_SIM_SEEDS=1000 STOWAGE_SIM_FIRST=$$(($$(date -u +%s) / 86400 * 1000)) go test -run Seeds -timeout 60m ./reconcile/sim
