@@ -30,7 +30,7 @@ func (w *world) capacity(p *spec.Plan) {
 		p.Capacity.After = p.Capacity.Before
 		if p.Summary.Blocked == 0 {
 			p.Capacity.Largest, p.Capacity.Pools = w.largest(w.fleet.Open), w.poolsAfter()
-			p.Cost = w.cost(w.residents())
+			p.Cost = w.cost(w.residents)
 			return
 		}
 	}
@@ -47,7 +47,7 @@ func (w *world) capacity(p *spec.Plan) {
 	}
 	p.Capacity.After, p.Capacity.Largest = w.fleet.Resources(after), w.largest(w.fleet.Open)
 	p.Capacity.Pools = w.poolsAfter()
-	p.Failure, p.Cost = w.failure(all), w.cost(all)
+	p.Failure, p.Cost = w.failure(all), w.cost(func() []resident { return all })
 }
 
 // filling is how full the nodes of a pool are that take allocations.
@@ -96,7 +96,11 @@ func sum(to, v []int64) {
 
 // residents lists what runs on which node when the plan is done.
 func (w *world) residents() []resident {
-	all := make([]resident, 0, len(w.current)+len(w.current)/8)
+	more := 0
+	for _, x := range w.apps {
+		more += len(x.changes)
+	}
+	all := make([]resident, 0, len(w.current)+more)
 	stopped := map[spec.AllocationID]bool{}
 	for _, x := range w.apps {
 		for i := range x.changes {

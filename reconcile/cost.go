@@ -34,7 +34,7 @@ type paid struct {
 }
 
 // cost says what the nodes cost, and how much of that each app has; nil when no node has a price.
-func (w *world) cost(after []resident) *spec.Cost {
+func (w *world) cost(after func() []resident) *spec.Cost {
 	prices, any := make([]spec.Price, len(w.nodes)), false
 	for i := range w.nodes {
 		prices[i] = priceOf(w.in.Desired, &w.nodes[i])
@@ -58,7 +58,7 @@ func (w *world) cost(after []resident) *spec.Cost {
 	}
 	had, has := map[*app]spec.Price{}, map[*app]spec.Price{}
 	w.divide(had, prices, w.sharesNow(was))
-	k.Idle = k.After - w.divide(has, prices, w.shares(after, is))
+	k.Idle = k.After - w.divide(has, prices, w.shares(after(), is))
 	for _, x := range w.apps {
 		if had[x]+has[x] > 0 {
 			k.Apps = append(k.Apps, spec.AppCost{App: x.name, Before: had[x], After: has[x]})
@@ -116,7 +116,7 @@ func (w *world) sharesNow(was []bool) []paid {
 }
 
 func (w *world) shares(all []resident, counts []bool) []paid {
-	var out []paid
+	out := make([]paid, 0, len(all))
 	names := w.fleet.Dimensions()
 	for _, r := range all {
 		if !counts[r.node] {

@@ -18,6 +18,11 @@ func Decide(in Input, p spec.Plan, r Report, g spec.Generation) Decision {
 	for h, a := range r.Versions { // any order: each hash has one value
 		k.versions[h] = a
 	}
+	starts := 0
+	for i := range p.Apps {
+		starts += started(&p.Apps[i])
+	}
+	d.Start = slices.Grow(d.Start, starts)
 	for i := range p.Apps {
 		k.app(&p.Apps[i])
 	}
@@ -52,6 +57,7 @@ type decider struct {
 	versions map[spec.Hash]*spec.App
 	runtime  map[spec.Hash]spec.Hash
 	current  map[spec.AllocationID]*spec.AllocationView // made for the first update
+	commits  map[spec.Hash]spec.Commit                  // made for the first start of another version than the app's
 }
 
 // allocation finds one that is there already.
@@ -87,6 +93,17 @@ func (k *decider) needRuns() {
 	for i := range k.d.Runs.Agendas {
 		k.need(k.d.Runs.Agendas[i].Version)
 	}
+}
+
+// started counts the allocations of an app that a decision starts.
+func started(a *spec.AppPlan) int {
+	n := 0
+	for i := range a.Changes {
+		if c := &a.Changes[i]; a.Held == "" && c.Now && c.Kind != spec.ChangeStop && c.Kind != spec.ChangeUpdate {
+			n++
+		}
+	}
+	return n
 }
 
 func (k *decider) app(a *spec.AppPlan) {
@@ -159,10 +176,14 @@ func (k *decider) runtimeOf(h spec.Hash, a *spec.App) spec.Hash {
 
 // commitOf returns the commit that a version still in use came from.
 func (k *decider) commitOf(h spec.Hash) spec.Commit {
-	for i := range k.in.Current {
-		if k.in.Current[i].Version == h {
-			return k.in.Current[i].Commit
+	if k.commits == nil {
+		k.commits = map[spec.Hash]spec.Commit{}
+		for i := len(k.in.Current) - 1; i >= 0; i-- { // the first of each version tells
+			k.commits[k.in.Current[i].Version] = k.in.Current[i].Commit
 		}
+	}
+	if c, ok := k.commits[h]; ok {
+		return c
 	}
 	return k.in.Commit
 }

@@ -35,6 +35,8 @@ type failures struct {
 	seekers map[*version]*place.Seeker // nil: only FirstFit will do
 	counts  map[*app][]counter         // those that have to know where the app is
 	taken   map[*app][]int32           // where what the present loss displaces has found a place
+	placed  []resident                 // that, one by one
+	ask     place.Request              // the last one of those that a seeker answered
 }
 
 // counter has to know of every allocation of an app that comes or goes.
@@ -91,9 +93,20 @@ func (w *world) newFailures(all []resident) *failures {
 		w: w, losses: w.fleet.Losses(), byNode: make([][]resident, w.fleet.Len()), own: map[*app][]int32{},
 		seekers: map[*version]*place.Seeker{}, counts: map[*app][]counter{}, taken: map[*app][]int32{},
 	}
-	for _, r := range all {
-		if r.v.app.Kind != spec.KindSystem && w.fleet.Open(r.node) {
-			f.byNode[r.node] = append(f.byNode[r.node], r)
+	displaced := func(r *resident) bool { return r.v.app.Kind != spec.KindSystem && w.fleet.Open(r.node) }
+	count := make([]int, len(f.byNode))
+	for i := range all {
+		if displaced(&all[i]) {
+			count[all[i].node]++
+		}
+	}
+	for i := range all {
+		r := &all[i]
+		if displaced(r) {
+			if f.byNode[r.node] == nil {
+				f.byNode[r.node] = make([]resident, 0, count[r.node])
+			}
+			f.byNode[r.node] = append(f.byNode[r.node], *r)
 		}
 		f.own[r.x] = append(f.own[r.x], int32(r.node))
 	}
@@ -186,7 +199,7 @@ func (f *failures) worst(losses []loss, looks *int) (worst []spec.Loss, looked i
 // homeless returns what would find no other node, or not ok when the looks do not suffice to tell.
 func (f *failures) homeless(l *loss, looks *int) (without []resident, ok bool) {
 	back := f.losses.Lose(l.nodes)
-	var placed []resident
+	placed := f.placed[:0]
 	for _, r := range l.residents {
 		f.count(r.x, r.node, -1)
 	}
@@ -199,6 +212,7 @@ func (f *failures) homeless(l *loss, looks *int) (without []resident, ok bool) {
 			f.count(r.x, r.node, 1)
 		}
 		clear(f.taken)
+		f.placed = placed
 		back()
 	}()
 	slices.SortStableFunc(l.residents, func(a, b resident) int {
@@ -236,7 +250,8 @@ func (f *failures) home(r resident, from map[*version]int, looks *int) (home int
 	if s := f.seekers[r.v]; s != nil {
 		node, looked := s.First()
 		*looks -= looked
-		return node, &place.Request{Match: m, Count: 1}
+		f.ask = place.Request{Match: m, Count: 1}
+		return node, &f.ask
 	}
 	if from[r.v] == f.w.fleet.Len() {
 		return -1, nil

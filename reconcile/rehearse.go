@@ -68,7 +68,11 @@ func (w *world) rehearse(p *spec.Plan) *spec.WorstMoment {
 // step does what a plan has to be done now and lets the nodes follow; it reports whether there was anything to do.
 func (r *rehearsal) step(p *spec.Plan, report Report, final map[spec.AppName]int) bool {
 	d := Decide(r.in, *p, report, r.in.Base.Generation+1)
-	r.in = Apply(r.in, d)
+	if r.worst.Steps == 0 {
+		r.in = Apply(r.in, d)
+	} else {
+		r.in.apply(&d) // what there is belongs to the rehearsal alone
+	}
 	r.lookAt(p, final)
 	moment := r.use()
 	if r.worst.Steps == 0 || r.level(moment) > r.level(r.worst.Used) {

@@ -31,9 +31,13 @@ const changesKept = 4
 
 // touch notes that what is free on a node, or whether it takes allocations, changes.
 func (f *Fleet) touch(node int) {
-	if f.indexes != nil {
-		f.changed = append(f.changed, int32(node))
+	if f.indexes == nil {
+		return
 	}
+	if len(f.changed) >= changesKept*len(f.ids) {
+		f.renew()
+	}
+	f.changed = append(f.changed, int32(node))
 }
 
 // renew has every index read all anew.
@@ -44,9 +48,6 @@ func (f *Fleet) renew() {
 
 // indexOf returns the index of an order, up to date.
 func (f *Fleet) indexOf(o *order, leaving bool) *index {
-	if len(f.changed) > changesKept*len(f.ids) {
-		f.renew()
-	}
 	key := indexKey{o, leaving}
 	x := f.indexes[key]
 	if x != nil {

@@ -35,7 +35,9 @@ func (f *Fleet) Restore(s *Snapshot) {
 	case s.at == none || s.epoch != f.epoch:
 		f.renew()
 	default: // what has changed since changes back
-		f.changed = append(f.changed, f.changed[s.at:]...)
+		for _, n := range f.changed[s.at:] {
+			f.touch(int(n))
+		}
 	}
 }
 

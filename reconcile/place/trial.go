@@ -13,6 +13,7 @@ func (f *Fleet) Clear() {
 	clear(f.credit)
 	clear(f.load)
 	f.renew()
+	f.indexes = nil
 	for i := range f.held {
 		f.held[i], f.leaving[i] = f.held[i][:0], nil
 	}

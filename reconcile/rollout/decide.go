@@ -115,7 +115,8 @@ func (d *decision) addMissing(wanted []*slot) {
 	for _, s := range slices.Concat(wanted, d.spares) {
 		used[s.index] = true
 	}
-	next := 0
+	next, most := 0, max(d.a.Count-len(wanted), len(d.nodes))
+	d.out.Steps, d.waitsFor = slices.Grow(d.out.Steps, max(0, most)), slices.Grow(d.waitsFor, max(0, most))
 	start := func(s Step) {
 		for used[next] {
 			next++
