@@ -19,16 +19,16 @@ func (c *checker) losses() {
 	if f == nil {
 		return
 	}
-	on := c.afterwards()
+	all := c.ground()
 	for i := range f.Nodes {
 		l := &f.Nodes[i]
-		c.loss(l, on, func(n *spec.NodeView) bool { return string(n.ID) == l.Name })
+		c.loss(l, all, func(n *spec.NodeView) bool { return string(n.ID) == l.Name })
 	}
 	for i := range f.Domains {
 		d := &f.Domains[i]
 		for k := range d.Values {
 			l := &d.Values[k]
-			c.loss(l, on, func(n *spec.NodeView) bool {
+			c.loss(l, all, func(n *spec.NodeView) bool {
 				if d.Attribute == spec.AttributeID {
 					return string(n.ID) == l.Name
 				}
@@ -74,36 +74,61 @@ func (c *checker) afterwards() map[spec.NodeID][]settledAt {
 	return on
 }
 
-func (c *checker) loss(l *spec.Loss, on map[spec.NodeID][]settledAt, lost func(*spec.NodeView) bool) {
-	var displaced []settledAt
-	var free []spec.Resources
-	nodes := 0
+// footing is a node that takes allocations, as it is when the plan is done.
+type footing struct {
+	node *spec.NodeView
+	on   []settledAt
+	left spec.Resources // but for MemoryMax
+}
+
+// ground lists the nodes that take allocations.
+func (c *checker) ground() []footing {
+	on, drained := c.afterwards(), map[spec.NodeID]bool{}
+	for i := range c.in.Drains {
+		drained[c.in.Drains[i].Node] = true
+	}
+	var all []footing
 	for i := range c.in.Nodes {
 		n := &c.in.Nodes[i]
-		if n.State != spec.NodeReady || slices.ContainsFunc(c.in.Drains, func(d spec.Drain) bool { return d.Node == n.ID }) {
+		if n.State != spec.NodeReady || drained[n.ID] {
 			continue
 		}
-		if lost(n) {
-			nodes++
-			for _, a := range on[n.ID] {
-				if app := c.apps[a.version]; app == nil || app.Kind != spec.KindSystem {
-					displaced = append(displaced, a)
-				}
+		g := footing{n, on[n.ID], n.Capacity}
+		for _, a := range g.on {
+			g.left = g.left.Minus(a.need)
+		}
+		g.left.MemoryMax, g.left.CPU, g.left.Memory, g.left.Disk = 0, max(g.left.CPU, 0), max(g.left.Memory, 0), max(g.left.Disk, 0)
+		all = append(all, g)
+	}
+	return all
+}
+
+func (c *checker) loss(l *spec.Loss, all []footing, lost func(*spec.NodeView) bool) {
+	var displaced []settledAt
+	gone, nodes := make([]bool, len(all)), 0
+	for i := range all {
+		if gone[i] = lost(all[i].node); !gone[i] {
+			continue
+		}
+		nodes++
+		for _, a := range all[i].on {
+			if app := c.apps[a.version]; app == nil || app.Kind != spec.KindSystem {
+				displaced = append(displaced, a)
 			}
-			continue
 		}
-		left := n.Capacity
-		left.MemoryMax = 0
-		for _, a := range on[n.ID] {
-			left = left.Minus(a.need)
+	}
+	home := func(need spec.Resources) bool {
+		for i := range all {
+			if !gone[i] && exceeds(need, all[i].left) == "" {
+				return true
+			}
 		}
-		left.CPU, left.Memory, left.Disk = max(left.CPU, 0), max(left.Memory, 0), max(left.Disk, 0)
-		free = append(free, left)
+		return false
 	}
 	nowhere := 0
 	for _, a := range displaced {
 		a.need.MemoryMax = 0
-		if !slices.ContainsFunc(free, func(r spec.Resources) bool { return exceeds(a.need, r) == "" }) {
+		if !home(a.need) {
 			nowhere++
 		}
 	}
