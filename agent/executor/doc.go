@@ -42,7 +42,7 @@
 // # Output
 //
 // A task writes into FIFOs that it has itself open for reading, so the death of the executor never gives it SIGPIPE; it blocks
-// once 64 KiB are waiting, and goes on when the next executor drains them. The executor writes to the log directory of the
+// once 64 KiB are waiting (1 MiB, if it has written much), and goes on when the next executor drains them. The executor writes to the log directory of the
 // spec: TASK.stdout.0 and TASK.stderr.0 are being written, .1 is the one before, and so on; lines are raw, and a file ends with
 // a whole line wherever a line fits into it. What cannot be written (disk full) is dropped and counted in the record.
 //

@@ -9,13 +9,20 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// readSize is how much is taken out of a FIFO at once: all that fits into one.
-const readSize = 64 << 10
+const (
+	// readSize is how much is taken out of a FIFO at once: all that fits into one, as the kernel makes it.
+	readSize = 64 << 10
+	// busySize is what a FIFO is widened to, in bytes, once it was found full busyReads times: the most that the kernel allows
+	// anyone. A task that writes much then waits for the executor's turn less often; a silent one costs the kernel no more than before.
+	busySize  = 1 << 20
+	busyReads = 4
+)
 
 // buffers are shared by all streams: a silent container holds none.
 var buffers = sync.Pool{New: func() any { b := make([]byte, readSize); return &b }}
@@ -26,7 +33,7 @@ func pump(r *os.File, w io.Writer) {
 	if err != nil {
 		return
 	}
-	for {
+	for full := 0; ; {
 		buf := (*[]byte)(nil)
 		n := 0
 		var failed error
@@ -49,6 +56,11 @@ func pump(r *os.File, w io.Writer) {
 		more := err == nil && failed == nil && n > 0
 		if more {
 			_, _ = w.Write((*buf)[:n])
+			if n == readSize {
+				if full++; full == busyReads {
+					widen(raw)
+				}
+			}
 		}
 		if buf != nil {
 			buffers.Put(buf)
@@ -57,6 +69,11 @@ func pump(r *os.File, w io.Writer) {
 			return
 		}
 	}
+}
+
+// widen lets a FIFO hold more. Where that is refused, it stays as it is.
+func widen(raw syscall.RawConn) {
+	_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, busySize) })
 }
 
 // openFIFO opens both ends of a FIFO: the reader, and the end for the task, which is open for reading and writing so that the
