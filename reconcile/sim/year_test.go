@@ -61,7 +61,9 @@ func BenchmarkDay(b *testing.B) {
 }
 
 func live(b *testing.B, life sim.Life) {
-	defer debug.SetGCPercent(debug.SetGCPercent(400)) // most of the world is always there: collecting it often finds little
+	// Most of the world is always there: collecting it often finds little, as long as there is memory.
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(8 << 30))
 	r := sim.Live(life, sim.Options{Seed: 1})
 	if r.Err != nil {
 		b.Fatal(r.Err)
