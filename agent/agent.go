@@ -58,8 +58,9 @@ type agent struct {
 	keeper    *keeper
 	prober    *probe.Prober
 	link      *link
-	errands   *errands // about runs
-	preparing *errands // about folders and images: slow ones must not hold up the stop of a task
+	errands   *errands       // about runs
+	preparing *errands       // about folders and images: slow ones must not hold up the stop of a task
+	commands  sync.WaitGroup // of stops, inside tasks: each has its time at once, however many there are
 	events    chan node.Event
 	catalogue catalogue
 	usage     usage
@@ -112,6 +113,7 @@ func Run(ctx context.Context, cfg Config) error {
 	parts.Wait()
 	a.errands.wait()
 	a.preparing.wait()
+	a.commands.Wait()
 	a.link.serving.Wait()
 	select {
 	case err := <-failed:
@@ -159,7 +161,7 @@ func open(ctx context.Context, cfg *Config) (*agent, error) {
 		a.keeper, err = newKeeper(&a.cfg)
 	}
 	if err == nil {
-		a.keeper.arrived = a.reserveCores
+		a.keeper.arrived, a.keeper.folders = a.reserveCores, a.folders
 	}
 	if err != nil {
 		return nil, errors.Join(err, a.images.Close())

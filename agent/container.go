@@ -182,7 +182,7 @@ func signalNumber(name string) int {
 }
 
 // inventory turns the executor's list into an event. Containers whose name is not a run are somebody else's.
-func inventory(list []executor.Container) node.Inventory {
+func (f folders) inventory(list []executor.Container) node.Inventory {
 	var inv node.Inventory
 	for i := range list {
 		c := &list[i]
@@ -198,7 +198,7 @@ func inventory(list []executor.Container) node.Inventory {
 			if c.Exit != nil {
 				e = exit(c.Exit)
 			}
-			one.Exit = &e
+			one.Exit, one.Output = &e, f.output(run, c)
 		}
 		inv.Containers = append(inv.Containers, one)
 	}

@@ -7,7 +7,9 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/stowage/stowage/agent/executor"
 	"github.com/stowage/stowage/agent/image"
@@ -29,6 +31,8 @@ func (a *agent) carryOut(ctx context.Context, effect node.Effect) {
 		a.preparing.run(string(e.Allocation.ID), func() { tell(a.prepare(ctx, e)) })
 	case node.Start:
 		a.errands.run(line(e.Run), func() { a.start(ctx, e, tell) })
+	case node.Command:
+		a.commands.Go(func() { a.command(ctx, e, tell) }) // not in the line of the run: a kill must not wait for it
 	case node.Signal:
 		a.errands.run(line(e.Run), func() {
 			a.expectGone("signal", e.Run, a.keeper.client.Signal(ctx, e.Run.String(), signalNumber(e.Signal)))
@@ -107,7 +111,7 @@ func (a *agent) start(ctx context.Context, e node.Start, tell func(node.Event)) 
 	}
 	tell(node.Started{Run: e.Run, Pid: c.Pid, At: moment(c.Started)})
 	if c.State == executor.StateExited && c.Exit != nil {
-		tell(node.Exited{Run: e.Run, Exit: exit(c.Exit), At: moment(c.Finished)})
+		tell(a.folders.exited(e.Run, &c))
 	}
 }
 
@@ -135,6 +139,9 @@ func (a *agent) startContainer(ctx context.Context, e node.Start) (executor.Cont
 	c, err := a.keeper.client.Start(ctx, container)
 	if errors.Is(err, executor.ErrExists) {
 		c, err = a.keeper.client.Get(ctx, e.Run.String())
+	}
+	if errors.Is(err, executor.ErrCommand) {
+		err = fmt.Errorf("%s: %w", container.Command[0], err)
 	}
 	return c, unlessRefused(err)
 }
@@ -165,6 +172,12 @@ func (a *agent) probe(e node.Probe, tell func(node.Event)) {
 	lookup := reference(&e.Allocation, &self)
 	c := probe.Check{ID: probeID(e.Run, e.Check.Name), Check: e.Check, Passing: a.catalogue.passing(e.Run, e.Check.Name)}
 	c.Path, c.Command = spec.Expand(c.Path, lookup), expandAll(c.Command, lookup)
+	if len(c.Headers) > 0 {
+		c.Headers = make(map[string]string, len(e.Check.Headers))
+		for name, value := range e.Check.Headers { // any order: copied key by key
+			c.Headers[name] = spec.Expand(value, lookup)
+		}
+	}
 	for _, p := range e.Allocation.Ports {
 		if p.Name == e.Check.Port {
 			c.Address = net.JoinHostPort(self.Address, strconv.Itoa(p.Number))
@@ -178,15 +191,38 @@ func (a *agent) probe(e node.Probe, tell func(node.Event)) {
 	a.prober.Remove(c.ID)
 	a.catalogue.probed(c.ID, e.Run)
 	if err := a.prober.Add(c); err != nil {
-		a.errands.run(line(e.Run), func() { tell(node.Checked{Run: e.Run, Check: e.Check.Name, Output: err.Error()}) })
+		a.errands.run(line(e.Run), func() { tell(node.Checked{Run: e.Run, Check: e.Check.Name, Output: err.Error(), Row: 1}) })
 	}
 }
 
 // checked passes a verdict on to the core. It waits while that is busy: a verdict is told once.
 func (a *agent) checked(ctx context.Context, r probe.Result) {
 	if run, ok := a.catalogue.run(r.ID); ok {
-		a.tell(ctx)(node.Checked{Run: run, Check: r.Check, Passing: r.Passing, Output: r.Output})
+		a.tell(ctx)(node.Checked{Run: run, Check: r.Check, Passing: r.Passing, Output: r.Output, Row: r.Row})
 	}
+}
+
+// command runs the command of a stop inside its task. When the executor cannot be reached nothing is told: the inventory that follows
+// has the core ask again.
+func (a *agent) command(ctx context.Context, e node.Command, tell func(node.Event)) {
+	self := a.self()
+	bounded, cancel := context.WithTimeout(ctx, time.Duration(e.Timeout))
+	defer cancel()
+	var out head
+	x, err := a.keeper.client.Exec(bounded, e.Run.String(), executor.ExecSpec{Command: expandAll(e.Command, reference(&e.Allocation, &self))}, executor.Streams{Stdout: &out, Stderr: &out})
+	answer := node.Commanded{Run: e.Run}
+	var refused *executor.Error
+	switch {
+	case bounded.Err() != nil:
+		return // the core has counted the time too
+	case errors.As(err, &refused):
+		answer.Err = err.Error()
+	case err != nil:
+		return
+	case !x.Success():
+		answer.Err = strings.TrimSuffix(exit(&x).String()+": "+strings.TrimSpace(out.String()), ": ")
+	}
+	tell(answer)
 }
 
 // clean removes what prepare made.

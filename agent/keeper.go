@@ -40,6 +40,7 @@ type keeper struct {
 	version      string
 	client       *executor.Client
 	log          *slog.Logger
+	folders      folders                     // where tasks leave their output
 	arrived      func(context.Context) error // called each time an executor is reached, before anything is asked of it
 }
 
@@ -110,10 +111,10 @@ func (k *keeper) follow(ctx context.Context, tell func(node.Event)) error {
 	if err != nil {
 		return err
 	}
-	tell(inventory(list))
+	tell(k.folders.inventory(list))
 	return k.client.Exits(ctx, executor.Cursor{}, func(e executor.ExitEvent) error {
 		if run, err := node.ParseRun(e.Container.ID); err == nil && e.Container.Exit != nil {
-			tell(node.Exited{Run: run, Exit: exit(e.Container.Exit), At: moment(e.Container.Finished)})
+			tell(k.folders.exited(run, &e.Container))
 		}
 		return nil
 	})

@@ -175,7 +175,7 @@ func (m *Master) problems(s *snapshot, st *api.Status, misplaced []spec.Misplace
 		a := &s.apps[i]
 		failed := a.Rollout != nil && (a.Rollout.State == spec.RolloutFailed || a.Rollout.State == spec.RolloutReverting)
 		if failed {
-			add(string(a.App), "rollout failed: "+a.Rollout.Reason, logsOf(a.Rollout.Failed, "mend it and commit"))
+			add(string(a.App), "rollout failed: "+a.Rollout.Reason+s.said(a.Rollout.Failed), logsOf(a.Rollout.Failed, "mend it and commit"))
 		}
 		switch {
 		case a.Held != "":
@@ -239,12 +239,33 @@ func (s *snapshot) complaint(t *spec.TaskStatus) string {
 				what = t.Exit.String()
 			}
 		}
-		return strings.TrimSuffix(fmt.Sprintf("keeps ending, %s so far: %s", plural(t.Restarts, "restart"), what), ": ")
+		return strings.TrimSuffix(fmt.Sprintf("keeps ending, %s so far: %s", plural(t.Restarts, "restart"), what), ": ") + saidLast(t.Output)
 	}
 	for i := range t.Checks {
 		c := &t.Checks[i]
 		if t.State == spec.StateRunning && !c.Passing && s.at.Sub(max(c.Since, t.Started)) >= patient {
 			return strings.TrimSuffix(fmt.Sprintf("fails check %s: %s", c.Check, c.Output), ": ")
+		}
+	}
+	return ""
+}
+
+// saidLast is the last line of a failed task as the end of a sentence.
+func saidLast(line string) string {
+	if line == "" {
+		return ""
+	}
+	return "; it said last: " + line
+}
+
+// said is the same of an allocation.
+func (s *snapshot) said(id spec.AllocationID) string {
+	if id == "" {
+		return ""
+	}
+	for i := range s.allocations {
+		if a := &s.allocations[i]; a.ID == id {
+			return saidLast(a.Said())
 		}
 	}
 	return ""
@@ -265,7 +286,7 @@ func (s *snapshot) blocked(a *control.AppView) (subject, what, remedy string) {
 	}
 	if s.backsOff(a.App) {
 		f := planOf(&s.plan, a.App).Blocked.Failed
-		what = fmt.Sprintf("%s failed on %s and waits for its next attempt: %s", f.Slot, f.Node, f.Why)
+		what = fmt.Sprintf("%s failed on %s and waits for its next attempt: %s", f.Slot, f.Node, f.Why) + s.said(f.ID)
 		if n := a.Blocked - 1; n > 0 {
 			what += more(n)
 		}

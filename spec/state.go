@@ -220,6 +220,16 @@ func (s *AllocationStatus) Trouble() string {
 	return ""
 }
 
+// Said is the last line that a task printed whose last run failed, of the first such task that does not run well by now; "" when there is none.
+func (s *AllocationStatus) Said() string {
+	for i := range s.Tasks {
+		if t := &s.Tasks[i]; t.Output != "" && t.State != StateRunning {
+			return t.Output
+		}
+	}
+	return ""
+}
+
 // Misplaced is an allocation that runs where the rules of its app would not let it be placed now.
 type Misplaced struct {
 	Slot  Slot         `json:"slot"`

@@ -8,7 +8,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -17,10 +16,14 @@ import (
 
 func ask(t *testing.T, c Check) (string, error) {
 	t.Helper()
-	a := newAsker()
+	c = withDefaults(c)
+	q, err := newQuestion(&c)
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	return a.ask(ctx, withDefaults(c))
+	return q.ask(ctx)
 }
 
 func host(server *httptest.Server) string { return server.Listener.Addr().String() }
@@ -44,20 +47,6 @@ func TestHTTPStatus(t *testing.T) {
 		if !pass && !strings.Contains(err.Error(), "the queue is full") {
 			t.Errorf("status %d: %q does not carry what the server said", status, err)
 		}
-	}
-}
-
-func TestHTTPSVerifiesUnlessToldNotTo(t *testing.T) {
-	server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	server.Config.ErrorLog = nil
-	defer server.Close()
-	c := Check{Address: host(server), TLS: true, Check: spec.Check{Type: spec.CheckHTTP}}
-	if _, err := ask(t, c); err == nil || !strings.Contains(err.Error(), "certificate") {
-		t.Errorf("an unknown certificate gives %v", err)
-	}
-	c.Insecure = true
-	if _, err := ask(t, c); err != nil {
-		t.Errorf("without verifying: %v", err)
 	}
 }
 
@@ -131,78 +120,4 @@ func TestHTTPTimeout(t *testing.T) {
 	}
 	cancel()
 	<-done
-}
-
-// BenchmarkTCP is the cost of one tcp check, scheduling included, on both ends of the connection: 1,000 checks with an interval
-// of 5 s are 200 of these a second.
-func BenchmarkTCP(b *testing.B) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer listener.Close()
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			conn.Close()
-		}
-	}()
-	a := newAsker()
-	c := withDefaults(Check{Address: listener.Addr().String(), Check: spec.Check{Type: spec.CheckTCP}})
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := a.ask(b.Context(), c); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-// BenchmarkThousand runs 1,000 tcp checks with the default interval of 5 s in real time, and reports what a second of that costs in
-// milliseconds of CPU, the accepting end included.
-func BenchmarkThousand(b *testing.B) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer listener.Close()
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			conn.Close()
-		}
-	}()
-	p := New(func(Result) {})
-	for i := range 1000 {
-		c := Check{ID: fmt.Sprint(i), Address: listener.Addr().String(), Passing: true, Check: spec.Check{Type: spec.CheckTCP}}
-		if err := p.Add(c); err != nil {
-			b.Fatal(err)
-		}
-	}
-	ctx, cancel := context.WithCancel(b.Context())
-	done := make(chan error)
-	go func() { done <- p.Run(ctx) }()
-	before := cpuTime(b)
-	seconds := 0
-	for b.Loop() {
-		time.Sleep(5 * time.Second) // one whole interval
-		seconds += 5
-	}
-	b.ReportMetric(float64(cpuTime(b)-before)/1e6/float64(seconds), "cpu-ms/s")
-	cancel()
-	<-done
-}
-
-func cpuTime(b *testing.B) time.Duration {
-	b.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

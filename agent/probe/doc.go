@@ -1,4 +1,4 @@
-// Package probe runs the health checks of a node: http (and https), tcp, and exec, which runs a command in a task by a
+// Package probe runs the health checks of a node: http, https, tcp, grpc and grpcs, and exec, which runs a command in a task by a
 // function of the caller's.
 //
 // A [Prober] has one schedule for all checks. A check that waits for its turn is an element of a heap and nothing more: no
@@ -14,7 +14,8 @@
 //
 // # What counts
 //
-// An http check passes with a status from 200 to 399; redirects are not followed, as where they lead is another server's
-// health. A tcp check passes when the connection is accepted. An exec check passes with exit code 0. A passing check becomes
+// An http check passes with a status from 200 to 399, or those that it names, and if the beginning of the body matches where it says so;
+// redirects are not followed, as where they lead is another server's health. A grpc check passes when the health service of the server
+// answers SERVING. A tcp check passes when the connection is accepted. An exec check passes with exit code 0. A passing check becomes
 // failing after Failures bad runs in a row, a failing one passing after Successes good ones.
 package probe

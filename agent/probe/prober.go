@@ -17,9 +17,7 @@ import (
 type Check struct {
 	ID string // the caller's name for it, unique in the Prober
 	spec.Check
-	Address   string // host:port that http and tcp checks ask
-	TLS       bool   // ask by https
-	Insecure  bool   // do not verify the certificate
+	Address   string // host:port that is asked; not for exec
 	Successes int    // good runs in a row before a failing check counts as passing; 0 means 1
 	// Passing is where the check starts from: true for a task that was known to be well, when an agent takes it over.
 	Passing bool
@@ -27,8 +25,8 @@ type Check struct {
 	Exec func(ctx context.Context, command []string) (code int, output string, err error)
 }
 
-// Result is told when a check has run for the first time, when it begins to pass or to fail, and when a check
-// that does not pass fails in another way than before.
+// Result is told when a check has run for the first time, when it begins to pass or to fail, when a check
+// that does not pass fails in another way than before, and when it has failed Failures times in a row, or twice as often as before.
 type Result struct {
 	ID string
 	spec.Result
@@ -53,7 +51,6 @@ const (
 // Prober runs checks. Make it with New; Add and Remove may be called at any time, from any goroutine.
 type Prober struct {
 	report func(Result)
-	asker  asker
 
 	mu      sync.Mutex
 	checks  map[string]*state
@@ -72,6 +69,7 @@ type pool struct {
 // state is a check with what is known of it.
 type state struct {
 	Check
+	asks    question
 	next    time.Time
 	index   int // in the queue; -1 when not in it
 	cancel  context.CancelFunc
@@ -79,8 +77,10 @@ type state struct {
 
 	started  time.Time // of the current run
 	eager    time.Duration
-	passed   bool // ever
-	streak   int  // results in a row that speak against last.Passing
+	passed   bool      // ever
+	streak   int       // results in a row that speak against last.Passing
+	row      int       // bad answers in a row
+	counted  time.Time // when the last of them was asked for
 	reported bool
 	last     spec.Result
 }
@@ -89,7 +89,7 @@ type state struct {
 // for long, and must not be called back into while holding a lock that Add or Remove callers hold.
 func New(report func(Result)) *Prober {
 	return &Prober{
-		report: report, asker: newAsker(), checks: map[string]*state{}, wake: make(chan struct{}, 1),
+		report: report, checks: map[string]*state{}, wake: make(chan struct{}, 1),
 		network: pool{free: maxNetwork}, exec: pool{free: maxExec},
 	}
 }
@@ -101,6 +101,10 @@ func (p *Prober) Add(c Check) error {
 		return fmt.Errorf("add check %s: %w", c.ID, err)
 	}
 	s := &state{Check: c, index: -1, eager: min(eagerDelay, time.Duration(c.Interval)), passed: c.Passing}
+	var err error
+	if s.asks, err = newQuestion(&s.Check); err != nil {
+		return fmt.Errorf("add check %s: %w", c.ID, err)
+	}
 	s.last = spec.Result{Check: c.Name, Passing: c.Passing}
 	s.next = time.Now().Add(rand.N(min(spreadFirst, time.Duration(c.Interval))))
 	p.mu.Lock()
@@ -137,22 +141,15 @@ func validate(c Check) error {
 	case c.Timeout < 0 || c.Failures < 0:
 		return errors.New("timeout and failures must not be negative")
 	}
-	switch c.Type {
-	case spec.CheckHTTP:
-		if !strings.HasPrefix(c.Path, "/") {
-			return fmt.Errorf("the path %q does not begin with a slash", c.Path)
-		}
-		fallthrough
-	case spec.CheckTCP:
-		if c.Address == "" {
-			return errors.New("there is no address to ask")
-		}
-	case spec.CheckExec:
+	switch {
+	case c.Type == spec.CheckExec:
 		if c.Exec == nil || len(c.Command) == 0 {
 			return errors.New("there is no command to run")
 		}
-	default:
-		return fmt.Errorf("the type %q is not known; there are http, tcp and exec", c.Type)
+	case c.Type != spec.CheckTCP && !c.Type.HTTP() && !c.Type.GRPC():
+		return errType(c.Type)
+	case c.Address == "":
+		return errors.New("there is no address to ask")
 	}
 	return nil
 }
@@ -241,7 +238,7 @@ func (p *Prober) begin(ctx context.Context, s *state, running *sync.WaitGroup) {
 	run, cancel := context.WithTimeout(ctx, time.Duration(s.Timeout))
 	s.cancel = cancel
 	running.Go(func() {
-		output, err := p.asker.ask(run, s.Check)
+		output, err := s.asks.ask(run)
 		if err != nil && run.Err() == context.DeadlineExceeded {
 			err = fmt.Errorf("no answer within %v", time.Duration(s.Timeout))
 		}
@@ -272,15 +269,19 @@ func (p *Prober) finish(s *state, output string, err error) (Result, bool) {
 	} else {
 		s.streak++
 	}
-	s.passed = s.passed || good
+	s.count(good)
 	before := s.last
 	output = firstLine(output)
 	switch {
 	case good && !s.last.Passing && s.streak >= s.Successes, !good && s.last.Passing && s.streak >= s.Failures:
 		s.last = spec.Result{Check: s.Name, Passing: good, Output: output, Since: spec.TimeOf(time.Now())}
 		s.streak = 0
+		s.last.Row = s.row
 	case !good && !s.last.Passing:
 		s.last.Output = output
+		if s.row >= 2*s.last.Row || s.row == s.Failures {
+			s.last.Row = s.row
+		}
 	case !s.reported && good == s.last.Passing:
 		s.last.Output = output
 	}
@@ -292,6 +293,18 @@ func (p *Prober) finish(s *state, output string, err error) (Result, bool) {
 		return Result{ID: s.ID, Result: s.last}, true
 	}
 	return Result{ID: s.ID, Result: s.last}, s.last != before
+}
+
+// count counts bad answers in a row. Those of a task that has never passed, which is asked early and often so that its start is seen at
+// once, count once in each interval: how often is asked must not decide how long it may take.
+func (s *state) count(good bool) {
+	switch {
+	case good:
+		s.row, s.passed = 0, true
+	case s.passed || s.row == 0 || s.started.Sub(s.counted) >= time.Duration(s.Interval):
+		s.row++
+		s.counted = s.started
+	}
 }
 
 // release gives the place in the pool on, and puts the check back into the queue.

@@ -27,13 +27,13 @@ func (b *book) add(r Result) {
 	b.results = append(b.results, r)
 }
 
-// take returns what came since the last take, as "ID+" or "ID-" with the output.
+// take returns what came since the last take, as "ID+" or "ID-3" with the output.
 func (b *book) take() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var out []string
 	for _, r := range b.results {
-		sign := "-"
+		sign := fmt.Sprint("-", r.Row)
 		if r.Passing {
 			sign = "+"
 		}
@@ -109,7 +109,7 @@ func TestThresholds(t *testing.T) {
 		c.Successes = 2
 		add(t, p, c)
 		after(150 * time.Millisecond) // first run, at most 100 ms later
-		b.want(t, "a-")
+		b.want(t, "a-0")
 		after(10 * time.Second)
 		b.want(t, "a+")
 		k.code.Store(1)
@@ -121,12 +121,12 @@ func TestThresholds(t *testing.T) {
 		after(10 * time.Second)
 		b.want(t)
 		after(5 * time.Second)
-		b.want(t, "a- exit code 1")
+		b.want(t, "a-3 exit code 1")
 		after(time.Minute)
-		b.want(t) // no news
+		b.want(t, "a-6 exit code 1", "a-12 exit code 1")
 		k.code.Store(7)
 		after(5 * time.Second)
-		b.want(t, "a- exit code 7")
+		b.want(t, "a-12 exit code 7")
 		k.code.Store(0)
 		after(5 * time.Second)
 		b.want(t)
@@ -141,7 +141,7 @@ func TestEagerUntilItPasses(t *testing.T) {
 		k.code.Store(1)
 		add(t, p, execCheck("a", k))
 		after(25 * time.Second)
-		b.want(t, "a- exit code 1: not yet")
+		b.want(t, "a-1 exit code 1: not yet", "a-2 exit code 1: not yet", "a-3 exit code 1: not yet") // one for each interval, told when it doubles or is enough
 		var gaps []time.Duration
 		for i := 1; i < len(k.times); i++ {
 			gaps = append(gaps, k.times[i].Sub(k.times[i-1]))
@@ -164,7 +164,7 @@ func TestTakenOverCheckStaysPassing(t *testing.T) {
 		after(9 * time.Second) // two bad runs
 		b.want(t, "a+")
 		after(5 * time.Second)
-		b.want(t, "a- exit code 1")
+		b.want(t, "a-3 exit code 1")
 	})
 }
 
@@ -181,7 +181,7 @@ func TestTimeoutAndNoOverlap(t *testing.T) {
 		}
 		add(t, p, c)
 		after(31 * time.Second)
-		b.want(t, "a- no answer within 3s")
+		b.want(t, "a-1 no answer within 3s", "a-2 no answer within 3s", "a-4 no answer within 3s", "a-8 no answer within 3s")
 		if most.Load() != 1 || runs.Load() != 11 {
 			t.Errorf("%d runs, %d at once; want 11 one after the other", runs.Load(), most.Load())
 		}

@@ -349,7 +349,7 @@ func (c *Core) noteworthy(v *spec.AllocationView, now *spec.AllocationStatus) {
 		for i := range now.Tasks {
 			t := &now.Tasks[i]
 			if i >= len(v.Tasks) || v.Tasks[i].Restarts != t.Restarts {
-				c.tell(slot, "task "+string(t.Name)+": "+restartReason(t), "")
+				c.tell(slot, "task "+string(t.Name)+": "+restartReason(t), saidLast(t.Output))
 			}
 		}
 	}
@@ -360,7 +360,7 @@ func (c *Core) noteworthy(v *spec.AllocationView, now *spec.AllocationStatus) {
 		if now.Healthy {
 			c.tell(slot, "healthy", c.unchecked(v))
 		} else {
-			c.tell(slot, "no longer healthy", now.Reason)
+			c.tell(slot, "no longer healthy", now.Trouble())
 		}
 	}
 	if now.State != v.State || now.Healthy != v.Healthy {
@@ -378,6 +378,23 @@ func restartReason(t *spec.TaskStatus) string {
 		return t.Exit.String() + ", started again"
 	}
 	return t.Reason
+}
+
+// saidLast introduces the last line that a failed task printed.
+func saidLast(line string) string {
+	if line == "" {
+		return ""
+	}
+	return "it said last: " + line
+}
+
+// endWhy is why an allocation ended, and what it said then.
+func endWhy(s *spec.AllocationStatus) string {
+	said := s.Said()
+	if s.State != spec.StateFailed || said == "" {
+		return s.Reason
+	}
+	return s.Reason + "; " + saidLast(said)
 }
 
 // flushEnded records the ends that this Step heard of.
@@ -409,7 +426,7 @@ func (c *Core) flushEnded() {
 func (c *Core) recordEnded(news []EndedAllocation) {
 	for i := range news {
 		v := c.view(c.cells[news[i].ID])
-		c.tell(v.Slot.String(), string(news[i].Status.State)+" on "+string(v.Node), news[i].Status.Reason)
+		c.tell(v.Slot.String(), string(news[i].Status.State)+" on "+string(v.Node), endWhy(&news[i].Status))
 		c.ownedChanged(v)
 	}
 	c.record(Entry{Ended: &Ended{news}})

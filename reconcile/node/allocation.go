@@ -29,8 +29,9 @@ const (
 
 // liveTask is what the agent knows of a task while it lives; a new agent finds it out again.
 type liveTask struct {
-	asked   bool // a Start is under way
-	probing []spec.Check
+	commanding bool // the command of its stop is under way
+	commanded  bool // it has ended
+	probing    []spec.Check
 }
 
 func newAllocation(r Record) *allocation {
@@ -110,7 +111,18 @@ func (a *allocation) finished() bool {
 	return mains > 0
 }
 
-func (a *allocation) main(i int) bool { return a.App.Tasks[i].Lifecycle != spec.LifecycleSidecar }
+func (a *allocation) main(i int) bool { return a.App.Tasks[i].Lifecycle.Main() }
+
+func (a *allocation) lifecycle(i int) spec.Lifecycle { return a.App.Tasks[i].Lifecycle }
+
+// once reports whether the task has done its work when it exits with 0.
+func (a *allocation) once(i int) bool {
+	switch a.lifecycle(i) {
+	case spec.LifecyclePrestart, spec.LifecyclePoststart:
+		return true
+	}
+	return a.App.Kind == spec.KindBatch && a.main(i)
+}
 
 // alive reports whether the task has a container that was not seen to end.
 func (a *allocation) alive(i int) bool { return a.Tasks[i].Begun }

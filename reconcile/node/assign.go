@@ -74,8 +74,14 @@ func (c *Core) decided(d spec.Allocation, app *spec.App) {
 	a.Decided, a.unsaved = d, true
 }
 
-// update gives a running allocation another version in place: checks, stop and restart rules. Nothing restarts.
+// update gives a running allocation another version in place: checks, stop and restart rules. Nothing restarts: a task that has started by
+// the old rules has started.
 func (c *Core) update(a *allocation, app *spec.App) {
+	for i := range app.Tasks {
+		if a.running(i) && a.up(i) {
+			a.Tasks[i].Up = true
+		}
+	}
 	a.App = app
 	for i := range app.Tasks {
 		keep := a.Status.Tasks[i].Checks[:0:0]
@@ -124,16 +130,17 @@ func (c *Core) find(a *allocation, i int, k *Container) {
 	st, rec := &a.Status.Tasks[i], &a.Tasks[i]
 	switch {
 	case k != nil && k.Running:
+		a.live[i].commanding = false // what was under way went with the executor
 		c.began(a, i, k.Pid, k.Started)
-		if rec.Asked != 0 && rec.Killed == 0 {
+		if rec.Signalled != 0 && rec.Killed == 0 {
 			c.act(Signal{a.run(i), a.App.Tasks[i].Stop.Signal}) // the first one may never have been sent
 		}
 	case k != nil && k.Exit != nil:
-		c.exit(a, i, *k.Exit, k.Ended)
+		c.exit(a, i, Exited{Exit: *k.Exit, At: k.Ended, Output: k.Output})
 	case st.Pid == 0:
-		a.live[i].asked, rec.Begun = false, false // the Start was lost: advance asks again for the same run
+		rec.Begun = false // the Start was lost: advance asks again for the same run
 	default:
-		c.exit(a, i, spec.Exit{Unknown: true, Rebooted: c.rebooted}, c.now)
+		c.exit(a, i, Exited{Exit: spec.Exit{Unknown: true, Rebooted: c.rebooted}, At: c.now})
 	}
 }
 

@@ -91,6 +91,8 @@ func (c *Core) take(ev Event) {
 		c.onStarted(e)
 	case Exited:
 		c.onExited(e)
+	case Commanded:
+		c.onCommanded(e)
 	case Checked:
 		c.onChecked(e)
 	case Cleaned:

@@ -35,6 +35,15 @@ type Start struct {
 	App        *spec.App
 }
 
+// Command runs a command inside the task of a run, for Timeout at most. It may be asked again for the same run after the agent or the
+// executor died in it. Answer: Commanded, unless the executor could not be reached.
+type Command struct {
+	Run        Run
+	Allocation spec.Allocation
+	Command    []string
+	Timeout    spec.Duration
+}
+
 // Signal sends a signal to the main process of the run, by name ("SIGTERM"). The container may have ended already.
 type Signal struct {
 	Run    Run
@@ -74,6 +83,7 @@ type Wake struct{ At spec.Time }
 func (Save) effect()    {}
 func (Prepare) effect() {}
 func (Start) effect()   {}
+func (Command) effect() {}
 func (Signal) effect()  {}
 func (Kill) effect()    {}
 func (Remove) effect()  {}

@@ -34,6 +34,7 @@ type Container struct {
 	Started spec.Time  // when the process was started; 0 when it never was
 	Exit    *spec.Exit // when it does not run
 	Ended   spec.Time  // when it does not run
+	Output  string     // when it does not run: see Exited
 }
 
 // ExecutorLost says that the executor cannot be reached. Tasks run on; nothing is started or stopped until the next
@@ -63,20 +64,30 @@ type Started struct {
 	Err string
 }
 
-// Exited says that a container's process ended, for whatever reason. The same exit may be told twice.
+// Exited says that a container's process ended, for whatever reason. The same exit may be told twice. Output is the last line that it
+// printed, if the exit is not 0.
 type Exited struct {
-	Run  Run
-	Exit spec.Exit
-	At   spec.Time
+	Run    Run
+	Exit   spec.Exit
+	At     spec.Time
+	Output string
+}
+
+// Commanded answers a Command effect. Err is a sentence, "" when it exited with 0.
+type Commanded struct {
+	Run Run
+	Err string
 }
 
 // Checked is the verdict of a check that a Probe effect asked for. The shell's prober has counted failures in a row
-// already (Check.Failures): the core takes each verdict as it is. A verdict that repeats the last one changes nothing.
+// already (Check.Failures): the core takes each verdict as it is. A verdict that repeats the last one changes nothing. Row is how many bad
+// answers there were in a row by now; a check that restarts its task is told when that reaches Check.Failures.
 type Checked struct {
 	Run     Run
 	Check   string
 	Passing bool
 	Output  string
+	Row     int
 }
 
 // Cleaned answers a Clean effect. With Err the folder may still be there; the core asks again later.
@@ -108,6 +119,7 @@ func (Disconnected) event() {}
 func (Prepared) event()     {}
 func (Started) event()      {}
 func (Exited) event()       {}
+func (Commanded) event()    {}
 func (Checked) event()      {}
 func (Cleaned) event()      {}
 func (NodeChanged) event()  {}

@@ -1,14 +1,23 @@
 package node
 
 import (
+	"fmt"
+	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/stowage/stowage/spec"
 )
 
-// probe sees to it that exactly the spec's checks of a running task are asked.
+// probe sees to it that exactly those of the spec's checks are asked of a running task that are due: those that say whether it has started
+// until they do, and then the others.
 func (c *Core) probe(a *allocation, i int) {
-	want := a.App.Tasks[i].Checks
+	var want []spec.Check
+	for _, check := range a.App.Tasks[i].Checks {
+		if check.Start != a.Tasks[i].Up {
+			want = append(want, check)
+		}
+	}
 	live := &a.live[i]
 	keep := live.probing[:0:0]
 	for _, p := range live.probing {
@@ -33,14 +42,14 @@ func (c *Core) probe(a *allocation, i int) {
 	}
 }
 
-func same(a, b spec.Check) bool {
-	if !slices.Equal(a.Command, b.Command) {
-		return false
-	}
-	a.Command, b.Command = nil, nil
-	return a.Name == b.Name && a.Type == b.Type && a.Port == b.Port && a.Path == b.Path && a.Interval == b.Interval &&
-		a.Timeout == b.Timeout && a.Failures == b.Failures && a.Gate == b.Gate
+func same(a, b spec.Check) bool { return reflect.DeepEqual(a, b) }
+
+func hasStart(t *spec.Task) bool {
+	return slices.ContainsFunc(t.Checks, func(c spec.Check) bool { return c.Start })
 }
+
+// up reports whether a task has started: every check that says so has passed once.
+func (a *allocation) up(i int) bool { return a.Tasks[i].Up || !hasStart(&a.App.Tasks[i]) }
 
 // unprobe ends all checks of a task.
 func (c *Core) unprobe(a *allocation, i int) {
@@ -65,24 +74,54 @@ func (c *Core) onChecked(e Checked) {
 	}
 	st := &a.Status.Tasks[i]
 	r := slices.IndexFunc(st.Checks, func(r spec.Result) bool { return r.Check == e.Check })
+	now := spec.Result{Check: e.Check, Passing: e.Passing, Output: firstLine(e.Output), Since: c.now, Row: e.Row}
 	if r < 0 {
-		st.Checks = append(st.Checks, spec.Result{Check: e.Check, Passing: e.Passing, Output: firstLine(e.Output), Since: c.now})
-		c.judge(a)
-		a.changed = true
-		return
+		st.Checks = append(st.Checks, now)
+	} else {
+		was := st.Checks[r]
+		if was.Passing == now.Passing {
+			now.Since = was.Since
+			if now.Passing {
+				now.Output = was.Output
+			}
+		}
+		if was == now {
+			return
+		}
+		st.Checks[r] = now
 	}
-	result := &st.Checks[r]
-	if result.Passing != e.Passing {
-		result.Passing, result.Since, result.Output = e.Passing, c.now, firstLine(e.Output)
-		c.judge(a)
-		a.changed = true
-	} else if out := firstLine(e.Output); !e.Passing && out != result.Output {
-		result.Output, a.changed = out, true
-	}
+	a.changed = true
+	c.follow(a, i, e)
 }
 
-// maxOutput bounds what is told of a check's answer, in bytes.
-const maxOutput = 200
+// follow does what follows from the answer of a check.
+func (c *Core) follow(a *allocation, i int, e Checked) {
+	rec, t := &a.Tasks[i], &a.App.Tasks[i]
+	check := &t.Checks[checkIndex(t.Checks, e.Check)]
+	if !rec.Up && !slices.ContainsFunc(t.Checks, func(c spec.Check) bool { return c.Start && !a.passes(i, c.Name) }) {
+		rec.Up = true
+		a.touch()
+		c.probe(a, i)
+	}
+	if check.Restart && !e.Passing && e.Row >= check.Failures && rec.Asked == 0 && rec.Ill == "" && !a.ending() {
+		c.fallIll(a, i, fmt.Sprintf("check %q failed %s in a row", check.Name, times(e.Row))+a.said(i, check.Name))
+	}
+	c.judge(a)
+	c.advance(a)
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
+}
+
+// lastLine is the last line of an output that says something.
+func lastLine(text string) string {
+	text = strings.TrimRight(text, "\r\n\t ")
+	return firstLine(text[strings.LastIndexAny(text, "\r\n")+1:])
+}
 
 func firstLine(text string) string {
 	for i := range text {
@@ -91,24 +130,25 @@ func firstLine(text string) string {
 			break
 		}
 	}
-	if len(text) <= maxOutput {
+	if len(text) <= spec.MaxOutput {
 		return text
 	}
-	cut := maxOutput
+	cut := spec.MaxOutput
 	for cut > 0 && text[cut]&0xC0 == 0x80 {
 		cut--
 	}
 	return text[:cut]
 }
 
-// judge says whether the allocation is healthy: it runs with all its main tasks, and every gate check passes.
+// judge says whether the allocation is healthy: it runs with all its main tasks, all of them have started and none stops, and every gate
+// check passes.
 func (c *Core) judge(a *allocation) {
 	healthy := a.Status.State == spec.StateRunning && !c.blank
 	for i := range a.Tasks {
 		if !healthy {
 			break
 		}
-		if a.main(i) && !a.running(i) && !a.Tasks[i].Finished {
+		if a.main(i) && !(a.running(i) && a.Tasks[i].Asked == 0) && !a.Tasks[i].Finished || a.running(i) && !a.up(i) {
 			healthy = false
 		}
 		for _, check := range a.App.Tasks[i].Checks {

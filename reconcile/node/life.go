@@ -1,6 +1,8 @@
 package node
 
 import (
+	"slices"
+
 	"github.com/stowage/stowage/spec"
 )
 
@@ -25,7 +27,8 @@ func (c *Core) advance(a *allocation) {
 	}
 }
 
-// begin takes an allocation that should run one step on: its room free, its files ready, sidecars, main tasks.
+// begin takes an allocation that should run one step on: its room free, its files ready, prestart tasks, sidecars, main tasks, and
+// once it is healthy poststart tasks.
 func (c *Core) begin(a *allocation) {
 	if a.Status.State == spec.StatePlaced {
 		if other, waits := c.waitsFor(a); waits {
@@ -33,6 +36,9 @@ func (c *Core) begin(a *allocation) {
 			return
 		}
 		a.move(spec.StatePreparing, c.now, "")
+	}
+	for i := range a.Tasks {
+		c.watch(a, i)
 	}
 	c.stopForRestart(a)
 	if !a.lacks() {
@@ -45,22 +51,33 @@ func (c *Core) begin(a *allocation) {
 	if a.Status.State == spec.StatePreparing {
 		a.move(spec.StateStarting, c.now, "")
 	}
-	sidecars := true
-	for i := range a.Tasks {
-		if !a.main(i) {
-			c.start(a, i)
-			sidecars = sidecars && a.running(i)
-		}
-	}
-	if !sidecars && a.Status.State == spec.StateStarting {
+	if !c.startFirst(a) {
 		return
 	}
 	for i := range a.Tasks {
-		if a.main(i) {
+		if a.main(i) || a.lifecycle(i) == spec.LifecyclePoststart && a.Status.Healthy {
 			c.start(a, i)
 		}
 	}
 	c.arrive(a)
+}
+
+// startFirst reports whether main tasks may start: the prestart tasks have done their work, one after the other, and the sidecars run.
+func (c *Core) startFirst(a *allocation) bool {
+	for i := range a.Tasks {
+		if a.lifecycle(i) == spec.LifecyclePrestart && !a.Tasks[i].Finished {
+			c.start(a, i)
+			return false
+		}
+	}
+	sidecars := true
+	for i := range a.Tasks {
+		if a.lifecycle(i) == spec.LifecycleSidecar {
+			c.start(a, i)
+			sidecars = sidecars && a.running(i)
+		}
+	}
+	return sidecars || a.Status.State != spec.StateStarting
 }
 
 // waitsFor names an allocation on this node that has to end first.
@@ -83,7 +100,16 @@ func (c *Core) explain(a *allocation, reason string) {
 // lacks reports whether a task should run and has no container.
 func (a *allocation) lacks() bool {
 	for i := range a.Tasks {
-		if !a.alive(i) && !a.Tasks[i].Finished {
+		if a.alive(i) || a.Tasks[i].Finished {
+			continue
+		}
+		switch a.lifecycle(i) {
+		case spec.LifecyclePoststop:
+		case spec.LifecyclePoststart:
+			if a.Status.Healthy {
+				return true
+			}
+		default:
 			return true
 		}
 	}
@@ -113,7 +139,8 @@ func (c *Core) start(a *allocation, i int) {
 	case c.now < rec.Next:
 		a.dueAt(rec.Next)
 	default:
-		rec.Begun, rec.Asked, rec.Killed, rec.Again, rec.Next = true, 0, 0, "", 0
+		rec.Begun, rec.Next, rec.Attempted = true, 0, Attempted{}
+		a.live[i] = liveTask{}
 		st.State = spec.StateStarting
 		a.touch()
 		c.act(Start{a.run(i), a.Decided, a.App})
@@ -134,40 +161,83 @@ func (c *Core) arrive(a *allocation) {
 	c.judge(a)
 }
 
-// stopForRestart asks tasks to stop that an operator wants restarted.
+// stopForRestart asks tasks to stop that an operator wants restarted, or that are ill.
 func (c *Core) stopForRestart(a *allocation) {
+	serving := a.Status.Healthy
 	for i := range a.Tasks {
-		if a.Tasks[i].Again != "" && a.alive(i) {
-			c.stop(a, i)
+		if (a.Tasks[i].Again != "" || a.Tasks[i].Ill != "") && a.alive(i) {
+			c.stop(a, i, serving)
 		}
 	}
 }
 
-// end takes an allocation that should not run one step on: main tasks stop, then sidecars, then it has ended.
+// end takes an allocation that should not run one step on: main tasks and those beside them stop, poststop tasks run, sidecars stop,
+// then it has ended.
 func (c *Core) end(a *allocation) {
-	if a.Status.State != spec.StateStopping && a.anyAlive() {
+	serving := a.Status.Healthy
+	if a.Status.State != spec.StateStopping && (a.anyAlive() || a.owes()) {
 		a.move(spec.StateStopping, c.now, a.why())
 		c.judge(a)
 	}
 	waiting := false
 	for i := range a.Tasks {
-		if a.main(i) && a.alive(i) {
+		switch a.lifecycle(i) {
+		case spec.LifecycleSidecar, spec.LifecyclePoststop:
+			continue
+		}
+		if a.alive(i) {
 			waiting = true
-			c.stop(a, i)
+			c.stop(a, i, serving)
 		}
 	}
-	if waiting {
+	if waiting || !c.runLast(a) {
 		return
 	}
 	for i := range a.Tasks {
 		if a.alive(i) {
 			waiting = true
-			c.stop(a, i)
+			c.stop(a, i, false)
 		}
 	}
 	if !waiting {
 		c.conclude(a)
 	}
+}
+
+// owes reports whether a poststop task has to run yet: one has to if anything else ever did.
+func (a *allocation) owes() bool {
+	return a.nextLast() >= 0 && slices.ContainsFunc(a.Status.Tasks, func(t spec.TaskStatus) bool { return t.Started != 0 })
+}
+
+// nextLast is the first poststop task that has not run; -1 when there is none.
+func (a *allocation) nextLast() int {
+	for i := range a.Tasks {
+		if a.lifecycle(i) == spec.LifecyclePoststop && !a.Tasks[i].Finished {
+			return i
+		}
+	}
+	return -1
+}
+
+// runLast reports whether the poststop tasks have run, one after the other. Each gets one run, whatever comes of it, and no more time
+// than its max_run.
+func (c *Core) runLast(a *allocation) bool {
+	if !a.owes() {
+		return true
+	}
+	i := a.nextLast()
+	switch {
+	case !a.alive(i):
+		if c.getReady(a) {
+			c.start(a, i)
+		}
+	default:
+		c.watch(a, i)
+		if a.Tasks[i].Ill != "" {
+			c.stop(a, i, false)
+		}
+	}
+	return false
 }
 
 func (a *allocation) anyAlive() bool {
@@ -190,39 +260,6 @@ func (a *allocation) why() string {
 		return reasonStopped + ": " + a.Decided.StopReason
 	}
 	return reasonStopped
-}
-
-// stop asks a task to end: its signal, after its timeout the kill of the whole group, and the kill again if even that
-// does not end it.
-func (c *Core) stop(a *allocation, i int) {
-	rec, rule := &a.Tasks[i], a.App.Tasks[i].Stop
-	if !a.running(i) {
-		return // its Start is under way; the answer comes here again
-	}
-	switch {
-	case rec.Asked == 0:
-		rec.Asked = c.now
-		a.Status.Tasks[i].State = spec.StateStopping
-		a.touch()
-		if rule.Timeout > 0 {
-			c.act(Signal{a.run(i), rule.Signal})
-			a.dueAt(rec.Asked.Add(rule.Timeout))
-			return
-		}
-		c.kill(a, i)
-	case rec.Killed == 0 && c.now < rec.Asked.Add(rule.Timeout):
-		a.dueAt(rec.Asked.Add(rule.Timeout))
-	case rec.Killed == 0 || c.now >= rec.Killed.Add(KillAgain):
-		c.kill(a, i)
-	default:
-		a.dueAt(rec.Killed.Add(KillAgain))
-	}
-}
-
-func (c *Core) kill(a *allocation, i int) {
-	a.Tasks[i].Killed, a.unsaved = c.now, true
-	c.act(Kill{a.run(i)})
-	a.dueAt(c.now.Add(KillAgain))
 }
 
 // conclude ends an allocation of which nothing runs.

@@ -39,12 +39,22 @@ type Record struct {
 // TaskRecord is what is remembered of one task beside its status.
 type TaskRecord struct {
 	Retry
-	Attempt  int       `json:"attempt"`            // of the present or next run
-	Begun    bool      `json:"begun,omitempty"`    // the attempt was asked to start, and its end is not known
-	Asked    spec.Time `json:"asked,omitempty"`    // when it was asked to stop
-	Killed   spec.Time `json:"killed,omitempty"`   // when the kill followed
-	Again    string    `json:"again,omitempty"`    // it stops to be started again: the operator's reason
-	Finished bool      `json:"finished,omitempty"` // it will not be started again
+	Attempt  int  `json:"attempt"`            // of the present or next run
+	Begun    bool `json:"begun,omitempty"`    // the attempt was asked to start, and its end is not known
+	Finished bool `json:"finished,omitempty"` // it will not be started again
+	Attempted
+}
+
+// Attempted is what is remembered of the present run only.
+type Attempted struct {
+	Up        bool      `json:"up,omitempty"`        // every start check has passed
+	Asked     spec.Time `json:"asked,omitempty"`     // when its stop began
+	Until     spec.Time `json:"until,omitempty"`     // it works on until then though its stop has begun
+	Commanded spec.Time `json:"commanded,omitempty"` // when the command of its stop was begun first
+	Signalled spec.Time `json:"signalled,omitempty"` // when the signal was sent
+	Killed    spec.Time `json:"killed,omitempty"`    // when the kill followed
+	Again     string    `json:"again,omitempty"`     // it stops to be started again: the operator's reason
+	Ill       string    `json:"ill,omitempty"`       // it stops because of this, and has failed then
 }
 
 // Retry counts what is tried again by the rules of spec.Restart.

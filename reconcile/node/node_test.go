@@ -53,6 +53,8 @@ func (r *rig) step(events ...Event) string {
 				r.t.Errorf("%s is started before it is saved that it is", e.Run)
 			}
 			words = append(words, "start "+short(e.Run))
+		case Command:
+			words = append(words, "command "+short(e.Run)+" "+strings.Join(e.Command, " "))
 		case Signal:
 			words = append(words, e.Signal+" "+short(e.Run))
 		case Kill:

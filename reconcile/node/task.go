@@ -16,9 +16,13 @@ func (c *Core) onPrepared(e Prepared) {
 	if e.Err != "" {
 		a.prepare = unprepared
 		reason := "could not be prepared: " + e.Err
-		if wait, ok := a.Prepare.again(a.App.Restart, c.now, string(e.ID)); !ok {
+		if a.terminal() || a.ending() && !a.owes() {
+			a.unsaved = true
+		} else if a.ending() {
+			a.skipLast("could not be run: " + e.Err)
+		} else if wait, ok := a.Prepare.again(a.App.Restart, c.now, string(e.ID)); !ok {
 			a.Failing = a.Prepare.tried(reason, a.App.Restart)
-		} else if !a.ending() && !a.terminal() {
+		} else {
 			c.explain(a, fmt.Sprintf("%s; tried again after %s", reason, wait))
 		}
 		a.unsaved = true
@@ -28,7 +32,18 @@ func (c *Core) onPrepared(e Prepared) {
 	c.advance(a)
 }
 
-// find returns the allocation and task of a run, if it is the present one.
+// skipLast gives up on the poststop tasks that have not run.
+func (a *allocation) skipLast(reason string) {
+	for i := range a.Tasks {
+		if a.lifecycle(i) == spec.LifecyclePoststop && !a.Tasks[i].Finished && !a.alive(i) {
+			a.Tasks[i].Finished = true
+			a.Status.Tasks[i].State, a.Status.Tasks[i].Reason = spec.StateFailed, reason
+			a.touch()
+		}
+	}
+}
+
+// present returns the allocation and task of a run, if it is the present one.
 func (c *Core) present(r Run) (*allocation, int, bool) {
 	a := c.allocations[r.ID]
 	if a == nil {
@@ -51,6 +66,7 @@ func (c *Core) onStarted(e Started) {
 		c.began(a, i, e.Pid, e.At)
 	default:
 		a.Tasks[i].Begun = false
+		a.Status.Tasks[i].Output = ""
 		c.over(a, i, "could not be started: "+e.Err, false)
 	}
 	c.advance(a)
@@ -62,6 +78,9 @@ func (c *Core) began(a *allocation, i int, pid int, at spec.Time) {
 	st.Pid, st.Started = pid, at
 	if a.Tasks[i].Asked == 0 {
 		st.State, st.Reason = spec.StateRunning, ""
+	}
+	if !hasStart(&a.App.Tasks[i]) {
+		a.Tasks[i].Up = true
 	}
 	c.probe(a, i)
 	c.arrive(a)
@@ -76,20 +95,21 @@ func (c *Core) onExited(e Exited) {
 		c.act(Remove{e.Run})
 		return
 	}
-	c.exit(a, i, e.Exit, e.At)
+	c.exit(a, i, e)
 	c.advance(a)
 }
 
 // exit notes how a run ended.
-func (c *Core) exit(a *allocation, i int, exit spec.Exit, at spec.Time) {
-	st := &a.Status.Tasks[i]
+func (c *Core) exit(a *allocation, i int, e Exited) {
+	st, exit := &a.Status.Tasks[i], e.Exit
 	if st.Pid == 0 {
-		st.Started = at // the answer to its Start comes late, or was lost
+		st.Started = e.At // the answer to its Start comes late, or was lost
 	}
 	c.act(Remove{a.run(i)})
 	c.unprobe(a, i)
 	a.Tasks[i].Begun = false
-	st.Exit, st.Finished, st.Pid, st.Checks = &exit, at, 0, nil
+	st.Exit, st.Finished, st.Pid, st.Checks = &exit, e.At, 0, nil
+	st.Output = lastLine(e.Output)
 	c.arrive(a)
 	c.over(a, i, exit.String(), !exit.Unknown && exit.Code == 0)
 }
@@ -97,18 +117,33 @@ func (c *Core) exit(a *allocation, i int, exit spec.Exit, at spec.Time) {
 // over decides what follows the end of a run, or of the try to start one.
 func (c *Core) over(a *allocation, i int, reason string, zero bool) {
 	st, rec := &a.Status.Tasks[i], &a.Tasks[i]
+	if rec.Ill != "" {
+		zero, reason = false, rec.Ill
+	}
+	if zero {
+		st.Output = ""
+	}
 	switch {
+	case a.lifecycle(i) == spec.LifecyclePoststop:
+		rec.Finished = true
+		st.State, st.Reason = spec.StateComplete, reason
+		if !zero {
+			st.State = spec.StateFailed
+		}
 	case a.ending():
 		st.State, st.Reason = spec.StateComplete, reason
 		if rec.Killed != 0 {
-			st.Reason = fmt.Sprintf("killed after %s of grace: %s", rec.Killed.Sub(rec.Asked), reason)
+			st.Reason = fmt.Sprintf("killed after %s of grace: %s", rec.grace(), reason)
 		}
-	case rec.Again != "":
+		if rec.Asked != 0 {
+			st.Output = "" // what it says when it is asked to end explains nothing
+		}
+	case rec.Again != "" && rec.Ill == "":
 		st.Restarts++
 		a.Status.Restarts++
-		st.State, st.Reason = spec.StateStarting, "restarted: "+rec.Again
-		rec.Attempt, rec.Next, rec.Asked, rec.Killed, rec.Again = rec.Attempt+1, 0, 0, 0, ""
-	case zero && a.App.Kind == spec.KindBatch && a.main(i):
+		st.State, st.Reason, st.Output = spec.StateStarting, "restarted: "+rec.Again, ""
+		rec.Attempt, rec.Next, rec.Attempted = rec.Attempt+1, 0, Attempted{}
+	case zero && a.once(i):
 		rec.Finished = true
 		st.State, st.Reason = spec.StateComplete, reason
 	default:
@@ -129,13 +164,14 @@ func (c *Core) restart(a *allocation, i int, reason string) {
 	}
 	st.Restarts++
 	a.Status.Restarts++
-	rec.Attempt++
+	rec.Attempt, rec.Attempted = rec.Attempt+1, Attempted{}
 	st.State, st.Reason = spec.StateStarting, fmt.Sprintf("%s; started again after %s", reason, wait)
 }
 
 // again counts one more failure and says how long to wait before the next try, or that there is none. The delay grows
 // by half each time and starts anew once a whole interval passed without failure. The jitter, a tenth to both sides,
-// comes from a hash of the key, so that the same history gives the same times.
+// comes from a hash of the key, so that the same history gives the same times. In the mode delay a try beyond the attempts waits until
+// there are fewer within the interval.
 func (r *Retry) again(rule spec.Restart, now spec.Time, key string) (spec.Duration, bool) {
 	for len(r.Recent) > 0 && r.Recent[0].Add(rule.Interval) <= now {
 		r.Recent = r.Recent[1:]
@@ -144,8 +180,12 @@ func (r *Retry) again(rule spec.Restart, now spec.Time, key string) (spec.Durati
 	if most < 0 || most > MaxRecent {
 		most = MaxRecent
 	}
+	var least spec.Duration
 	if rule.Attempts >= 0 && len(r.Recent) >= most {
-		return 0, false
+		if rule.Mode != spec.RestartDelay || most == 0 {
+			return 0, false
+		}
+		least = r.Recent[len(r.Recent)-most].Add(rule.Interval).Sub(now)
 	}
 	if len(r.Recent) == 0 {
 		r.Delay = rule.Delay
@@ -155,13 +195,18 @@ func (r *Retry) again(rule spec.Restart, now spec.Time, key string) (spec.Durati
 	if len(r.Recent) >= MaxRecent {
 		r.Recent = r.Recent[1:]
 	}
-	r.Recent = append(r.Recent, now)
 	wait := r.Delay
 	if tenth := wait / 10; tenth > 0 {
 		wait = wait - tenth + spec.Duration(hash(key)%uint64(2*tenth+1))
 	}
 	wait -= wait % spec.Millisecond
+	wait = max(wait, least)
 	r.Next = now.Add(wait)
+	if rule.Mode == spec.RestartDelay {
+		r.Recent = append(r.Recent, r.Next) // what is bounded is how often it is started
+	} else {
+		r.Recent = append(r.Recent, now)
+	}
 	return wait, true
 }
 

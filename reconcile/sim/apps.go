@@ -162,7 +162,31 @@ func (g *generator) service(i int, before []*spec.App) *spec.App {
 		sidecar.Cores, sidecar.Devices, sidecar.MemoryMax = 0, nil, 0
 		app.Tasks = append(app.Tasks, sidecar)
 	}
+	g.live(app)
 	return app
+}
+
+// live gives some apps tasks that run before and after the others, and stops in stages.
+func (g *generator) live(app *spec.App) {
+	if g.life.below(3) != 0 {
+		return
+	}
+	for _, l := range []spec.Lifecycle{spec.LifecyclePrestart, spec.LifecyclePoststart, spec.LifecyclePoststop} {
+		if g.life.below(2) == 0 {
+			continue
+		}
+		t := app.Tasks[0]
+		t.Name, t.Lifecycle, t.CPU, t.Memory = spec.TaskName(l), l, 10, 16*spec.MiB
+		t.Cores, t.Devices, t.MemoryMax, t.Resources = 0, nil, 0, nil
+		if l == spec.LifecyclePoststop {
+			t.MaxRun = spec.DefaultPoststopMaxRun
+		}
+		app.Tasks = append(app.Tasks, t)
+	}
+	if stop := &app.Tasks[0].Stop; g.life.below(2) == 0 {
+		stop.Delay = spec.Duration(1+g.life.below(5)) * spec.Second
+		stop.Command, stop.CommandTimeout = []string{"true"}, spec.DefaultStopCommandTimeout
+	}
 }
 
 // strategy gives an app one of the ways to be replaced.

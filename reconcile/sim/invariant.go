@@ -222,17 +222,17 @@ func (w *world) checkStop(m *machine, r node.Run, what string) {
 		return
 	}
 	for i := range rec.Tasks {
-		if rec.Tasks[i].Again != "" && rec.App.Tasks[i].Name == r.Task {
+		if (rec.Tasks[i].Again != "" || rec.Tasks[i].Ill != "") && rec.App.Tasks[i].Name == r.Task {
 			return
 		}
 	}
 	w.violated("%s: %s on %s gets %s", invariantStop, r, m.desc.ID, what)
 }
 
-// done reports whether a task of a batch allocation has finished: then its sidecars are stopped.
+// done reports whether a main task of a batch allocation has finished: then its sidecars are stopped.
 func done(r *node.Record) bool {
 	for i := range r.Tasks {
-		if r.Tasks[i].Finished {
+		if r.Tasks[i].Finished && r.App.Tasks[i].Lifecycle.Main() {
 			return true
 		}
 	}

@@ -15,6 +15,7 @@ const (
 	startFor     = 10 * spec.Millisecond
 	obeySignal   = 100 * spec.Millisecond // how long a task takes to end when asked
 	killFor      = 5 * spec.Millisecond
+	errandFor    = 50 * spec.Millisecond // how long a prestart, poststart or poststop task takes
 	agentFor     = 500 * spec.Millisecond
 	reconnectMin = 200 * spec.Millisecond
 	reconnectMax = 2 * spec.Second
@@ -260,6 +261,9 @@ func (m *machine) do(e node.Effect) {
 		m.later(m.w.jitter(max(prepareFor, b.pull)), func() { m.step(node.Prepared{ID: id, Err: b.pullErr}) })
 	case node.Start:
 		m.later(m.w.jitter(startFor), func() { m.start(e) })
+	case node.Command:
+		m.w.checkStop(m, e.Run, "the command of its stop")
+		m.later(m.w.jitter(startFor), func() { m.hearTwice(node.Commanded{Run: e.Run}) })
 	case node.Signal:
 		m.w.checkStop(m, e.Run, "a signal")
 		m.ask(e.Run, m.w.jitter(obeySignal), spec.Exit{Code: 143, Signal: "SIGTERM"})
@@ -325,6 +329,8 @@ func (m *machine) live(k *container) {
 	b := m.w.behaviour(k.alloc.Slot)
 	app := m.w.appBehaviour(k.alloc.App)
 	switch {
+	case errand(k.app, k.run.Task):
+		m.exitIn(k, errandFor, spec.Exit{})
 	case b.exits:
 		m.exitIn(k, max(50*spec.Millisecond, b.lives), spec.Exit{Code: b.code})
 	case k.app.Kind == spec.KindBatch && !app.never && mainTask(k.app, k.run.Task):
@@ -338,6 +344,16 @@ func mainTask(app *spec.App, name spec.TaskName) bool {
 	for i := range app.Tasks {
 		if app.Tasks[i].Name == name {
 			return app.Tasks[i].Lifecycle.Main()
+		}
+	}
+	return false
+}
+
+// errand reports whether the task goes with the others and ends by itself.
+func errand(app *spec.App, name spec.TaskName) bool {
+	for i := range app.Tasks {
+		if t := &app.Tasks[i]; t.Name == name {
+			return !t.Lifecycle.Main() && t.Lifecycle != spec.LifecycleSidecar
 		}
 	}
 	return false

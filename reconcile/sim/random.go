@@ -30,7 +30,7 @@ func RandomScenario(shape Shape, seed uint64) string {
 
 // made makes up a scenario.
 func made(shape Shape, seed uint64) *scenario {
-	g := &generator{shape: shape, random: random{seed ^ 0x5eed}, timing: random{seed ^ 0x71de}, scenario: &scenario{revisions: map[string]*spec.Revision{}}, broken: map[spec.AppName]bool{}, slow: map[spec.AppName]bool{}}
+	g := &generator{shape: shape, random: random{seed ^ 0x5eed}, timing: random{seed ^ 0x71de}, life: random{seed ^ 0x11f5}, scenario: &scenario{revisions: map[string]*spec.Revision{}}, broken: map[spec.AppName]bool{}, slow: map[spec.AppName]bool{}}
 	g.generate()
 	return g.scenario
 }
@@ -39,6 +39,7 @@ type generator struct {
 	shape    Shape
 	random   random
 	timing   random // of what has to do with windows
+	life     random // of when tasks run, and how they end
 	scenario *scenario
 	cluster  *spec.Cluster
 	commits  int

@@ -269,8 +269,14 @@ func (w *writer) task(t, fresh *spec.Task) {
 				w.constraints(d.Constraints)
 			})
 		}
-		if t.Stop.Timeout != fresh.Stop.Timeout {
-			w.block("stop", func() { when(w, "timeout", t.Stop.Timeout, fresh.Stop.Timeout) })
+		if t.Stop.Timeout != fresh.Stop.Timeout || t.Stop.Delay != 0 || t.Stop.Command != nil {
+			w.block("stop", func() {
+				when(w, "timeout", t.Stop.Timeout, fresh.Stop.Timeout)
+				when(w, "delay", t.Stop.Delay, 0)
+				if t.Stop.Command != nil {
+					w.line("command = %s", quoted(t.Stop.Command))
+				}
+			})
 		}
 	})
 }

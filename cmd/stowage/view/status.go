@@ -196,13 +196,30 @@ func (p *Page) task(t *spec.TaskStatus) {
 		text += ": " + t.Reason
 	}
 	p.Line("%s", text)
-	for _, c := range t.Checks {
-		word := p.paint(green, "passes")
-		if !c.Passing {
-			word = p.paint(red, "fails")
-		}
-		p.Line("    check %s %s  %s", c.Check, word, c.Output)
+	if t.Output != "" {
+		p.Line("    it said last: %s", t.Output)
 	}
+	for i := range t.Checks {
+		p.check(&t.Checks[i])
+	}
+}
+
+// check prints the answer of a check: "check ready fails 12 times in a row, for 3m: connection refused".
+func (p *Page) check(c *spec.Result) {
+	word := p.paint(green, "passes")
+	if !c.Passing {
+		word = p.paint(red, "fails")
+		if c.Row > 1 {
+			word += fmt.Sprintf(" %d times in a row or more", c.Row)
+		}
+	}
+	if c.Since != 0 {
+		word += ", for " + p.Age(c.Since)
+	}
+	if c.Output != "" {
+		word += ": " + c.Output
+	}
+	p.Line("    check %s %s", c.Check, word)
 }
 
 // Diff prints what differs between two plans.

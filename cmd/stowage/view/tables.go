@@ -18,9 +18,18 @@ func (p *Page) Allocations(list []spec.AllocationView) {
 	rows := make([][]string, len(list))
 	for i := range list {
 		a := &list[i]
-		rows[i] = []string{a.Slot.String(), string(a.Node), p.stateWord(a), strconv.Itoa(a.Restarts), p.Age(a.Since), string(a.ID), portWords(a.Ports), a.Trouble()}
+		rows[i] = []string{a.Slot.String(), string(a.Node), p.stateWord(a), strconv.Itoa(a.Restarts), p.Age(a.Since), string(a.ID), portWords(a.Ports), troubleWords(a)}
 	}
 	p.Table([]string{"SLOT", "NODE", "STATE", "RESTARTS", "SINCE", "ALLOCATION", "PORTS", "REASON"}, rows)
+}
+
+// troubleWords says what is wrong with an allocation, and what it said.
+func troubleWords(a *spec.AllocationView) string {
+	trouble := a.Trouble()
+	if said := a.Said(); said != "" && trouble != "" {
+		trouble += "; it said last: " + said
+	}
+	return trouble
 }
 
 func (p *Page) stateWord(a *spec.AllocationView) string {
