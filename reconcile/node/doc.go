@@ -13,6 +13,12 @@
 //	   │            └── failed ◄───┴───────────────┘          │ all main tasks exit 0 (batch): complete
 //	   └─ Want = stop: ─────────► stopping ───────────────────┴─► complete | failed
 //
+// Starting are the prestart tasks, one after the other, then the sidecars, then the main tasks; stopping are these, then the poststop
+// tasks run, then the sidecars stop. A task's way to its end, each stage remembered before it begins:
+//
+//	running ───► delayed ───► commanded ───► signalled ───► killed ───► (exit)
+//	        Asked        Until          Commanded      Signalled
+//
 // An ended allocation stays in memory until an assignment no longer lists it; then its folder is cleaned, the master
 // told that it is gone, and it is forgotten.
 package node
