@@ -157,7 +157,10 @@ func (c *cluster) startMaster() {
 	c.eventually("the master answers", func() error { _, err := c.try("status", "--json"); return err })
 }
 
-func (c *cluster) addAgent(name string, index int) {
+func (c *cluster) addAgent(name string, index int) { c.addAgentFrom(binaries, name, index) }
+
+// addAgentFrom starts an agent with the programs in a folder.
+func (c *cluster) addAgentFrom(bin, name string, index int) {
 	if c.join == "" {
 		var token struct {
 			Join string `json:"join"`
@@ -166,8 +169,8 @@ func (c *cluster) addAgent(name string, index int) {
 		c.join = token.Join
 	}
 	n := &node{name: name, dir: c.dir + "/" + name}
-	n.args = []string{binaries + "/stowage", "agent", "--data", n.dir, "--node", name, "--master", "https://" + c.api, "--join", c.join,
-		"--executor", binaries + "/stowage-executor", "--cgroup-parent", "stowage-e2e-" + filepath.Base(c.dir) + "-" + name, "--address", "127.0.0.1",
+	n.args = []string{bin + "/stowage", "agent", "--data", n.dir, "--node", name, "--master", "https://" + c.api, "--join", c.join,
+		"--executor", bin + "/stowage-executor", "--cgroup-parent", "stowage-e2e-" + filepath.Base(c.dir) + "-" + name, "--address", "127.0.0.1",
 		"--attribute", "rack=r" + fmt.Sprint(index%2+1), "--ports", fmt.Sprintf("%d-%d", 20000+index*300, 20299+index*300)}
 	c.agents = append(c.agents, n)
 	c.startAgent(n)
