@@ -18,6 +18,7 @@ import (
 	"github.com/stowage/stowage/agent/image"
 	"github.com/stowage/stowage/agent/probe"
 	"github.com/stowage/stowage/reconcile/node"
+	"github.com/stowage/stowage/registry"
 	"github.com/stowage/stowage/spec"
 	"golang.org/x/sys/unix"
 )
@@ -31,8 +32,9 @@ type Config struct {
 	Executor     string // path of the stowage-executor binary
 	CgroupParent string // "" is "stowage"
 	Version      string
-	Facts        facts.Options // DataDir is filled in
-	PortFirst    int           // see spec.Node
+	Facts        facts.Options   // DataDir is filled in
+	Registries   registry.Config // how registries of images are reached
+	PortFirst    int             // see spec.Node
 	PortLast     int
 	LogLimit     spec.Bytes // of all logs together, in bytes; 0: a tenth of the disk, at most defaultLogLimit
 	Log          *slog.Logger
@@ -153,7 +155,11 @@ func open(ctx context.Context, cfg *Config) (*agent, error) {
 	if a.node, err = a.readFacts(); err != nil {
 		return nil, err
 	}
-	if a.images, err = image.Open(filepath.Join(cfg.DataDir, "images")); err != nil {
+	client, err := registry.New(cfg.Registries)
+	if err != nil {
+		return nil, err
+	}
+	if a.images, err = image.OpenWith(filepath.Join(cfg.DataDir, "images"), image.DefaultLimits, client); err != nil {
 		return nil, err // it says that another agent runs on the same directory
 	}
 	id, err := ensureIdentity(ctx, filepath.Join(cfg.DataDir, "identity", "papers.json"), cfg.Node, strings.TrimRight(cfg.Master, "/"), cfg.JoinToken)

@@ -70,11 +70,16 @@ func (a *agent) expectGone(what string, run node.Run, err error) {
 func (a *agent) prepare(ctx context.Context, e node.Prepare) node.Event {
 	answer := node.Prepared{ID: e.Allocation.ID}
 	err := a.folders.makeFolders(&e.Allocation, e.App)
+	tellProgress, stop := context.WithCancel(ctx)
+	var telling sync.WaitGroup
+	telling.Go(func() { a.tellProgress(tellProgress, e) })
 	for i := range e.App.Tasks {
 		if err == nil {
 			_, err = a.taskImage(ctx, &e.Allocation, &e.App.Tasks[i])
 		}
 	}
+	stop()
+	telling.Wait()
 	if err != nil {
 		answer.Err = err.Error()
 	}

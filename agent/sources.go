@@ -43,7 +43,7 @@ func newSources(dir string, id *identity) *sources {
 // ref says where the image of a task is, after bringing it here if it lies in the repository.
 func (s *sources) ref(ctx context.Context, commit spec.Commit, t *spec.Task) (image.Ref, error) {
 	ref, err := image.ParseRef(t.Image, t.ImageSHA, os.DirFS("/"))
-	if err != nil || ref.URL != "" {
+	if err != nil || ref.URL != "" || ref.Image.Repository != "" {
 		return ref, err
 	}
 	local, err := s.bring(ctx, commit, ref.Path)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stowage/stowage/master/git"
+	"github.com/stowage/stowage/registry"
 )
 
 // Defaults of Config.
@@ -33,6 +34,8 @@ type Config struct {
 	// Advertise are the names or addresses that others reach this master by, beside those of this machine. The first is
 	// what agents are told, when given.
 	Advertise []string
+
+	Registries registry.Config // how registries of images are reached
 
 	Recover   bool              // agents of a cluster whose masters were lost are expected back: wait for them
 	Overrides map[string]string // programs run in place of a plugin's checked one, for its development

@@ -108,6 +108,8 @@ func (t *term) carryOut(ctx context.Context, core *control.Core, effects []contr
 			m.link.Disconnect(e.Node, e.Session, "the node was removed")
 		case control.Expand:
 			t.plugins.expand(core, e)
+		case control.Resolve:
+			t.beside.Go(func() { t.resolve(ctx, e) })
 		case control.Propose:
 			t.beside.Go(func() { t.propose(ctx, e) })
 		case control.Policies:

@@ -18,6 +18,7 @@ import (
 	"github.com/stowage/stowage/master/link"
 	"github.com/stowage/stowage/plugins/host"
 	"github.com/stowage/stowage/reconcile/control"
+	"github.com/stowage/stowage/registry"
 	"github.com/stowage/stowage/spec"
 	"github.com/stowage/stowage/spec/wire"
 	"google.golang.org/grpc"
@@ -38,6 +39,8 @@ type Master struct {
 	repo      *git.Repo
 	revisions *revisions
 	host      *host.Host
+	registry  *registry.Client
+	lookups   chan struct{} // has a place for each question to a registry
 	machine   *machine
 	journal   *journal.Journal
 	link      *link.Server
@@ -75,7 +78,7 @@ func Run(ctx context.Context, config Config) error {
 	if err := config.defaults(); err != nil {
 		return err
 	}
-	m := &Master{config: config, opened: config.Now(), machine: newMachine(), changed: make(chan struct{}), trees: make(chan struct{}, maxTrees)}
+	m := &Master{config: config, opened: config.Now(), machine: newMachine(), changed: make(chan struct{}), trees: make(chan struct{}, maxTrees), lookups: make(chan struct{}, maxLookups)}
 	m.started = m.now()
 	m.story = newStory(m.started)
 	m.trouble.Store(&trouble{phase: api.PhaseStarting, what: "the master is starting", remedy: "try again in a moment"})
@@ -98,6 +101,9 @@ func (m *Master) open(ctx context.Context) error {
 		return err
 	}
 	if m.repo, err = git.Open(ctx, c.Repository); err != nil {
+		return err
+	}
+	if m.registry, err = registry.New(c.Registries); err != nil {
 		return err
 	}
 	m.revisions = newRevisions(m.repo, c.Path)

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/stowage/stowage/master/api"
 	"github.com/stowage/stowage/master/api/server"
@@ -112,6 +113,10 @@ func (m *Master) previewInput(ctx context.Context, rev spec.Revision, signed boo
 		}
 		expansions = append(expansions, *x)
 	}
+	images, err := m.lookedUp(ctx, rev, expansions)
+	if err != nil {
+		return in, err
+	}
 	behind := 0
 	if from := m.machine.following(); from != "" && rev.Commit != "" && from != rev.Commit {
 		// Commits of another branch may lie anywhere; then nothing is told.
@@ -120,13 +125,29 @@ func (m *Master) previewInput(ctx context.Context, rev spec.Revision, signed boo
 	settled := false
 	err = m.look(ctx, func(c *control.Core) {
 		if settled = c.Status().Settled; settled {
-			in = c.PreviewInput(rev, expansions, signed, behind)
+			in = c.PreviewInput(rev, control.Answers{Expansions: expansions, Images: images}, signed, behind)
 		}
 	})
 	if err == nil && !settled {
 		err = settling()
 	}
 	return in, err
+}
+
+// lookedUp asks registries about the images of a revision by tag that have no recorded digest.
+func (m *Master) lookedUp(ctx context.Context, rev spec.Revision, expansions []spec.Expansion) (map[string]control.Lookup, error) {
+	var open []string
+	if err := m.look(ctx, func(c *control.Core) { open = c.UnpinnedOf(rev, expansions) }); err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex
+	images := make(map[string]control.Lookup, len(open))
+	m.lookUpAll(ctx, open, func(image string, l control.Lookup) {
+		mu.Lock()
+		defer mu.Unlock()
+		images[image] = l
+	})
+	return images, nil
 }
 
 // settling refuses a plan while it would leave out what agents have not reported yet.

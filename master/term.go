@@ -30,7 +30,7 @@ type term struct {
 	waiting  map[control.Request]chan control.Answer // owned by the loop
 	wake     spec.Time                               // when the core wants a Tick; owned by the loop
 	plugins  *keeper
-	beside   sync.WaitGroup                       // what looks for moves
+	beside   sync.WaitGroup                       // what looks for moves, or asks registries
 	head     atomic.Pointer[control.RevisionSeen] // the last one posted
 }
 
@@ -122,6 +122,7 @@ func (m *Master) reign(parent context.Context) error {
 	}()
 	wg.Go(func() { t.follow(ctx) })
 	wg.Go(func() { t.plugins.run(ctx) })
+	wg.Go(func() { t.resolveAgain(ctx) })
 	return t.loop(ctx, core)
 }
 

@@ -90,6 +90,9 @@ func (w *world) appPlan(x *app) (spec.AppPlan, bool) {
 	}
 	if !w.in.Brief {
 		a.Stay = w.stay(x)
+		if a.Action == spec.ChangeStart || a.Action == spec.ChangeReplace || a.Action == spec.ChangeMove {
+			a.Images = x.desired.app.Pulled()
+		}
 		if x.run == nil {
 			a.Fields = w.fields(x)
 		}

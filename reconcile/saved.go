@@ -196,6 +196,7 @@ func (s *Saved) Over(c *spec.Cluster, subject string) Input {
 		in.Held = map[spec.AppName]string{}
 	}
 	made := slices.DeleteFunc(slices.Clone(in.Desired.Apps), func(a *spec.App) bool { return a.Framework == "" })
+	c = s.pinned(c, in.Held)
 	o.desire(c)
 	for _, a := range made {
 		i := slices.IndexFunc(c.Frameworks, func(f spec.Framework) bool { return strings.HasPrefix(string(a.Name), string(f.Name)+"/") })
@@ -210,6 +211,32 @@ func (s *Saved) Over(c *spec.Cluster, subject string) Input {
 	slices.SortFunc(in.Desired.Apps, func(a, b *spec.App) int { return cmp.Compare(a.Name, b.Name) })
 	in.Commit, in.Subject, in.Signed, in.Base.Behind = "", subject, false, 0
 	return *in
+}
+
+// heldUnresolved is why an app stays as it is in a plan without a master: its image, and the task.
+const heldUnresolved = "task %s: the digest of image %s is not in the saved input, and no registry is asked without a master: pin it as %[2]s@sha256:…, or plan with the master"
+
+// pinned returns the cluster with the digests that images by tag have in the saved input. Apps with others are held.
+func (s *Saved) pinned(c *spec.Cluster, held map[spec.AppName]string) *spec.Cluster {
+	digests := map[string]string{}
+	for _, a := range s.Input.Desired.Apps {
+		for _, image := range a.Pulled() {
+			if name, digest, ok := strings.Cut(image, "@"); ok {
+				digests[name] = digest
+			}
+		}
+	}
+	p := *c
+	p.Apps = slices.Clone(c.Apps)
+	for i, a := range c.Apps {
+		p.Apps[i] = a.PinImages(digests)
+		for k := range p.Apps[i].Tasks {
+			if t := &p.Apps[i].Tasks[k]; spec.Unpinned(t.Image) && held[a.Name] == "" {
+				held[a.Name] = fmt.Sprintf(heldUnresolved, t.Name, t.Image)
+			}
+		}
+	}
+	return &p
 }
 
 // Check reports what keeps a saved input from being planned: it is of a newer form, or not whole.

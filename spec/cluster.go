@@ -427,7 +427,7 @@ type Task struct {
 	Name      TaskName          `json:"name"`
 	Lifecycle Lifecycle         `json:"lifecycle"`
 	Rootfs    Rootfs            `json:"rootfs,omitempty"`       // exactly one of Rootfs and Image is set
-	Image     string            `json:"image,omitempty"`        // oci:PATH or archive:PATH in the repository, or a URL of an archive
+	Image     string            `json:"image,omitempty"`        // of a registry (NAME:TAG; in what runs NAME:TAG@DIGEST), oci:PATH or archive:PATH in the repository, or the URL of an archive
 	ImageSHA  string            `json:"image_sha256,omitempty"` // checksum of the archive behind a URL
 	Command   []string          `json:"command,omitempty"`      // empty: the image's own
 	Env       map[string]string `json:"env,omitempty"`

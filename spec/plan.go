@@ -54,13 +54,15 @@ type AppPlan struct {
 	Action  ChangeKind    `json:"action"` // the strongest of its changes
 	Version Hash          `json:"version"`
 	Fields  []FieldChange `json:"fields,omitempty"` // what differs in the spec
-	Changes []Change      `json:"changes,omitempty"`
-	Stay    []SlotRange   `json:"stay,omitempty"` // untouched slots, when others of the app change
-	Blocked *Blocked      `json:"blocked,omitempty"`
-	Held    string        `json:"held,omitempty"`  // why nothing is done for now, as a sentence
-	Waits   *WindowWait   `json:"waits,omitempty"` // for a window: nil when nothing does
-	Steps   []string      `json:"steps,omitempty"` // what a framework driver will do in which order
-	Rollout *Rollout      `json:"rollout,omitempty"`
+	// Images are the images of registries that it starts from, each with its digest: NAME:TAG@DIGEST.
+	Images  []string    `json:"images,omitempty"`
+	Changes []Change    `json:"changes,omitempty"`
+	Stay    []SlotRange `json:"stay,omitempty"` // untouched slots, when others of the app change
+	Blocked *Blocked    `json:"blocked,omitempty"`
+	Held    string      `json:"held,omitempty"`  // why nothing is done for now, as a sentence
+	Waits   *WindowWait `json:"waits,omitempty"` // for a window: nil when nothing does
+	Steps   []string    `json:"steps,omitempty"` // what a framework driver will do in which order
+	Rollout *Rollout    `json:"rollout,omitempty"`
 	// Older is the commit whose version runs while the rollout of this one has failed; "" when none does.
 	Older Commit `json:"older,omitempty"`
 	Run   bool   `json:"run,omitempty"` // the app of a run: what the clock or an operator started needs no approval

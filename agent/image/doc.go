@@ -1,9 +1,9 @@
-// Package image is a node's image store: it turns an image that lies in the followed repository, in a file or behind a
-// URL into read-only folders that overlayfs can stack.
+// Package image is a node's image store: it turns an image of a registry, one that lies in the followed repository, in a
+// file or behind a URL into read-only folders that overlayfs can stack.
 //
 // # Input
 //
-// A [Ref] names an OCI image layout (a folder, or a tar archive of one) or an archive as written by "docker save". Tar
+// A [Ref] names an image of a registry by its digest, an OCI image layout (a folder, or a tar archive of one) or an archive as written by "docker save". Tar
 // archives may be plain or compressed by gzip or zstd. Of an image for several platforms the one for linux and the
 // node's architecture is taken. A URL needs a SHA-256 checksum; a repository path needs none, as its commit pins it.
 //
@@ -13,13 +13,19 @@
 //	DIR/lock            flock of the process that has the store open
 //	DIR/layers/KEY/     one unpacked layer; KEY is derived from the chain of diff IDs up to this layer
 //	DIR/images/HEX      record of a prepared image: configuration and layers (JSON)
-//	DIR/archives/HEX    which image an archive with this checksum holds, so that it is downloaded once
-//	DIR/tmp/            everything unfinished; emptied by Open
+//	DIR/archives/HEX    which image an archive with this checksum holds, or a manifest or index with this digest leads to
+//	DIR/downloads/HEX   a blob that waits to be unpacked; HEX.part: as much of one as has come
+//	DIR/tmp/            everything else unfinished; emptied by Open
 //
 // A layer is unpacked under tmp, flushed to disk, and renamed into layers: a layer that exists is complete, whenever the
 // process or the machine dies. Images that share a chain of layers share the folders, and so do all allocations.
 // DIR is mode 0700: layers keep the set-user-id bits of the image (harmless inside a task, which runs with no_new_privs,
 // and wanted by programs that check for them), so other users of the node must not reach them.
+//
+// # Pulling
+//
+// Layers that are not there are downloaded side by side and unpacked from the bottom up as they come. A part of a download outlives the
+// process: the next attempt asks for the rest. All of it is hashed before it gets its name, and again while it is unpacked.
 //
 // # Hostile images
 //

@@ -53,6 +53,7 @@ func find(files fs.FS, tag string, limits Limits) (found, error) {
 
 type layout struct {
 	files  fs.FS
+	fetch  func(digest string, manifest bool) ([]byte, error) // in place of files: reads a document of a registry, and verifies it
 	limits Limits
 	arch   string
 }
@@ -128,7 +129,7 @@ func (l layout) choose(list []v1.Descriptor, depth int) (v1.Descriptor, error) {
 	if !best.MediaType.IsIndex() {
 		return best, nil
 	}
-	data, err := l.blob(best)
+	data, err := l.blob(best, true)
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
@@ -151,7 +152,7 @@ func rank(d v1.Descriptor) int {
 }
 
 func (l layout) manifest(desc v1.Descriptor) (found, error) {
-	data, err := l.blob(desc)
+	data, err := l.blob(desc, true)
 	if err != nil {
 		return found{}, err
 	}
@@ -159,7 +160,10 @@ func (l layout) manifest(desc v1.Descriptor) (found, error) {
 	if err := json.Unmarshal(data, &m); err != nil {
 		return found{}, fmt.Errorf("read manifest %s: %w", desc.Digest, err)
 	}
-	data, err = l.blob(m.Config)
+	if err := checkKinds(&m); err != nil {
+		return found{}, fmt.Errorf("read manifest %s: %w", desc.Digest, err)
+	}
+	data, err = l.blob(m.Config, false)
 	if err != nil {
 		return found{}, err
 	}
@@ -252,11 +256,34 @@ func blobPath(d v1.Descriptor) (string, error) {
 	return "blobs/sha256/" + d.Digest.Hex, nil
 }
 
-// blob reads a document by its digest, and verifies it.
-func (l layout) blob(d v1.Descriptor) ([]byte, error) {
+// checkKinds refuses what registries and layouts hold besides images: charts, signatures, modules.
+func checkKinds(m *v1.Manifest) error {
+	if t := m.Config.MediaType; t != "" && !t.IsConfig() {
+		return fmt.Errorf("it is no image but something else: its configuration is of type %q", shorten(string(t)))
+	}
+	for i, d := range m.Layers {
+		if d.MediaType != "" && !d.MediaType.IsLayer() && !strings.Contains(string(d.MediaType), ".tar") {
+			return fmt.Errorf("layer %d is no file system but of type %q", i+1, shorten(string(d.MediaType)))
+		}
+	}
+	return nil
+}
+
+// blob reads a manifest or index (manifest), or a configuration by its digest, and verifies it.
+func (l layout) blob(d v1.Descriptor, manifest bool) ([]byte, error) {
 	name, err := blobPath(d)
 	if err != nil {
 		return nil, err
+	}
+	if l.fetch != nil {
+		data, err := l.fetch(d.Digest.String(), manifest)
+		if err == nil && d.Size >= 0 && int64(len(data)) != d.Size {
+			return nil, fmt.Errorf("read image: %s has %d bytes, and %d are announced: the image is damaged", d.Digest, len(data), d.Size)
+		}
+		if int64(len(data)) > l.limits.Document {
+			return nil, fmt.Errorf("read image: %s is larger than %d bytes", d.Digest, l.limits.Document)
+		}
+		return data, err
 	}
 	data, err := l.document(name)
 	if err != nil {

@@ -1,21 +1,23 @@
 package image
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
 	"path"
 	"strings"
+
+	"github.com/stowage/stowage/spec"
 )
 
-// Ref says where an image comes from: a path (Path, within Repo if that is set) or a URL.
+// Ref says where an image comes from: a registry (Image), a path (Path, within Repo if that is set) or a URL.
 type Ref struct {
-	Repo   fs.FS  // the content of the commit; nil means that Path is a path of this machine
-	Path   string // folder or archive
-	Tag    string // which image of a layout with several; empty: the only one, or the one named "latest"
-	URL    string // http, https or file
-	SHA256 string // hexadecimal checksum of the archive; required with URL, checked for an archive by path where given
+	Image  spec.ImageRef // pinned by its digest
+	Repo   fs.FS         // the content of the commit; nil means that Path is a path of this machine
+	Path   string        // folder or archive
+	Tag    string        // which image of a layout with several; empty: the only one, or the one named "latest"
+	URL    string        // http, https or file
+	SHA256 string        // hexadecimal checksum of the archive; required with URL, checked for an archive by path where given
 }
 
 // scheme of images that lie in the repository.
@@ -24,11 +26,8 @@ const pathScheme = "oci:"
 // archiveScheme says the same of an archive; which of the two it is shows when it is opened.
 const archiveScheme = "archive:"
 
-// ErrRegistry is returned for a reference to an image registry.
-var ErrRegistry = errors.New("images are not pulled from registries: put the image into the repository and name it as \"oci:PATH\", or give the URL of an archive with its sha256")
-
-// ParseRef reads a reference as written in a task: "oci:PATH", "oci:PATH:TAG" (or
-// with "archive:" for "oci:"), or a URL with a checksum. With a repo the
+// ParseRef reads a reference as it stands in a task of a plan: an image of a registry with its digest, "oci:PATH",
+// "oci:PATH:TAG" (or with "archive:" for "oci:"), or a URL with a checksum. With a repo the
 // path is taken within it and cannot leave it; with nil it is a path of this machine.
 func ParseRef(text, sha256 string, repo fs.FS) (Ref, error) {
 	sha256 = strings.ToLower(strings.TrimPrefix(sha256, "sha256:"))
@@ -40,9 +39,16 @@ func ParseRef(text, sha256 string, repo fs.FS) (Ref, error) {
 			return parsePath(text, rest, sha256, repo)
 		}
 	}
+	if !strings.Contains(text, "://") {
+		r, err := spec.ParseImage(text)
+		if err != nil {
+			return Ref{}, fmt.Errorf("read image reference: %w", err)
+		}
+		return Ref{Image: r}, nil
+	}
 	u, err := url.Parse(text)
-	if err != nil || !strings.Contains(text, "://") {
-		return Ref{}, fmt.Errorf("read image reference %q: %w", text, ErrRegistry)
+	if err != nil {
+		return Ref{}, fmt.Errorf("read image reference %q: %w", text, err)
 	}
 	switch u.Scheme {
 	case "http", "https":
@@ -80,6 +86,8 @@ func parsePath(text, rest, sha256 string, repo fs.FS) (Ref, error) {
 // String prints the reference as it was written.
 func (r Ref) String() string {
 	switch {
+	case r.Image.Repository != "":
+		return r.Image.String()
 	case r.URL != "":
 		return r.URL
 	case r.Tag != "":

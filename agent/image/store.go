@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/stowage/stowage/registry"
 	"golang.org/x/sys/unix"
 )
 
@@ -47,11 +48,16 @@ type Store struct {
 	limits Limits
 	lock   *os.File
 
-	slots chan struct{} // held while unpacking
+	registry *registry.Client // nil: nothing is pulled
 
-	mu   sync.Mutex
-	busy map[string]chan struct{} // what is being made, by key; closed when done
-	pins map[string]int           // layers that a running Prepare counts on
+	slots chan struct{} // held while unpacking
+	lines chan struct{} // held while downloading a layer
+
+	mu    sync.Mutex
+	busy  map[string]chan struct{} // what is being made, by key; closed when done
+	pins  map[string]int           // layers that a running Prepare counts on
+	holds map[string]int           // downloads that a running Prepare needs, by digest
+	pulls map[string]*progress     // pulls under way, by the digest that was asked for
 }
 
 // ErrInUse is returned by Open when another process has the store open.
@@ -66,15 +72,18 @@ const format = "1"
 
 // Open opens the store in dir, making it if needed, and removes what an earlier process left unfinished.
 // Only one process can have it open. Close it.
-func Open(dir string) (*Store, error) { return OpenWith(dir, DefaultLimits) }
+func Open(dir string) (*Store, error) { return OpenWith(dir, DefaultLimits, nil) }
 
-// OpenWith is Open with other limits than the default ones.
-func OpenWith(dir string, limits Limits) (*Store, error) {
+// OpenWith is Open with other limits than the default ones, and with a client that images are pulled with (nil: none are).
+func OpenWith(dir string, limits Limits, client *registry.Client) (*Store, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open image store: %w", err)
 	}
-	s := &Store{dir: dir, limits: limits, busy: map[string]chan struct{}{}, pins: map[string]int{}, slots: make(chan struct{}, maxUnpacks)}
+	s := &Store{
+		dir: dir, limits: limits, registry: client, busy: map[string]chan struct{}{}, pins: map[string]int{}, holds: map[string]int{},
+		pulls: map[string]*progress{}, slots: make(chan struct{}, maxUnpacks), lines: make(chan struct{}, maxStore),
+	}
 	if err := s.open(); err != nil {
 		if s.lock != nil {
 			s.lock.Close()
@@ -85,7 +94,7 @@ func OpenWith(dir string, limits Limits) (*Store, error) {
 }
 
 func (s *Store) open() (err error) {
-	for _, sub := range []string{"", "layers", "images", "archives"} {
+	for _, sub := range []string{"", "layers", "images", "archives", "downloads"} {
 		if err := os.MkdirAll(filepath.Join(s.dir, sub), 0o700); err != nil {
 			return err
 		}
@@ -156,6 +165,9 @@ func (s *Store) Prepare(ctx context.Context, ref Ref) (Image, error) {
 }
 
 func (s *Store) prepare(ctx context.Context, ref Ref) (Image, error) {
+	if ref.Image.Repository != "" {
+		return s.preparePulled(ctx, ref.Image)
+	}
 	if ref.SHA256 == "" {
 		if ref.URL != "" {
 			return Image{}, errors.New("an image from a URL needs its sha256")

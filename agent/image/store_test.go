@@ -17,6 +17,8 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
+
+	"github.com/stowage/stowage/spec"
 )
 
 // prepare prepares and fails the test if that fails.
@@ -171,7 +173,7 @@ func TestPrepareGivesUpAStalledDownload(t *testing.T) {
 	defer close(stop)
 	limits := DefaultLimits
 	limits.Stall = 50 * time.Millisecond
-	s, err := OpenWith(filepath.Join(t.TempDir(), "images"), limits)
+	s, err := OpenWith(filepath.Join(t.TempDir(), "images"), limits, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -394,8 +396,8 @@ func TestParseRef(t *testing.T) {
 		{text: "ftp://host/web.tar", sum: sum, wrong: "not known"},
 		{text: "https:///web.tar", sum: sum, wrong: "no host"},
 		{text: "file://host/web.tar", sum: sum, wrong: "file:///"},
-		{text: "docker.io/library/nginx:1.27", wrong: "registries"},
-		{text: "nginx", wrong: "registries"},
+		{text: "nginx:1.27@sha256:" + sum, want: Ref{Image: spec.ImageRef{Registry: "docker.io", Repository: "library/nginx", Tag: "1.27", Digest: "sha256:" + sum}}},
+		{text: "Nginx", wrong: "lower-case"},
 	} {
 		got, err := ParseRef(c.text, c.sum, repo)
 		if c.wrong != "" {

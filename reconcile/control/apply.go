@@ -99,6 +99,8 @@ func (s *State) Apply(e Entry) {
 		s.Rebalance = e.Rebalance
 	case e.Rebalanced != nil:
 		s.Rebalance = nil
+	case e.Resolved != nil:
+		s.resolve(e.Resolved)
 	case e.Resumed != nil:
 		if s.Following != nil {
 			f := *s.Following
@@ -130,13 +132,13 @@ func (s *State) follow(f *Followed, at spec.Time) {
 	for i := range f.Expansions {
 		s.Expansions[f.Expansions[i].Name] = &f.Expansions[i]
 	}
+	before := foldImages(s.History)
 	s.History = append(s.History, HistoryEntry{
-		Time: at, Commit: f.Revision.Commit, Subject: f.Revision.Subject, Author: f.Revision.Author, Signed: f.Signed,
+		Images: imagesSince(before, f.Images),
+		Time:   at, Commit: f.Revision.Commit, Subject: f.Revision.Subject, Author: f.Revision.Author, Signed: f.Signed,
 		By: f.By, Plan: plan.ID, Shown: f.Shown, Summary: plan.Summary, Nodes: len(s.Nodes), Left: f.Left, Full: &plan,
 	})
-	if over := len(s.History) - MaxHistory; over > 0 {
-		s.History = slices.Delete(s.History, 0, over)
-	}
+	s.History = dropOldest(s.History, len(s.History)-MaxHistory)
 	if i := len(s.History) - MaxPlans - 1; i >= 0 {
 		s.History[i].Full = nil
 	}

@@ -16,7 +16,9 @@ type candidate struct {
 	rollback   *Rollback // somebody asked for it: it needs no further approval
 	expansions map[spec.AppName]*spec.Expansion
 	asked      map[spec.AppName]bool
-	until      spec.Time // answers are not waited for after this
+	digests    map[string]string // of images by tag
+	images     []string          // by tag; nil: to be listed again
+	until      spec.Time         // answers are not waited for after this
 	planned    bool
 }
 
@@ -24,15 +26,15 @@ func (c *Core) newCandidate(r spec.Revision, signed bool, behind int) *candidate
 	c.dirty = true
 	return &candidate{
 		revision: r, signed: signed, behind: behind, until: c.now.Add(AnswerWithin),
-		expansions: map[spec.AppName]*spec.Expansion{}, asked: map[spec.AppName]bool{},
+		expansions: map[spec.AppName]*spec.Expansion{}, asked: map[spec.AppName]bool{}, digests: addImages(c.state.Images(r.Commit), nil),
 	}
 }
 
 func (k *candidate) desired(scales []spec.Scale) *desired {
-	return expand(k.revision.Cluster, func(n spec.AppName) *spec.Expansion { return k.expansions[n] }, scales)
+	return expand(k.revision.Cluster, func(n spec.AppName) *spec.Expansion { return k.expansions[n] }, scales, k.digests)
 }
 
-// answered reports whether all plugins that the revision needs have answered.
+// answered reports whether all plugins and registries that the revision needs have answered.
 func (k *candidate) answered(c *Core) bool {
 	for i := range k.revision.Cluster.Frameworks {
 		if k.expansions[k.revision.Cluster.Frameworks[i].Name] == nil {
@@ -44,7 +46,7 @@ func (k *candidate) answered(c *Core) bool {
 			return false
 		}
 	}
-	return true
+	return k.resolved(c)
 }
 
 // list returns the expansions in the order of the blocks.
@@ -130,16 +132,16 @@ func (c *Core) consider() {
 	plan := c.shadow(in)
 	c.candidate = nil
 	if k.rollback != nil {
-		c.follow(Followed{Revision: k.revision, Expansions: k.list(), Plan: plan, Signed: k.signed, By: k.rollback.By, Left: k.rollback.Head}, d)
+		c.follow(Followed{Revision: k.revision, Expansions: k.list(), Images: k.used(), Plan: plan, Signed: k.signed, By: k.rollback.By, Left: k.rollback.Head}, d)
 		c.act(Answer{Request: k.rollback.Request, Plan: &plan})
 		return
 	}
 	why := c.mustWait(k, &plan)
 	if why == "" {
-		c.follow(Followed{Revision: k.revision, Expansions: k.list(), Plan: plan, Signed: k.signed}, d)
+		c.follow(Followed{Revision: k.revision, Expansions: k.list(), Images: k.used(), Plan: plan, Signed: k.signed}, d)
 		return
 	}
-	c.record(Entry{Pending: &Pending{Revision: k.revision, Expansions: k.list(), Plan: plan, Why: why, Signed: k.signed}})
+	c.record(Entry{Pending: &Pending{Revision: k.revision, Expansions: k.list(), Images: k.used(), Plan: plan, Why: why, Signed: k.signed}})
 	c.tell("commit "+k.revision.Commit.Short(), "plan "+string(plan.ID)+" waits for approval", why)
 }
 
@@ -171,6 +173,7 @@ func idle(plan *spec.Plan) bool {
 // follow makes a revision the one that decides; d is what it amounts to.
 func (c *Core) follow(f Followed, d *desired) {
 	c.record(Entry{Followed: &f})
+	c.forgetLookups()
 	c.desired, c.asked = d, map[spec.AppName]bool{}
 	what := "followed"
 	if f.Left != "" {
@@ -260,13 +263,13 @@ func (c *Core) approve(e Approve, p *Pending, shown *spec.Plan) {
 	}
 	if len(differs) > 0 {
 		if plan.ID != p.Plan.ID {
-			c.record(Entry{Pending: &Pending{Revision: p.Revision, Expansions: p.Expansions, Plan: plan, Why: p.Why, Signed: p.Signed}})
+			c.record(Entry{Pending: &Pending{Revision: p.Revision, Expansions: p.Expansions, Images: p.Images, Plan: plan, Why: p.Why, Signed: p.Signed}})
 		}
 		c.act(Answer{Request: e.Request, Plan: &plan, Differs: differs, Err: fmt.Sprintf(
 			"plan %s is stale: the cluster has moved since. Look at the new plan with stowage show %s, and apply that.", shown.ID, plan.ID)})
 		return
 	}
-	f := Followed{Revision: p.Revision, Expansions: p.Expansions, Plan: plan, Signed: p.Signed, By: e.By, Mode: e.Mode, AtOnce: e.Now}
+	f := Followed{Revision: p.Revision, Expansions: p.Expansions, Images: p.Images, Plan: plan, Signed: p.Signed, By: e.By, Mode: e.Mode, AtOnce: e.Now}
 	if f.By == "" {
 		f.By = "somebody"
 	}
@@ -290,7 +293,7 @@ func (c *Core) renew() {
 	if len(difference(&p.Plan, &plan)) == 0 && plan.Summary == p.Plan.Summary {
 		return
 	}
-	c.record(Entry{Pending: &Pending{Revision: p.Revision, Expansions: p.Expansions, Plan: plan, Why: p.Why, Signed: p.Signed}})
+	c.record(Entry{Pending: &Pending{Revision: p.Revision, Expansions: p.Expansions, Images: p.Images, Plan: plan, Why: p.Why, Signed: p.Signed}})
 	c.tell("commit "+p.Revision.Commit.Short(), "plan "+string(plan.ID)+" waits for approval", "the cluster has changed since plan "+string(p.Plan.ID))
 }
 
@@ -302,7 +305,7 @@ func (c *Core) outdate() {
 }
 
 func candidateOf(p *Pending) *candidate {
-	k := &candidate{revision: p.Revision, signed: p.Signed, expansions: map[spec.AppName]*spec.Expansion{}}
+	k := &candidate{revision: p.Revision, signed: p.Signed, expansions: map[spec.AppName]*spec.Expansion{}, digests: p.Images}
 	for i := range p.Expansions {
 		k.expansions[p.Expansions[i].Name] = &p.Expansions[i]
 	}

@@ -23,6 +23,7 @@ type rig struct {
 	sends   map[spec.NodeID]spec.Assignment
 	answers []Answer
 	asks    []Expand
+	lookups []Resolve
 	wake    spec.Time
 	plans   int
 }
@@ -57,6 +58,8 @@ func (r *rig) step(events ...Event) {
 			r.answers = append(r.answers, e)
 		case Expand:
 			r.asks = append(r.asks, e)
+		case Resolve:
+			r.lookups = append(r.lookups, e)
 		case Propose:
 			proposed = append(proposed, Proposed{e.Number, reconcile.Rebalance(e.Input, e.Terms)})
 		case Wake:

@@ -88,6 +88,9 @@ type Core struct {
 	contact   Contact
 	desired   *desired // of what is followed; nil: to be made again
 	asked     map[spec.AppName]bool
+	lookups   map[lookedUp]bool   // images that the shell was asked to look up
+	failed    map[lookedUp]string // why there is no digest
+	waiting   waitingImages
 	policies  map[string]policy
 	wanted    []spec.Plugin // the last Policies
 	events    []spec.Event
@@ -121,7 +124,7 @@ func New(config Config, state *State, now spec.Time) *Core {
 	c := &Core{
 		config: config, state: state, now: now, began: now,
 		nodes: map[spec.NodeID]*node{}, cells: map[spec.AllocationID]*cell{}, orphans: map[spec.NodeID][]*cell{},
-		asked: map[spec.AppName]bool{}, policies: map[string]policy{}, dirty: true,
+		asked: map[spec.AppName]bool{}, lookups: map[lookedUp]bool{}, failed: map[lookedUp]string{}, policies: map[string]policy{}, dirty: true,
 	}
 	for id := range state.Nodes { // any order: addNode keeps them sorted
 		c.addNode(id, now)
@@ -197,6 +200,8 @@ func (c *Core) take(ev Event) {
 		}
 	case Expanded:
 		c.onExpanded(e)
+	case Resolved:
+		c.onResolved(e)
 	case PolicyUp:
 		c.policies[e.Name] = policy{up: true, version: e.Version, policy: e.Policy}
 		c.dirty = true
@@ -271,6 +276,7 @@ func (c *Core) tell(subject, what, why string) {
 // effects closes the Step.
 func (c *Core) effects() []Effect {
 	c.askPlugins()
+	c.askRegistries()
 	var out []Effect
 	if len(c.entries) > 0 {
 		out = append(out, Record{c.entries})

@@ -15,7 +15,9 @@ type desired struct {
 	steps   map[spec.AppName][]string
 	held    map[spec.AppName]string // apps of blocks that are held
 	blocks  []heldBlock             // held blocks of which no app may be known
-	hashes  map[spec.AppName]reconcile.AppHashes
+	// unresolved are the images by tag of apps that have no digest, by app.
+	unresolved map[spec.AppName][]unresolved
+	hashes     map[spec.AppName]reconcile.AppHashes
 }
 
 type heldBlock struct {
@@ -25,10 +27,12 @@ type heldBlock struct {
 
 const reasonUnexpanded = "its framework driver has not answered yet"
 
-// expand joins the apps that people wrote and those that drivers made, with the counts that were chosen for them.
-func expand(cluster *spec.Cluster, expansion func(spec.AppName) *spec.Expansion, scales []spec.Scale) *desired {
-	d := &desired{cluster: cluster, steps: map[spec.AppName][]string{}, held: map[spec.AppName]string{}}
-	if len(cluster.Frameworks)+len(scales) == 0 {
+// expand joins the apps that people wrote and those that drivers made, with the counts that were chosen for them and the
+// digests that are known of their images.
+func expand(cluster *spec.Cluster, expansion func(spec.AppName) *spec.Expansion, scales []spec.Scale, digests map[string]string) *desired {
+	d := &desired{cluster: cluster, steps: map[spec.AppName][]string{}, held: map[spec.AppName]string{}, unresolved: map[spec.AppName][]unresolved{}}
+	byTag := slices.ContainsFunc(cluster.Apps, func(a *spec.App) bool { return len(a.Unpinned()) > 0 })
+	if len(cluster.Frameworks)+len(scales) == 0 && !byTag {
 		d.hashes = reconcile.HashApps(cluster.Apps)
 		return d
 	}
@@ -55,6 +59,7 @@ func expand(cluster *spec.Cluster, expansion func(spec.AppName) *spec.Expansion,
 	}
 	slices.SortFunc(merged.Apps, func(a, b *spec.App) int { return cmp.Compare(a.Name, b.Name) })
 	scaleApps(merged.Apps, renamed(scales, &merged))
+	d.pin(merged.Apps, digests)
 	d.cluster, d.hashes = &merged, reconcile.HashApps(merged.Apps)
 	return d
 }
@@ -106,13 +111,14 @@ func (d *desired) plugins(kind spec.PluginKind) []spec.Plugin {
 // following is what decides now; nil before the first commit.
 func (c *Core) following() *desired {
 	if c.desired == nil && c.state.Following != nil {
-		c.desired = expand(c.state.Following.Revision.Cluster, func(n spec.AppName) *spec.Expansion { return c.state.Expansions[n] }, c.state.Scales)
+		c.desired = expand(c.state.Following.Revision.Cluster, func(n spec.AppName) *spec.Expansion { return c.state.Expansions[n] }, c.state.Scales, c.state.Following.Images)
 	}
 	return c.desired
 }
 
-// heldApps are the apps of a revision that must stay exactly as they are, with the reasons.
-func (c *Core) heldApps(d *desired) map[spec.AppName]string {
+// heldApps are the apps of a revision that must stay exactly as they are, with the reasons. said tells what is known about
+// an image without a digest.
+func (c *Core) heldApps(d *desired, said func(image string) string) map[spec.AppName]string {
 	held := make(map[spec.AppName]string, len(d.held))
 	for name, why := range d.held { // any order: copied key by key
 		held[name] = why
@@ -127,6 +133,11 @@ func (c *Core) heldApps(d *desired) map[spec.AppName]string {
 			why = "it has not started yet"
 		}
 		held[app.Name] = "the policy plugin " + name + " is down: " + why
+	}
+	for name, missing := range d.unresolved { // any order: independent keys
+		if held[name] == "" {
+			held[name] = whyUnresolved(missing, said)
+		}
 	}
 	for _, b := range d.blocks {
 		for i := range c.current {
@@ -238,7 +249,7 @@ func (c *Core) onExpanded(e Expanded) {
 				x.Apps = old.Apps
 			}
 		}
-		k.expansions[x.Name] = &x
+		k.expansions[x.Name], k.images = &x, nil
 		c.dirty = true
 	}
 	if f := c.state.Following; f != nil && f.Revision.Commit == e.Commit {

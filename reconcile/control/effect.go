@@ -29,6 +29,12 @@ type Expand struct {
 	Owned  []spec.AllocationView
 }
 
+// Resolve asks registries what images by tag are now, for one commit. Answer to each: Resolved.
+type Resolve struct {
+	Commit spec.Commit
+	Images []string // as the commit names them, sorted
+}
+
 // Propose asks for a reconcile.Rebalance of an input that shares nothing which changes, beside the core: it takes longer than a
 // step may. The newest one counts; answer: Proposed.
 type Propose struct {
@@ -69,6 +75,7 @@ func (Disconnect) effect() {}
 func (Propose) effect()    {}
 func (Record) effect()     {}
 func (Send) effect()       {}
+func (Resolve) effect()    {}
 func (Expand) effect()     {}
 func (Policies) effect()   {}
 func (Publish) effect()    {}

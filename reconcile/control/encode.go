@@ -32,7 +32,7 @@ func DecodeEntry(b []byte) (Entry, error) {
 func (e *Entry) empty() bool {
 	return e.Pending == nil && e.Dropped == nil && e.Followed == nil && e.Decided == nil && e.Ended == nil &&
 		e.Retired == nil && e.Forgotten == nil && e.Adopted == nil && e.Joined == nil && e.Removed == nil &&
-		e.Drained == nil && e.Undrained == nil && e.Restart == nil && e.Promoted == nil && e.Scaled == nil && e.Resumed == nil && e.Hastened == nil && e.Expanded == nil &&
+		e.Drained == nil && e.Undrained == nil && e.Restart == nil && e.Promoted == nil && e.Scaled == nil && e.Resumed == nil && e.Resolved == nil && e.Hastened == nil && e.Expanded == nil &&
 		e.Dispatched == nil && e.Cancelled == nil && e.Rebalance == nil && e.Rebalanced == nil
 }
 

@@ -30,6 +30,7 @@ type Entry struct {
 	Scaled     *spec.Scale            `json:"scaled,omitempty"`     // somebody's wish; replaces the app's last one
 	Promoted   *Promoted              `json:"promoted,omitempty"`   // an operator's wish
 	Hastened   *Hastened              `json:"hastened,omitempty"`   // an operator's wish
+	Resolved   *Pinned                `json:"resolved,omitempty"`   // digests that registries told after the revision was recorded
 	Resumed    *Resumed               `json:"resumed,omitempty"`    // a rollback is over
 	Expanded   *spec.Expansion        `json:"expanded,omitempty"`   // of a block of the followed revision
 	Dispatched *Dispatched            `json:"dispatched,omitempty"` // an operator's wish
@@ -54,9 +55,17 @@ type Cancelled struct {
 type Pending struct {
 	Revision   spec.Revision    `json:"revision"`
 	Expansions []spec.Expansion `json:"expansions,omitempty"`
-	Plan       spec.Plan        `json:"plan"`
-	Why        string           `json:"why"` // a sentence: manual approval, or the guards
-	Signed     bool             `json:"signed,omitempty"`
+	// Images are the digests of images by tag, by image as the revision names it.
+	Images map[string]string `json:"images,omitempty"`
+	Plan   spec.Plan         `json:"plan"`
+	Why    string            `json:"why"` // a sentence: manual approval, or the guards
+	Signed bool              `json:"signed,omitempty"`
+}
+
+// Pinned adds digests to a revision that waits or is followed. What is recorded already stays.
+type Pinned struct {
+	Commit spec.Commit       `json:"commit"`
+	Images map[string]string `json:"images"` // by image as the revision names it
 }
 
 // Dropped says why a plan no longer waits.
@@ -69,13 +78,15 @@ type Dropped struct {
 type Followed struct {
 	Revision   spec.Revision    `json:"revision"`
 	Expansions []spec.Expansion `json:"expansions,omitempty"`
-	Plan       spec.Plan        `json:"plan"` // as approved, whole
-	Signed     bool             `json:"signed,omitempty"`
-	By         string           `json:"by,omitempty"` // who approved; "" for approval = auto
-	Mode       Mode             `json:"mode,omitempty"`
-	Shown      spec.PlanID      `json:"shown,omitempty"`   // the plan that was approved, when Plan differs within bounds
-	Left       spec.Commit      `json:"left,omitempty"`    // of a rollback: the head that is not followed
-	AtOnce     bool             `json:"at_once,omitempty"` // its changes wait for no window
+	// Images are the digests of images by tag, by image as the revision names it. What is missing is added by Resolved.
+	Images map[string]string `json:"images,omitempty"`
+	Plan   spec.Plan         `json:"plan"` // as approved, whole
+	Signed bool              `json:"signed,omitempty"`
+	By     string            `json:"by,omitempty"` // who approved; "" for approval = auto
+	Mode   Mode              `json:"mode,omitempty"`
+	Shown  spec.PlanID       `json:"shown,omitempty"`   // the plan that was approved, when Plan differs within bounds
+	Left   spec.Commit       `json:"left,omitempty"`    // of a rollback: the head that is not followed
+	AtOnce bool              `json:"at_once,omitempty"` // its changes wait for no window
 }
 
 // Ended records terminal states, so that they outlive the leader and the node.

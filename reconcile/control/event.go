@@ -179,6 +179,15 @@ type Expanded struct {
 	Expansion spec.Expansion
 }
 
+// Resolved is a registry's answer to one image of a Resolve effect. Without a Digest, Err is a sentence; the shell asks again
+// as long as Core.Unresolved names the image.
+type Resolved struct {
+	Commit spec.Commit // of the Resolve
+	Image  string
+	Digest string // sha256:HEX
+	Err    string
+}
+
 // PolicyUp says that a policy plugin is ready.
 type PolicyUp struct {
 	Name    string
@@ -217,6 +226,7 @@ func (CancelRebalance) event()  {}
 func (Rollback) event()         {}
 func (Resume) event()           {}
 func (Expanded) event()         {}
+func (Resolved) event()         {}
 func (PolicyUp) event()         {}
 func (PolicyDown) event()       {}
 func (Tick) event()             {}

@@ -78,6 +78,9 @@ func (c *Core) mayDispatch(e Dispatch, all []runs.Template, i int) string {
 	if len(e.Token) > spec.MaxToken {
 		return fmt.Sprintf("the token is %d bytes long, and at most %d are allowed. Take a shorter one.", len(e.Token), spec.MaxToken)
 	}
+	if why := c.unresolvedRun(all, t.Root); why != "" {
+		return why
+	}
 	if why := runs.CheckValues(t.App, e.Parameters); why != "" {
 		return why
 	}

@@ -137,7 +137,7 @@ func (c *Core) input(d *desired, r *spec.Revision, signed bool, behind int) reco
 	in := reconcile.Input{
 		Now: c.now, Seed: c.config.Seed, Commit: r.Commit, Subject: r.Subject, Signed: signed,
 		Base:    spec.Base{Behind: behind, Generation: c.state.Generation},
-		Desired: d.cluster, Hashes: d.hashes, Steps: d.steps, Held: c.heldApps(d),
+		Desired: d.cluster, Hashes: d.hashes, Steps: d.steps, Held: c.heldApps(d, c.said(r.Commit)),
 		Nodes: nodes, Drains: drains, Current: c.current, Versions: c.state.Versions,
 		Rollouts: c.state.Rollouts, Restarts: c.state.Restarts, Rebalance: c.state.Rebalance, Failures: c.failures(),
 		Runs: c.state.Runs, Agendas: c.state.Agendas, Memory: &c.memory,

@@ -64,5 +64,7 @@ type HistoryEntry struct {
 	Summary spec.Summary `json:"summary"`
 	Nodes   int          `json:"nodes,omitempty"` // that had joined then
 	Left    spec.Commit  `json:"left,omitempty"`  // of a rollback
-	Full    *spec.Plan   `json:"full,omitempty"`  // of the newest MaxPlans
+	// Images are the digests of images by tag that are others than in the entry before; "" for an image that went.
+	Images map[string]string `json:"images,omitempty"`
+	Full   *spec.Plan        `json:"full,omitempty"` // of the newest MaxPlans
 }

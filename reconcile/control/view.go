@@ -142,7 +142,7 @@ func (c *Core) Apps() []AppView {
 		return nil
 	}
 	views := make([]AppView, 0, len(d.cluster.Apps))
-	held := c.heldApps(d)
+	held := c.heldApps(d, c.said(c.state.Following.Revision.Commit))
 	roots := spec.Roots(d.cluster.Apps)
 	i := 0
 	for _, app := range d.cluster.Apps {
@@ -311,21 +311,30 @@ func (c *Core) Plan(id spec.PlanID) (plan *spec.Plan, known bool) {
 // Preview plans any cluster on the present state. Nothing changes. Blocks of frameworks that expansions lacks keep
 // the apps that they have now.
 func (c *Core) Preview(r spec.Revision, expansions []spec.Expansion, signed bool, behind int) (spec.Plan, reconcile.Report) {
-	return reconcile.Plan(c.PreviewInput(r, expansions, signed, behind))
+	return reconcile.Plan(c.PreviewInput(r, Answers{Expansions: expansions}, signed, behind))
+}
+
+// Answers are what was asked for the sake of a preview.
+type Answers struct {
+	Expansions []spec.Expansion
+	Images     map[string]Lookup // by tag, of images that have no recorded digest
 }
 
 // PreviewInput is the input of a Preview, good for planning elsewhere while the core goes on: it shares nothing that
 // changes.
-func (c *Core) PreviewInput(r spec.Revision, expansions []spec.Expansion, signed bool, behind int) reconcile.Input {
+func (c *Core) PreviewInput(r spec.Revision, a Answers, signed bool, behind int) reconcile.Input {
 	d := expand(r.Cluster, func(n spec.AppName) *spec.Expansion {
-		for i := range expansions {
-			if expansions[i].Name == n {
-				return &expansions[i]
+		for i := range a.Expansions {
+			if a.Expansions[i].Name == n {
+				return &a.Expansions[i]
 			}
 		}
 		return c.state.Expansions[n]
-	}, c.state.Scales)
+	}, c.state.Scales, c.previewed(r.Commit, a.Images))
 	in := c.input(d, &r, signed, behind)
+	if len(a.Images) > 0 {
+		in.Held = c.heldApps(d, func(image string) string { return cmp.Or(a.Images[image].Err, c.said(r.Commit)(image)) })
+	}
 	in.AtOnce = c.state.Following != nil && c.state.Following.atOnce() && c.state.Following.Revision.Commit == r.Commit
 	in.Memory, in.Nodes, in.Current = nil, slices.Clone(in.Nodes), slices.Clone(in.Current)
 	in.Rollouts, in.Restarts, in.Failures = slices.Clone(in.Rollouts), slices.Clone(in.Restarts), slices.Clone(in.Failures)
@@ -343,7 +352,7 @@ func (c *Core) Input() reconcile.Input {
 	if f == nil {
 		return reconcile.Input{}
 	}
-	return c.PreviewInput(f.Revision, nil, f.Signed, 0)
+	return c.PreviewInput(f.Revision, Answers{}, f.Signed, 0)
 }
 
 // Status sums up the master.

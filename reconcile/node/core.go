@@ -85,6 +85,8 @@ func (c *Core) take(ev Event) {
 		c.connected, c.full = true, true
 	case Disconnected:
 		c.connected, c.full = false, false
+	case Progressed:
+		c.onProgressed(e)
 	case Prepared:
 		c.onPrepared(e)
 	case Started:

@@ -56,6 +56,12 @@ type Prepared struct {
 	Err string
 }
 
+// Progressed tells what a Prepare under way is at, as a sentence. The last one counts.
+type Progressed struct {
+	ID   spec.AllocationID
+	What string
+}
+
 // Started answers a Start effect. With Err (a sentence) there is no container, and Pid and At are not set.
 type Started struct {
 	Run Run
@@ -117,6 +123,7 @@ func (Assigned) event()     {}
 func (Connected) event()    {}
 func (Disconnected) event() {}
 func (Prepared) event()     {}
+func (Progressed) event()   {}
 func (Started) event()      {}
 func (Exited) event()       {}
 func (Commanded) event()    {}

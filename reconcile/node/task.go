@@ -6,6 +6,14 @@ import (
 	"github.com/stowage/stowage/spec"
 )
 
+// onProgressed tells what an allocation waits for. It is not worth a write to the disk.
+func (c *Core) onProgressed(e Progressed) {
+	a := c.allocations[e.ID]
+	if a != nil && a.prepare == preparing && a.Status.State == spec.StatePreparing && a.Status.Reason != e.What {
+		a.Status.Reason, a.changed = e.What, true
+	}
+}
+
 // onPrepared takes the answer of a Prepare.
 func (c *Core) onPrepared(e Prepared) {
 	a := c.allocations[e.ID]

@@ -69,6 +69,7 @@ const (
 	whyFollows    = "it depends on %s"
 	whyActive     = "%s is under way, and overlap is forbid"
 	whyTooMany    = "%d runs are under way, and no more are allowed"
+	whyNoDigest   = "image %s of %s has no digest yet"
 	whyReplaced   = "replaced by %s"
 	whyLate       = "it was not done within %s"
 	whyPruned     = "its app left the repository"

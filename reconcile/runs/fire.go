@@ -109,6 +109,8 @@ func (m *machine) fire(t *Template, at spec.Time) {
 		why = fmt.Sprintf(whyActive, first)
 	case n >= MaxActive(m.f.Templates, t.Root) && s.Overlap == spec.OverlapAllow:
 		why = fmt.Sprintf(whyTooMany, n)
+	default:
+		why = m.unresolved(t.Root)
 	}
 	if why != "" {
 		m.put(spec.Run{
@@ -141,6 +143,17 @@ func (m *machine) fire(t *Template, at spec.Time) {
 		why = fmt.Sprintf(whyCaughtUp, clockText(at), s.CatchUp)
 	}
 	m.tell(name, whatCreated, why)
+}
+
+// unresolved says which image by tag keeps runs of a root from being made, as nobody knows what it is: a run keeps the
+// version that it begins with. "" when there is none.
+func (m *machine) unresolved(root spec.AppName) string {
+	for i := range m.f.Templates {
+		if a := m.f.Templates[i].App; m.f.Templates[i].Root == root && len(a.Unpinned()) > 0 {
+			return fmt.Sprintf(whyNoDigest, a.Unpinned()[0], a.Name)
+		}
+	}
+	return ""
 }
 
 // MaxActive is how many runs that follow from a root may be under way at once: spec.MaxRuns of each app.

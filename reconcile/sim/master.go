@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 
@@ -312,6 +313,8 @@ func (m *master) carryOut(effects []control.Effect) {
 			m.policies(e.Plugins)
 		case control.Expand:
 			m.expand(e)
+		case control.Resolve:
+			m.resolve(e)
 		case control.Propose:
 			m.propose(e)
 		}
@@ -335,6 +338,13 @@ func (m *master) expand(e control.Expand) {
 		withChecks(x.Apps)
 	}
 	m.later(control.Expanded{Commit: e.Commit, Expansion: x})
+}
+
+// resolve answers for registries in which no tag ever moves.
+func (m *master) resolve(e control.Resolve) {
+	for _, image := range e.Images {
+		m.later(control.Resolved{Commit: e.Commit, Image: image, Digest: fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(image)))})
+	}
 }
 
 // How long it takes to look for moves.

@@ -46,7 +46,7 @@ func (p *player) supposedPlan() (spec.Plan, error) {
 	core := p.world.master.core
 	in := core.Input()
 	if p.newest != nil && p.newest.Cluster != nil && core.Status().Left != p.newest.Commit {
-		in = core.PreviewInput(*p.newest, nil, false, 0)
+		in = core.PreviewInput(*p.newest, control.Answers{}, false, 0)
 	}
 	if in.Desired == nil {
 		return spec.Plan{}, errors.New("there is no commit to plan")

@@ -237,7 +237,7 @@ func checkTask(d *decoder, b *block, t *spec.Task) {
 	if len(t.Command) > 0 && t.Command[0] == "" {
 		d.at(b.placeOf("command"), b.env.context, "Wrong value for command", "The first element of command is the program, and here it is empty.")
 	}
-	remote := t.Image != "" && strings.HasPrefix(t.Image, "http")
+	remote := strings.HasPrefix(t.Image, "https://") || strings.HasPrefix(t.Image, "http://")
 	if remote && !b.has("image_sha256") {
 		d.at(b.placeOf("image"), b.env.context, "Missing argument", "An image from a URL needs image_sha256, so that a commit means one thing. Print it with: sha256sum FILE.")
 	}

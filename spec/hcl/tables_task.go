@@ -23,7 +23,7 @@ var taskTable = &table[spec.Task]{
 		arg("lifecycle", oneOf(spec.LifecycleMain, spec.LifecycleSidecar, spec.LifecyclePrestart, spec.LifecyclePoststart, spec.LifecyclePoststop), func(t *spec.Task) *spec.Lifecycle { return &t.Lifecycle },
 			"main: the allocation lives as long as these. sidecar: starts before the main tasks and is stopped after them. prestart: these run to exit 0, one after the other, before everything else. poststart: runs to exit 0 once the allocation has become healthy. poststop: runs once after the main tasks have ended, however that came"),
 		arg("rootfs", oneOf(spec.RootfsHost), func(t *spec.Task) *spec.Rootfs { return &t.Rootfs }, "host: the node's programs, read-only, below a writable layer of the allocation's own"),
-		arg("image", image, func(t *spec.Task) *string { return &t.Image }, "An OCI layout or archive: oci:PATH or archive:PATH in the repository, or the URL of an archive with image_sha256"),
+		arg("image", image, func(t *spec.Task) *string { return &t.Image }, "An image of a registry: NAME:TAG, HOST/NAME:TAG or either with @sha256:DIGEST; what a tag means is looked up once for each commit. Or oci:PATH or archive:PATH in the repository, or the URL of an archive with image_sha256"),
 		arg("image_sha256", checksum, func(t *spec.Task) *string { return &t.ImageSHA }, "Checksum of the archive behind a URL"),
 		arg("command", texts, func(t *spec.Task) *[]string { return &t.Command }, "The program and its arguments; without it the image's own").atNode(),
 		arg("env", environment, func(t *spec.Task) *map[string]string { return &t.Env }, "Environment variables").atNode(),
@@ -72,7 +72,7 @@ var image = kind[string]{
 	name: "text",
 	read: func(v cty.Value) (string, error) {
 		if v.Type() != cty.String {
-			return "", mustBe(`a text such as "oci:image" or the URL of an archive`, v)
+			return "", mustBe(`a text such as "nginx:1.25", "oci:image" or the URL of an archive`, v)
 		}
 		s := v.AsString()
 		if err := checkText(s); err != nil {
@@ -91,7 +91,13 @@ var image = kind[string]{
 		if strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://") {
 			return s, nil
 		}
-		return "", wrong(fmt.Sprintf("must be \"oci:PATH\", \"archive:PATH\" or the URL of an archive, but here it is %q. Pulling from a registry is not in this version: save the image with \"docker save\" and use archive:PATH", shorten(s, 100)))
+		if scheme, _, ok := strings.Cut(s, "://"); ok {
+			return "", wrong(fmt.Sprintf("begins with %s://, but an image of a registry is named without a scheme, as in registry.example.com/web:2, and an archive by https or http", shorten(scheme, 20)))
+		}
+		if _, err := spec.ParseImage(s); err != nil {
+			return "", wrong(fmt.Sprintf("must be an image of a registry such as \"nginx:1.25\", \"oci:PATH\", \"archive:PATH\" or the URL of an archive, but here %s", shorten(err.Error(), 300)))
+		}
+		return s, nil
 	},
 	show: quoteIfSet,
 }

@@ -46,7 +46,7 @@ func (s *shell) agentCommand() *cobra.Command {
 		if cfg.Log, err = s.logger(log); err != nil {
 			return err
 		}
-		cfg.Version = s.Version
+		cfg.Version, cfg.Registries.UserAgent = s.Version, "stowage/"+s.Version
 		if cfg.JoinToken, err = s.joinToken(cfg.JoinToken, joinFile); err != nil {
 			return err
 		}
@@ -78,6 +78,7 @@ func (s *shell) agentCommand() *cobra.Command {
 	f.StringVar((*string)(&cfg.Facts.Pool), "pool", "", "pool that the node is in (default \"default\"): only apps that name it run here")
 	machine.add(c)
 	f.StringVar(&logLimit, "log-limit", "", "most that the output of tasks may take of the disk, such as 2GiB; that of ended allocations goes first (default: a tenth of the disk, at most 10GiB)")
+	registryFlags(c, &cfg.Registries)
 	f.StringVar(&ports, "ports", "", "range for ports without a number, such as 20000-32000")
 	log.add(c, "info")
 	c.AddCommand(s.agentDownCommand())
@@ -159,7 +160,7 @@ func (s *shell) masterCommand() *cobra.Command {
 		if cfg.Log, err = s.logger(log); err != nil {
 			return err
 		}
-		cfg.Version = s.Version
+		cfg.Version, cfg.Registries.UserAgent = s.Version, "stowage/"+s.Version
 		if every != "" {
 			d, err := spec.ParseDuration(every)
 			if err != nil {
@@ -189,6 +190,7 @@ func (s *shell) masterCommand() *cobra.Command {
 	f.BoolVar(&cfg.Recover, "recover", false, "agents of a cluster whose masters were lost are expected back: wait for them before deciding")
 	f.StringArrayVar(&override, "plugin-override", nil, "run another program in place of a plugin's checked one, as NAME=PATH; for its development, marked in every plan")
 	f.DurationVar(&cfg.IdleTime, "exec-idle", 0, "how long a command of stowage exec may neither read nor print before it is hung up (default 4h)")
+	registryFlags(c, &cfg.Registries)
 	f.BoolVar(&cfg.Profile, "profile", false, "serve profiles to operators below /debug/pprof")
 	log.add(c, "info")
 	return c

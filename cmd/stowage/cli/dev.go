@@ -22,6 +22,7 @@ import (
 	"github.com/stowage/stowage/master/api"
 	"github.com/stowage/stowage/master/api/client"
 	"github.com/stowage/stowage/master/git"
+	"github.com/stowage/stowage/registry"
 	"github.com/stowage/stowage/spec"
 )
 
@@ -29,13 +30,14 @@ import (
 // the machine among them.
 type dev struct {
 	*shell
-	agents  int
-	repo    string
-	path    string // the folder of the repository that is followed; "" is its root
-	demo    string
-	dataDir string
-	apiAddr string
-	log     *slog.Logger
+	agents     int
+	repo       string
+	path       string // the folder of the repository that is followed; "" is its root
+	demo       string
+	dataDir    string
+	apiAddr    string
+	registries registry.Config
+	log        *slog.Logger
 
 	issued []byte // the credentials, as they were left for the command line
 }
@@ -64,6 +66,7 @@ func (s *shell) devCommand() *cobra.Command {
 	c.Flags().IntVar(&d.agents, "agents", 3, "how many agents")
 	c.Flags().StringVar(&d.repo, "repo", ".", "repository to follow, a URL or a folder in it")
 	c.Flags().StringVar(&d.demo, "demo", "", "commit this folder to a new repository and show what happens")
+	registryFlags(c, &d.registries)
 	c.Flags().StringVar(&d.apiAddr, "api", "127.0.0.1:7470", "address of the API; another port is taken when this one is in use")
 	log.add(c, "error")
 	return c
@@ -124,7 +127,7 @@ func (d *dev) run(ctx context.Context) (err error) {
 	}
 	masterDir := filepath.Join(d.dataDir, "master")
 	part(func() error {
-		return master.Run(run, master.Config{DataDir: masterDir, Repository: git.Config{URL: d.repo}, Path: d.path, API: d.apiAddr, Link: linkAddr, Version: d.Version, Log: d.log})
+		return master.Run(run, master.Config{DataDir: masterDir, Repository: git.Config{URL: d.repo}, Path: d.path, API: d.apiAddr, Link: linkAddr, Registries: d.registries, Version: d.Version, Log: d.log})
 	})
 	c, err := d.connect(ctx, masterDir, failed)
 	if err != nil {
@@ -233,7 +236,7 @@ func (d *dev) startAgents(ctx context.Context, c *client.Client, part func(func(
 	for i := range d.agents {
 		cfg := agent.Config{
 			Node: spec.NodeID(fmt.Sprintf("n%d", i+1)), DataDir: d.agentDir(i), Master: c.Address(), JoinToken: token.Join,
-			Executor: besideUs("stowage-executor"), CgroupParent: filepath.Base(d.dataDir) + fmt.Sprintf("-n%d", i+1), Version: d.Version, Log: d.log,
+			Executor: besideUs("stowage-executor"), CgroupParent: filepath.Base(d.dataDir) + fmt.Sprintf("-n%d", i+1), Version: d.Version, Log: d.log, Registries: d.registries,
 			Facts: facts.Options{Address: "127.0.0.1", Reserved: others, NoCores: d.agents > 1, // they share the machine's
 				Attributes: map[string]string{"rack": fmt.Sprintf("r%d", i%2+1)}},
 			PortFirst: spec.DynamicPortFirst + i*devPorts, PortLast: spec.DynamicPortFirst + (i+1)*devPorts - 1,

@@ -28,6 +28,7 @@ func (p *Page) appPlan(a *spec.AppPlan, o PlanOptions) {
 		p.Line("      %s %s", p.paint(yellow, "waits:"), p.wait(a.Waits))
 	}
 	p.unfinished(a)
+	p.images(a.Images)
 	for _, f := range a.Fields {
 		p.field(&f)
 	}
@@ -99,7 +100,29 @@ func position(at spec.Pos) string {
 	return at.File + ":" + strconv.Itoa(at.Line)
 }
 
-func (p *Page) field(f *spec.FieldChange) {
+// images says what the tags of images mean.
+func (p *Page) images(list []string) {
+	for _, image := range list {
+		if name, digest, ok := strings.Cut(image, "@"); ok {
+			p.Line("      image %s → %s", name, spec.ShortDigest(digest))
+		}
+	}
+}
+
+// shortImage cuts the digest of an image down.
+func shortImage(image string) string {
+	name, digest, ok := strings.Cut(image, "@")
+	if !ok {
+		return image
+	}
+	return name + "@" + spec.ShortDigest(digest)
+}
+
+func (p *Page) field(given *spec.FieldChange) {
+	f := *given
+	if strings.HasPrefix(f.Path, "task.") && strings.HasSuffix(f.Path, ".image") {
+		f.From, f.To = shortImage(f.From), shortImage(f.To)
+	}
 	var change string
 	switch {
 	case f.From == "":
