@@ -301,7 +301,7 @@ func (w *world) audit(in reconcile.Input, p spec.Plan, r reconcile.Report, d *re
 func (w *world) input() *reconcile.Saved {
 	core := w.master.core
 	if f := core.State().Following; w.unsound == nil && w.master.up && f != nil {
-		saved := reconcile.Save(core.PreviewInput(f.Revision, nil, f.Signed, 0), "simulated")
+		saved := reconcile.Save(core.PreviewInput(f.Revision, control.Answers{}, f.Signed, 0), "simulated")
 		return &saved
 	}
 	return w.unsound
@@ -389,7 +389,7 @@ func (w *world) checkSettled() {
 	if f == nil {
 		return
 	}
-	in := core.PreviewInput(f.Revision, nil, f.Signed, 0)
+	in := core.PreviewInput(f.Revision, control.Answers{}, f.Signed, 0)
 	in.Brief = true // nobody reads it
 	plan, _ := reconcile.Plan(in)
 	for _, app := range plan.Apps {
