@@ -32,9 +32,10 @@ type Config struct {
 	Executor     string // path of the stowage-executor binary
 	CgroupParent string // "" is "stowage"
 	Version      string
-	Facts        facts.Options   // DataDir is filled in
-	Registries   registry.Config // how registries of images are reached
-	PortFirst    int             // see spec.Node
+	Facts        facts.Options    // DataDir is filled in
+	Registries   registry.Config  // how registries of images are reached
+	ImageDisk    image.Watermarks // when unused images go; zero: image.DefaultWatermarks
+	PortFirst    int              // see spec.Node
 	PortLast     int
 	LogLimit     spec.Bytes // of all logs together, in bytes; 0: a tenth of the disk, at most defaultLogLimit
 	Log          *slog.Logger
@@ -66,7 +67,8 @@ type agent struct {
 	events    chan node.Event
 	catalogue catalogue
 	usage     usage
-	reserve   sync.Mutex // one change of the reserved cores at a time
+	crowded   chan struct{} // the disk may be full
+	reserve   sync.Mutex    // one change of the reserved cores at a time
 
 	describe sync.Mutex
 	node     spec.Node
@@ -108,6 +110,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return a.link.run(ctx)
 	})
 	part(a.watchFacts)
+	part(a.collectImages)
 	part(a.watchLogs)
 	part(func(ctx context.Context) error { return a.link.identity.watch(ctx, a.cfg.Node, a.log) })
 	<-ctx.Done()
@@ -139,6 +142,12 @@ func open(ctx context.Context, cfg *Config) (*agent, error) {
 	if err := spec.CheckLabel(string(cfg.Node)); err != nil {
 		return nil, fmt.Errorf("name node: %w: name it with --node", err)
 	}
+	if cfg.ImageDisk == (image.Watermarks{}) {
+		cfg.ImageDisk = image.DefaultWatermarks
+	}
+	if err := cfg.ImageDisk.Check(); err != nil {
+		return nil, err
+	}
 	if cfg.CgroupParent == "" {
 		cfg.CgroupParent = "stowage"
 	}
@@ -150,7 +159,7 @@ func open(ctx context.Context, cfg *Config) (*agent, error) {
 		return nil, fmt.Errorf("open data directory: %w", err)
 	}
 	a := &agent{cfg: *cfg, log: cfg.Log.With("node", string(cfg.Node)), memory: memory{filepath.Join(cfg.DataDir, "memory")}, folders: folders{cfg.DataDir},
-		events: make(chan node.Event, maxEvents), errands: newErrands(), preparing: newErrands()}
+		events: make(chan node.Event, maxEvents), errands: newErrands(), preparing: newErrands(), crowded: make(chan struct{}, 1)}
 	a.cfg.Facts.DataDir, a.cfg.Facts.DiskHeld = cfg.DataDir, held(cfg.DataDir)
 	if a.node, err = a.readFacts(); err != nil {
 		return nil, err

@@ -70,6 +70,10 @@ func (a *agent) expectGone(what string, run node.Run, err error) {
 func (a *agent) prepare(ctx context.Context, e node.Prepare) node.Event {
 	answer := node.Prepared{ID: e.Allocation.ID}
 	err := a.folders.makeFolders(&e.Allocation, e.App)
+	if err == nil {
+		err = a.folders.noteImages(e.Allocation.ID)
+	}
+	defer a.crowd()
 	tellProgress, stop := context.WithCancel(ctx)
 	var telling sync.WaitGroup
 	telling.Go(func() { a.tellProgress(tellProgress, e) })
@@ -97,6 +101,9 @@ func (a *agent) taskImage(ctx context.Context, allocation *spec.Allocation, t *s
 	}
 	img, err := a.images.Prepare(ctx, ref)
 	if err != nil {
+		return nil, fmt.Errorf("image of task %s: %w", t.Name, err)
+	}
+	if err := a.folders.noteImages(allocation.ID, img.Digest); err != nil {
 		return nil, fmt.Errorf("image of task %s: %w", t.Name, err)
 	}
 	return &img, nil

@@ -27,6 +27,12 @@
 // Layers that are not there are downloaded side by side and unpacked from the bottom up as they come. A part of a download outlives the
 // process: the next attempt asks for the rest. All of it is hashed before it gets its name, and again while it is unpacked.
 //
+// # Removing
+//
+// Images that nobody uses go when the disk fills up ([Store.Collect]): the record first, then the layers that no other record has, by a
+// rename into tmp. A record that is there has all its layers at every moment, and layers without a record are found by the next
+// collection.
+//
 // # Hostile images
 //
 // Nothing in an image is trusted. All names are walked one component at a time below an [os.Root]; symbolic links in the

@@ -159,7 +159,7 @@ func TestKilledWhileUnpacking(t *testing.T) {
 		}
 		for {
 			prepare(t, s, ref)
-			if _, err := s.Remove(nil, 0); err != nil {
+			if _, err := removeAll(t, s); err != nil {
 				t.Fatal(err)
 			}
 		}

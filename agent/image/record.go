@@ -145,47 +145,8 @@ func syncFS(dir string) error {
 	return nil
 }
 
-// Remove drops the images that are not in keep (by digest) and were not prepared within unused, with the layers that no
-// other image needs. It returns how many layers went. Layers of a mounted task must be covered by keep.
-func (s *Store) Remove(keep []string, unused time.Duration) (layers int, err error) {
-	trash, n, err := s.detach(keep, time.Now().Add(-unused))
-	for _, dir := range trash {
-		if e := os.RemoveAll(dir); e != nil && err == nil {
-			err = e
-		}
-	}
-	if err != nil {
-		return n, fmt.Errorf("remove unused images: %w", err)
-	}
-	return n, nil
-}
-
-// detach renames what is to go into tmp, which is quick, so that Prepare is not held up while it is removed.
-func (s *Store) detach(keep []string, before time.Time) (trash []string, layers int, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	used := map[string]bool{}
-	images, err := os.ReadDir(filepath.Join(s.dir, "images"))
-	if err != nil {
-		return nil, 0, err
-	}
-	for _, entry := range images {
-		digest := "sha256:" + entry.Name()
-		info, err := entry.Info()
-		if err != nil {
-			return nil, 0, err
-		}
-		r, err := s.load(digest)
-		if err == nil && (slices.Contains(keep, digest) || !info.ModTime().Before(before)) {
-			for _, key := range r.Layers {
-				used[key] = true
-			}
-			continue
-		}
-		if err := os.Remove(s.recordPath(digest)); err != nil {
-			return nil, 0, err
-		}
-	}
+// sweep moves the layers that are not needed into tmp, but for those that a Prepare counts on. The lock is held.
+func (s *Store) sweep(used map[string]bool) (trash []string, layers int, err error) {
 	all, err := os.ReadDir(filepath.Join(s.dir, "layers"))
 	if err != nil {
 		return nil, 0, err

@@ -343,37 +343,6 @@ func TestPrepareStopsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestRemoveKeepsWhatIsUsed(t *testing.T) {
-	s := openStore(t)
-	base := tarOf(t, entry{name: "base", body: "b"})
-	archive := archiveOf(t, layoutOf(t, gzipped, base, tarOf(t, entry{name: "one"})))
-	refOne := Ref{URL: "file://" + writeFile(t, archive), SHA256: sumOf(archive)}
-	one := prepare(t, s, refOne)
-	two := prepare(t, s, Ref{Repo: layoutOf(t, nil, base, tarOf(t, entry{name: "two"})), Path: "."})
-	if n, err := s.Remove(nil, time.Hour); n != 0 || err != nil {
-		t.Errorf("removed %d layers of images just prepared, %v", n, err)
-	}
-	if n, err := s.Remove([]string{two.Digest}, 0); n != 1 || err != nil {
-		t.Errorf("removed %d layers, %v; want the one that only the first image has", n, err)
-	}
-	for _, layer := range two.Layers {
-		if _, err := os.Lstat(layer); err != nil {
-			t.Error(err)
-		}
-	}
-	if again := prepare(t, s, refOne); !reflect.DeepEqual(again, one) {
-		t.Errorf("after removal, got %+v, want %+v", again, one)
-	}
-	if n, err := s.Remove(nil, 0); n != 3 || err != nil {
-		t.Errorf("removed %d layers, %v; want all three", n, err)
-	}
-	for _, dir := range []string{"layers", "images", "archives", "tmp"} {
-		if left, _ := os.ReadDir(filepath.Join(s.dir, dir)); len(left) > 0 {
-			t.Errorf("left in %s: %v", dir, left)
-		}
-	}
-}
-
 func TestParseRef(t *testing.T) {
 	sum := strings.Repeat("ab", 32)
 	repo := fstest.MapFS{}

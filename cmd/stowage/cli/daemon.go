@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/stowage/stowage/agent"
+	"github.com/stowage/stowage/agent/image"
 	"github.com/stowage/stowage/master"
 	"github.com/stowage/stowage/spec"
 )
@@ -77,6 +78,8 @@ func (s *shell) agentCommand() *cobra.Command {
 	f.StringVar(&cfg.Facts.Address, "address", "", "address at which others reach this node (default: that of the default route)")
 	f.StringVar((*string)(&cfg.Facts.Pool), "pool", "", "pool that the node is in (default \"default\"): only apps that name it run here")
 	machine.add(c)
+	f.IntVar(&cfg.ImageDisk.High, "image-disk-high", image.DefaultWatermarks.High, "when so many percent of the disk are used, unpacked images go that nothing uses, the longest unused first")
+	f.IntVar(&cfg.ImageDisk.Low, "image-disk-low", image.DefaultWatermarks.Low, "they go until no more of the disk is used than this, in percent")
 	f.StringVar(&logLimit, "log-limit", "", "most that the output of tasks may take of the disk, such as 2GiB; that of ended allocations goes first (default: a tenth of the disk, at most 10GiB)")
 	registryFlags(c, &cfg.Registries)
 	f.StringVar(&ports, "ports", "", "range for ports without a number, such as 20000-32000")
