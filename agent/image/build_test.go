@@ -116,7 +116,11 @@ func addManifest(t testing.TB, files fstest.MapFS, arch string, pack func(testin
 		if pack != nil {
 			data = pack(t, plain)
 		}
-		descriptors = append(descriptors, addBlob(files, "application/vnd.oci.image.layer.v1.tar", data))
+		kind := "application/vnd.oci.image.layer.v1.tar"
+		if bytes.HasPrefix(data, gzipMagic) {
+			kind += "+gzip"
+		}
+		descriptors = append(descriptors, addBlob(files, kind, data))
 	}
 	config := asJSON(t, map[string]any{
 		"architecture": arch, "os": "linux",
