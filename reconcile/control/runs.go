@@ -247,9 +247,10 @@ func (s *State) findRuns(a *Adopted, at spec.Time) {
 	if len(all) == len(s.Runs) {
 		return
 	}
+	began := s.beginnings()
 	for i := range all {
 		if r := &all[i]; !r.State.Ended() {
-			if by := overtakes(all, r); by != "" {
+			if by := overtakes(all, r, began); by != "" {
 				r.State, r.Reason, r.Ended = spec.RunComplete, fmt.Sprintf(whyOvertaken, by), at
 			}
 		}
@@ -259,13 +260,25 @@ func (s *State) findRuns(a *Adopted, at spec.Time) {
 
 const whyOvertaken = "it had ended before %s began; how is not known, as the journal was lost"
 
-// overtakes names a run that had begun and is alone with those of its root: all before it had ended by then. It is "" when
-// there is none.
-func overtakes(all []spec.Run, r *spec.Run) spec.AppName {
+// beginnings returns for each app that has allocations the first generation of them.
+func (s *State) beginnings() map[spec.AppName]spec.Generation {
+	first := map[spec.AppName]spec.Generation{}
+	for _, h := range s.Allocations { // any order: the least counts
+		a := &h.Allocation
+		if g, seen := first[a.App]; !seen || a.Generation < g {
+			first[a.App] = a.Generation
+		}
+	}
+	return first
+}
+
+// overtakes names a run that began later and is alone with those of its root: all before it had ended by then. It is ""
+// when there is none. Generations tell what came first, whatever the clocks of the masters showed.
+func overtakes(all []spec.Run, r *spec.Run, began map[spec.AppName]spec.Generation) spec.AppName {
 	for i := range all {
 		o := &all[i]
-		before := r.Created < o.Created || r.Created == o.Created && r.Key < o.Key
-		if o.Root == r.Root && o.App == o.Root && o.Alone && o.State != spec.RunWaiting && before && o.Key != r.Key {
+		later := began[r.Name] > 0 && began[o.Name] > began[r.Name]
+		if o.Root == r.Root && o.App == o.Root && o.Key != r.Key && o.Alone && later {
 			return o.Name
 		}
 	}

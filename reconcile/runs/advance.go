@@ -222,12 +222,14 @@ func (m *machine) tryBegin(r *spec.Run) bool {
 	return true
 }
 
-// othersLeft reports whether anything of another run of the same root that began before, its dependents included, is
-// under way or has not ended on its node.
+// othersLeft reports whether anything of another run of the same root that has begun, or comes before, its dependents
+// included, is under way or has not ended on its node. What comes before goes by the clocks of those who led, and one that
+// led before may have been ahead: what has begun counts whenever that was.
 func (m *machine) othersLeft(r *spec.Run) bool {
 	for i := range m.runs {
 		o := &m.runs[i]
-		if o.Root != r.Root || o.Key == r.Key || o.Created > r.Created || o.Created == r.Created && o.Key > r.Key {
+		after := o.Created > r.Created || o.Created == r.Created && o.Key > r.Key
+		if o.Root != r.Root || o.Key == r.Key || after && !m.begun(o) {
 			continue
 		}
 		if !o.State.Ended() || m.progress(o).Live > 0 {
@@ -235,6 +237,12 @@ func (m *machine) othersLeft(r *spec.Run) bool {
 		}
 	}
 	return false
+}
+
+// begun reports whether the run, or the one of its root that it follows from, has begun.
+func (m *machine) begun(r *spec.Run) bool {
+	root := m.run(spec.RunName(r.Root, r.Key))
+	return r.State != spec.RunWaiting || root != nil && root.State != spec.RunWaiting
 }
 
 // sum collects what there is to record and to plan.

@@ -102,6 +102,23 @@ func TestOverlap(t *testing.T) {
 	}
 }
 
+// TestAClockThatWasAhead: whoever led before went by a clock that was ahead. What began then is not overtaken by what is
+// made now, though that seems to come before it; nor is what follows from it.
+func TestAClockThatWasAhead(t *testing.T) {
+	s := newStage(template("a", "a", spec.OverlapForbid), template("b", "a", "", spec.Dependency{App: "a"}))
+	s.expect(t, "00:00:01", "")
+	s.expect(t, "00:10:00", "a/20260601-0010 running, b/20260601-0010 waiting")
+	made := *runs.Find(s.facts.Runs, "a/20260601-0010")
+	made.Key, made.Name, made.State, made.Started = "20260601-000900", "a/20260601-000900", spec.RunWaiting, 0
+	made.Created = at("00:09:00")
+	s.facts.Runs = runs.Put(s.facts.Runs, made)
+	s.expect(t, "00:10:10", "a/20260601-000900 waiting, a/20260601-0010 running, b/20260601-0010 waiting")
+	s.does["a/20260601-0010"] = runs.Progress{Done: true}
+	s.expect(t, "00:10:20", "a/20260601-000900 waiting, a/20260601-0010 complete, b/20260601-0010 running")
+	s.does["b/20260601-0010"] = runs.Progress{Done: true}
+	s.expect(t, "00:10:30", "a/20260601-000900 running, a/20260601-0010 complete, b/20260601-0010 complete")
+}
+
 func TestCatchUp(t *testing.T) {
 	s := newStage(template("a", "a", spec.OverlapForbid))
 	s.expect(t, "00:00:01", "")
