@@ -106,6 +106,8 @@ func TestDecide(t *testing.T) {
 		{"a gap is filled", nil, "0n+ 2n+", "start 1"},
 		{"too many: what does no work goes first", nil, "0n+ 1n 2n+ 3n+", "stop 1 new"},
 		{"too many: the youngest goes", nil, "0n+ 1n+ 2n+ 3n+", "stop 3 new"},
+		{"too many: what would have to be replaced goes", nil, "0n+ 1o+ 2n+ 3n+", "stop 1"},
+		{"too many: what was promoted stays", func(a *App) { a.Allocs[1].Promote = true }, "0o+ 0n+ 1n+ 2n+ 3o+", "update 0 promote, stop 0, stop 3"},
 		{"waiting for a dependency", func(a *App) { a.Waiting = "after db is healthy" }, "0o+ 1n+", "replace 0 beside later0, start 2 later0"},
 
 		// Rolling: max_parallel slots at a time, each followed once it is settled.

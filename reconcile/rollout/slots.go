@@ -169,13 +169,19 @@ func (s *slot) rank() int {
 }
 
 // surplus picks n slots to give up: unreachable ones first, then those of which nothing is left (a slot given up before
-// stays given up), then those not yet running, then those whose going keeps the spread even, then the youngest, then
-// the last.
+// stays given up), then those not yet running, then those whose going keeps the spread even, then those that would have
+// to be replaced, then the youngest, then the last.
 func (a *App) surplus(slots []*slot, n int) map[int]bool {
 	rest := slices.Clone(slots)
 	slices.SortFunc(rest, func(x, y *slot) int {
 		if c := x.rank() - y.rank(); c != 0 {
 			return c
+		}
+		if old := len(x.current) == 0; old != (len(y.current) == 0) {
+			if old {
+				return -1
+			}
+			return 1
 		}
 		mx, my := x.main(), y.main()
 		if mx.Generation != my.Generation {
