@@ -40,12 +40,12 @@ func (w *world) checkDecision(in *reconcile.Input, d *reconcile.Decision) {
 	for i := range in.Nodes {
 		o.nodes[in.Nodes[i].ID] = &in.Nodes[i]
 	}
-	goes, updated := map[spec.AllocationID]bool{}, map[spec.AllocationID]spec.Hash{}
+	goes, updated := map[spec.AllocationID]bool{}, map[spec.AllocationID]*reconcile.Update{}
 	for _, s := range d.Stop {
 		goes[s.ID] = true
 	}
-	for _, u := range d.Update {
-		updated[u.ID] = u.Version
+	for i := range d.Update {
+		updated[d.Update[i].ID] = &d.Update[i]
 	}
 	for i := range in.Current {
 		a := in.Current[i].Allocation
@@ -53,8 +53,8 @@ func (w *world) checkDecision(in *reconcile.Input, d *reconcile.Decision) {
 			continue
 		}
 		o.old = append(o.old, a)
-		if v, ok := updated[a.ID]; ok {
-			a.Version = v
+		if u := updated[a.ID]; u != nil {
+			a.Version, a.Canary = u.Version, a.Canary && !u.Promote
 		}
 		if !goes[a.ID] {
 			o.stays = append(o.stays, a)

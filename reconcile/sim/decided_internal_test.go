@@ -31,22 +31,26 @@ func TestCheckDecision(t *testing.T) {
 	}
 	complete := spec.AllocationView{Allocation: runs(batch, 0, "n1", 1), AllocationStatus: spec.AllocationStatus{State: spec.StateComplete}}
 	running := spec.AllocationView{Allocation: runs(plain, 0, "n1", 1), AllocationStatus: spec.AllocationStatus{State: spec.StateRunning}}
+	canary := spec.AllocationView{Allocation: runs(gang, 1, "n2", 1), AllocationStatus: spec.AllocationStatus{State: spec.StateRunning}}
+	canary.Canary = true
 	for _, row := range []struct {
 		about   string
 		start   []spec.Allocation
 		violate string
+		promote bool
 	}{
-		{"within the quota", []spec.Allocation{runs(plain, 1, "n2", 2)}, ""},
-		{"a replacement counts once", []spec.Allocation{runs(plain, 0, "n2", 2), runs(plain, 1, "n2", 2)}, ""},
-		{"above the quota", []spec.Allocation{runs(plain, 1, "n2", 2), runs(plain, 2, "n2", 2)}, invariantQuota},
-		{"half a gang", []spec.Allocation{runs(gang, 0, "n1", 2)}, invariantGang},
-		{"near", []spec.Allocation{runs(near, 0, "n2", 2)}, ""},
-		{"not near", []spec.Allocation{runs(near, 0, "n3", 2)}, invariantNear},
-		{"apart", []spec.Allocation{runs(apart, 0, "n2", 2)}, ""},
-		{"not apart", []spec.Allocation{runs(apart, 0, "n1", 2)}, invariantNear},
-		{"not apart from what starts", []spec.Allocation{runs(apart, 0, "n3", 2), runs(plain, 0, "n3", 2)}, invariantNear},
-		{"work that is left", []spec.Allocation{runs(batch, 1, "n2", 2)}, ""},
-		{"work that is done", []spec.Allocation{runs(batch, 0, "n2", 2)}, invariantOnce},
+		{"within the quota", []spec.Allocation{runs(plain, 1, "n2", 2)}, "", false},
+		{"a replacement counts once", []spec.Allocation{runs(plain, 0, "n2", 2), runs(plain, 1, "n2", 2)}, "", false},
+		{"above the quota", []spec.Allocation{runs(plain, 1, "n2", 2), runs(plain, 2, "n2", 2)}, invariantQuota, false},
+		{"half a gang", []spec.Allocation{runs(gang, 0, "n1", 2)}, invariantGang, false},
+		{"the rest of a gang whose canary is promoted", []spec.Allocation{runs(gang, 0, "n1", 2)}, "", true},
+		{"near", []spec.Allocation{runs(near, 0, "n2", 2)}, "", false},
+		{"not near", []spec.Allocation{runs(near, 0, "n3", 2)}, invariantNear, false},
+		{"apart", []spec.Allocation{runs(apart, 0, "n2", 2)}, "", false},
+		{"not apart", []spec.Allocation{runs(apart, 0, "n1", 2)}, invariantNear, false},
+		{"not apart from what starts", []spec.Allocation{runs(apart, 0, "n3", 2), runs(plain, 0, "n3", 2)}, invariantNear, false},
+		{"work that is left", []spec.Allocation{runs(batch, 1, "n2", 2)}, "", false},
+		{"work that is done", []spec.Allocation{runs(batch, 0, "n2", 2)}, invariantOnce, false},
 	} {
 		in := reconcile.Input{Current: []spec.AllocationView{complete, running}, Versions: map[spec.Hash]*spec.App{}, Desired: &spec.Cluster{
 			Apps:  []*spec.App{plain, gang, batch, near, apart},
@@ -63,7 +67,12 @@ func TestCheckDecision(t *testing.T) {
 			in.Nodes = append(in.Nodes, spec.NodeView{State: spec.NodeReady, Node: spec.Node{ID: spec.NodeID(n), Attributes: rack}})
 		}
 		w := newWorld(&Options{}, epoch)
-		w.checkDecision(&in, &reconcile.Decision{Start: row.start})
+		d := reconcile.Decision{Start: row.start}
+		if row.promote {
+			in.Current = []spec.AllocationView{canary}
+			d.Update = []reconcile.Update{{ID: canary.ID, Version: canary.Version, Promote: true}}
+		}
+		w.checkDecision(&in, &d)
 		if (w.violates == "") != (row.violate == "") || !strings.Contains(w.violates, row.violate) {
 			t.Errorf("%s: violates %q, want %q", row.about, w.violates, row.violate)
 		}
