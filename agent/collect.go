@@ -21,14 +21,12 @@ const collectEvery = time.Minute
 // allocation runs, and goes with the folder.
 const imagesFile = "images.json"
 
-// noteImages adds images to what an allocation uses.
+// noteImages adds images to what an allocation uses. It is not flushed to the disk: what a loss of power takes of it is noted again
+// when the tasks, which went too, are started again.
 func (f folders) noteImages(id spec.AllocationID, digests ...string) error {
 	name := filepath.Join(f.allocation(id), imagesFile)
 	all, err := readImages(name)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	missing := err != nil
+	missing := err != nil // also when the note is damaged
 	for _, d := range digests {
 		if !slices.Contains(all, d) {
 			all, missing = append(all, d), true
@@ -47,15 +45,10 @@ func (f folders) noteImages(id spec.AllocationID, digests ...string) error {
 	return nil
 }
 
-// writeWhole writes a small file so that it is there as a whole or not at all, and stays.
+// writeWhole writes a small file so that another process sees it as a whole or not at all, whenever this one is killed.
 func writeWhole(name string, data []byte) error {
 	part := name + ".part"
-	f, err := os.OpenFile(part, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err := os.WriteFile(part, data, 0o600); err != nil {
 		return err
 	}
 	return os.Rename(part, name)
@@ -111,12 +104,9 @@ func (a *agent) collectImages(ctx context.Context) error {
 		case <-tick.C:
 		case <-a.crowded:
 		}
-		use, err := a.folders.usedImages()
-		if err == nil {
-			done, e := a.images.Collect(ctx, a.cfg.ImageDisk, use)
-			if err = e; done.Images+done.Layers+done.Downloads > 0 {
-				a.log.Info("unused images removed", "images", done.Images, "layers", done.Layers, "downloads", done.Downloads)
-			}
+		done, err := a.images.Collect(ctx, a.cfg.ImageDisk, a.folders.usedImages)
+		if done.Images+done.Layers+done.Downloads > 0 {
+			a.log.Info("unused images removed", "images", done.Images, "layers", done.Layers, "downloads", done.Downloads)
 		}
 		what := ""
 		if err != nil {

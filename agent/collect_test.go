@@ -45,4 +45,8 @@ func TestUsedImages(t *testing.T) {
 	if _, err := f.usedImages(); err == nil {
 		t.Error("a damaged note was taken for none")
 	}
+	note("a-0-1", "three") // its tasks start again
+	if use, err = f.usedImages(); err != nil || len(use) != 1 || !use["three"] {
+		t.Errorf("in use are %v, %v", use, err)
+	}
 }

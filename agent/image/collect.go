@@ -44,9 +44,9 @@ type Collected struct {
 }
 
 // Collect removes what nobody uses while the disk is fuller than the high mark, the longest unused first, until it is down to the
-// low mark or nothing is left to remove. Images in use (by digest) stay, as do those prepared a moment ago and everything that a Prepare
+// low mark or nothing is left to remove. use is asked which images are in use (by digest) when that has to be known; they stay, as do those prepared a moment ago and everything that a Prepare
 // counts on. It may be killed at any moment: what it has not removed by then, the next one does.
-func (s *Store) Collect(ctx context.Context, marks Watermarks, use map[string]bool) (Collected, error) {
+func (s *Store) Collect(ctx context.Context, marks Watermarks, use func() (map[string]bool, error)) (Collected, error) {
 	return s.collect(ctx, marks, use, time.Now(), s.used)
 }
 
@@ -63,7 +63,7 @@ func (s *Store) used() (int, error) {
 	return int((taken*100 + taken + st.Bavail - 1) / (taken + st.Bavail)), nil
 }
 
-func (s *Store) collect(ctx context.Context, marks Watermarks, use map[string]bool, now time.Time, used func() (int, error)) (done Collected, err error) {
+func (s *Store) collect(ctx context.Context, marks Watermarks, use func() (map[string]bool, error), now time.Time, used func() (int, error)) (done Collected, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("remove unused images: %w", err)
@@ -80,7 +80,11 @@ func (s *Store) collect(ctx context.Context, marks Watermarks, use map[string]bo
 	if done.Downloads, err = s.dropDownloads(now.Add(-keep)); err != nil || full < marks.High {
 		return done, err
 	}
-	candidates, err := s.unused(use, now.Add(-justUsed))
+	inUse, err := use()
+	if err != nil {
+		return done, err
+	}
+	candidates, err := s.unused(inUse, now.Add(-justUsed))
 	if err != nil {
 		return done, err
 	}

@@ -12,13 +12,17 @@ import (
 // full is a disk that is never less full.
 func full() (int, error) { return 100, nil }
 
+func used(digests map[string]bool) func() (map[string]bool, error) {
+	return func() (map[string]bool, error) { return digests, nil }
+}
+
 // removeAll removes everything but the images in use, as on a full disk a long time after they were prepared.
 func removeAll(t testing.TB, s *Store, use ...string) (Collected, error) {
 	inUse := map[string]bool{}
 	for _, d := range use {
 		inUse[d] = true
 	}
-	return s.collect(t.Context(), DefaultWatermarks, inUse, time.Now().Add(2*justUsed), full)
+	return s.collect(t.Context(), DefaultWatermarks, used(inUse), time.Now().Add(2*justUsed), full)
 }
 
 func exists(t *testing.T, names ...string) bool {
@@ -38,7 +42,7 @@ func TestCollectKeepsWhatIsUsed(t *testing.T) {
 	refOne := Ref{URL: "file://" + writeFile(t, archive), SHA256: sumOf(archive)}
 	one := prepare(t, s, refOne)
 	two := prepare(t, s, Ref{Repo: layoutOf(t, nil, base, tarOf(t, entry{name: "two"})), Path: "."})
-	if got, err := s.collect(t.Context(), DefaultWatermarks, nil, time.Now(), full); got != (Collected{}) || err != nil {
+	if got, err := s.collect(t.Context(), DefaultWatermarks, used(nil), time.Now(), full); got != (Collected{}) || err != nil {
 		t.Errorf("removed %+v of images just prepared, %v", got, err)
 	}
 	if got, err := removeAll(t, s, two.Digest); got != (Collected{Images: 1, Layers: 1}) || err != nil {
@@ -88,7 +92,7 @@ func TestCollectStopsAtTheLowMark(t *testing.T) {
 		{Watermarks{High: 75, Low: 70}, Collected{Images: 1, Layers: 1}, []bool{true, false, false, true}},
 		{Watermarks{High: 60, Low: 10}, Collected{Images: 1, Layers: 1}, []bool{false, false, false, true}},
 	} {
-		got, err := s.collect(t.Context(), c.marks, use, now, disk)
+		got, err := s.collect(t.Context(), c.marks, used(use), now, disk)
 		if got != c.want || err != nil {
 			t.Errorf("%+v: removed %+v, %v; want %+v", c.marks, got, err, c.want)
 		}
@@ -151,13 +155,17 @@ func TestCollectMeasures(t *testing.T) {
 	s := openStore(t)
 	image := prepare(t, s, Ref{Repo: layoutOf(t, nil, twoLayers(t)...), Path: "."})
 	broken := errors.New("broken")
-	if _, err := s.collect(t.Context(), DefaultWatermarks, nil, time.Now().Add(time.Hour), func() (int, error) { return 0, broken }); !errors.Is(err, broken) || !exists(t, image.Layers...) {
+	if _, err := s.collect(t.Context(), DefaultWatermarks, used(nil), time.Now().Add(time.Hour), func() (int, error) { return 0, broken }); !errors.Is(err, broken) || !exists(t, image.Layers...) {
 		t.Errorf("got %v", err)
+	}
+	unknown := func() (map[string]bool, error) { return nil, broken }
+	if _, err := s.collect(t.Context(), DefaultWatermarks, unknown, time.Now().Add(time.Hour), full); !errors.Is(err, broken) || !exists(t, image.Layers...) {
+		t.Errorf("something was removed though nobody knows what is in use: %v", err)
 	}
 	if n, err := s.used(); err != nil || n < 0 || n > 100 {
 		t.Errorf("%d %%, %v", n, err)
 	}
-	if _, err := s.Collect(t.Context(), Watermarks{High: 1, Low: 1}, map[string]bool{image.Digest: true}); err != nil || !exists(t, image.Layers...) {
+	if _, err := s.Collect(t.Context(), Watermarks{High: 1, Low: 1}, used(map[string]bool{image.Digest: true})); err != nil || !exists(t, image.Layers...) {
 		t.Errorf("got %v", err)
 	}
 }
