@@ -54,12 +54,14 @@ func settled(in reconcile.Input) reconcile.Input {
 func BenchmarkFromScratch(b *testing.B) {
 	in := big(10_000, 500, 200)
 	b.ReportAllocs()
+	began := cpuTime(b)
 	for b.Loop() {
 		if p, _ := reconcile.Plan(in); p.Summary.Start != 100_000 {
 			b.Fatalf("%+v", p.Summary)
 		}
 	}
 	b.ReportMetric(100_000*float64(b.N)/b.Elapsed().Seconds(), "placements/s")
+	b.ReportMetric((cpuTime(b)-began).Seconds()*1000/float64(b.N), "cpu-ms/op")
 }
 
 func BenchmarkNothingToDo(b *testing.B) {
@@ -75,11 +77,13 @@ func BenchmarkNothingToDo(b *testing.B) {
 				b.Fatalf("%d allocations, want %d", len(in.Current), 500*count)
 			}
 			b.ReportAllocs()
+			began := cpuTime(b)
 			for b.Loop() {
 				if p, _ := reconcile.Plan(in); p.Summary.Changes() != 0 {
 					b.Fatalf("%+v", p.Summary)
 				}
 			}
+			b.ReportMetric((cpuTime(b)-began).Seconds()*1000/float64(b.N), "cpu-ms/op")
 		})
 	}
 }
