@@ -18,7 +18,6 @@ type Request struct {
 	Peers  []Peer            // wishes over where other apps run
 	Faulty []int32           // nodes where the app failed often lately: the last choice
 	Only   []int32           // when not nil, nothing but these nodes, sorted
-	Single bool              // at most one on each node, beside no other of the app
 	Wait   bool              // what leaving allocations have counts as free
 	Prefer spec.AllocationID // with Wait: the one whose devices and cores are taken over first
 	Best   *Scoring          // when not nil, who will choose: nodes that it cannot choose may be left out
@@ -45,7 +44,7 @@ func (f *Fleet) Batch(r *Request) *Batch {
 	rows := slices.Grow(f.scratch.rows[:0], len(candidates))
 	for _, node := range candidates {
 		i := int(node)
-		if f.states[i] != spec.NodeReady || r.Single && own[i] > 0 || !groups.accept(i) || !f.fits(i, m.Need, r.Wait) {
+		if f.states[i] != spec.NodeReady || !groups.accept(i) || !f.fits(i, m.Need, r.Wait) {
 			continue
 		}
 		room := int32(r.Count)
@@ -53,9 +52,6 @@ func (f *Fleet) Batch(r *Request) *Batch {
 			if room = f.roomByName(i, r, room); room == 0 {
 				continue
 			}
-		}
-		if r.Single {
-			room = 1
 		}
 		rows = append(rows, node)
 		b.Nodes = append(b.Nodes, f.ids[i])

@@ -27,7 +27,7 @@ func (r *Request) few(cells, candidates int) bool { return (r.Count+2)*bestFewer
 // selects reports whether a look at so many candidates can cut them down.
 func (r *Request) selects(candidates int) bool {
 	m := r.Match
-	return r.Best != nil && r.few(1, candidates) && !r.Single && !m.named && !m.wishesDevices &&
+	return r.Best != nil && r.few(1, candidates) && !m.named && !m.wishesDevices &&
 		len(m.limits)+len(m.wishes)+len(m.terms)+len(m.same)+len(r.Peers)+len(r.Faulty) == 0
 }
 

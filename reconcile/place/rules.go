@@ -43,7 +43,6 @@ func either(a, b Rule) Rule {
 
 // The rules that are not constraints, as reasons name them.
 const (
-	RuleOnePerNode = "one per node, and it has one"
 	// RuleLater is failed by nodes whose room is taken by allocations that stop, when others wait for it already.
 	RuleLater      = "its room is free only after others have stopped"
 	ruleState      = "the node is "
@@ -137,11 +136,6 @@ func (f *Fleet) limitRules(r *Request) []Rule {
 			v := s.column.of[i]
 			return v != none && v != s.value
 		}})
-	}
-	if r.Single {
-		own := slices.Clone(f.countOwn(r.Own))
-		f.clearOwn(r.Own)
-		all = append(all, Rule{Name: RuleOnePerNode, Fails: func(i int) bool { return own[i] > 0 }})
 	}
 	return all
 }

@@ -23,7 +23,7 @@ func (f *Fleet) Clear() {
 // placed.
 func (f *Fleet) Fits(r *Request) int {
 	m := r.Match
-	if len(m.limits)+len(m.same) > 0 || r.Single {
+	if len(m.limits)+len(m.same) > 0 {
 		return len(Fill(f.Batch(r), Binpack))
 	}
 	sum := 0
