@@ -47,6 +47,8 @@ func (a *agent) serve(ctx context.Context, o *wire.Open, s executor.Streams) (in
 		return 0, a.serveLogs(ctx, o, s.Stdout, s.Stderr)
 	case o.Usage != nil:
 		return 0, a.serveUsage(ctx, o, s.Stdout)
+	case o.Files != nil:
+		return 0, a.serveFiles(ctx, o, s)
 	case o.Exec != nil:
 		e, err := a.serveExec(ctx, o, s)
 		return e.Code, err

@@ -28,7 +28,7 @@ const (
 
 // streams are the routes whose answers go on.
 func (m *Master) streams() map[string]server.Handler {
-	all := map[string]server.Handler{"events": m.events, "watch": m.watch, "logs": m.logs, "exec": m.exec}
+	all := map[string]server.Handler{"events": m.events, "watch": m.watch, "logs": m.logs, "exec": m.exec, "content": m.content, "pack": m.pack, "unpack": m.unpack}
 	for id, h := range all {
 		all[id] = func(w http.ResponseWriter, c *server.Call) error {
 			if m.streaming.Add(1) > maxStreams {

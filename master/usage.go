@@ -88,5 +88,6 @@ func (m *Master) usageOf(ctx context.Context, node spec.NodeID, id spec.Allocati
 	if err != nil {
 		return u, err
 	}
-	return u, json.Unmarshal(data, &u)
+	err = json.Unmarshal(data, &u)
+	return u, err
 }

@@ -21,7 +21,7 @@ func (m *Master) handlers() map[string]server.Handler {
 		"status": server.JSON(m.getStatus), "nodes": server.JSON(m.getNodes), "node": server.JSON(m.getNode),
 		"apps": server.JSON(m.getApps), "app": server.JSON(m.getApp), "allocations": server.JSON(m.getAllocations),
 		"allocation": server.JSON(m.getAllocation), "explain": server.JSON(m.getExplain), "explainAllocation": server.JSON(m.getExplain),
-		"usage": server.JSON(m.getUsage), "blocked": server.JSON(m.getBlocked), "runs": server.JSON(m.getRuns), "roles": server.JSON(m.getRoles), "history": server.JSON(m.getHistory), "plugins": server.JSON(m.getPlugins),
+		"usage": server.JSON(m.getUsage), "files": server.JSON(m.getFiles), "blocked": server.JSON(m.getBlocked), "runs": server.JSON(m.getRuns), "roles": server.JSON(m.getRoles), "history": server.JSON(m.getHistory), "plugins": server.JSON(m.getPlugins),
 	}
 	for _, more := range []map[string]server.Handler{m.wishes(), m.previews(), m.streams(), m.doors()} {
 		maps.Copy(all, more)

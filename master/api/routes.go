@@ -42,7 +42,10 @@ const (
 	mediaTar    = "application/x-tar"
 	mediaText   = "text/plain"
 	mediaGzip   = "application/gzip"
+	mediaBytes  = "application/octet-stream"
 )
+
+var fileParams = []Param{{"path", "as the task sees it; a relative one begins at its root", "string"}, {"task", "whose; without it, the only main task's", "string"}}
 
 var treeParams = []Param{
 	{"ref", "branch, tag or commit to plan; without it, the uploaded tree", "string"},
@@ -79,6 +82,10 @@ var Routes = []Route{
 	{ID: "exec", Method: "POST", Path: "/v1/allocations/{id}/exec", Access: Operate, Media: FrameMedia, Status: 101, Summary: "Run a command in a task: an upgrade to " + ExecProtocol + ", frames in both directions",
 		Query: []Param{{"task", "in which task; without it, the only main one", "string"}, {"command", "the command and its arguments, one each", "strings"},
 			{"terminal", "with a terminal", "boolean"}, {"stdin", "with standard input", "boolean"}, {"rows", "of the terminal", "integer"}, {"columns", "of the terminal", "integer"}, {"term", "kind of terminal, for the variable TERM", "string"}}},
+	{ID: "files", Method: "GET", Path: "/v1/allocations/{id}/files", Access: Operate, Response: spec.File{}, Summary: "A file or folder of a task, as the task sees it, or as it left it", Query: fileParams},
+	{ID: "content", Method: "GET", Path: "/v1/allocations/{id}/content", Access: Operate, Media: mediaBytes, Summary: "What is in a file of a task; frames when Accept is " + FrameMedia, Query: fileParams},
+	{ID: "pack", Method: "GET", Path: "/v1/allocations/{id}/archive", Access: Operate, Media: mediaTar, Summary: "A file or folder of a task as a tar archive; frames when Accept is " + FrameMedia, Query: fileParams},
+	{ID: "unpack", Method: "PUT", Path: "/v1/allocations/{id}/archive", Access: Operate, Upload: mediaTar, Response: spec.Unpacked{}, Summary: "Put a file or folder into a task that runs, from a tar archive with that one at its top", Query: fileParams},
 	{ID: "usage", Method: "GET", Path: "/v1/usage", Access: Read, Response: []spec.NodeUsage{}, Summary: "What nodes and tasks use now, beside what they asked for; asked of the nodes at this moment",
 		Query: []Param{{"app", "only of this app, or of apps below this name", "string"}, {"node", "only of this node", "string"}, {"allocation", "only of this allocation, or of a slot", "string"}}},
 	{ID: "blocked", Method: "GET", Path: "/v1/blocked", Access: Read, Response: []BlockedApp{}, Summary: "What has no place, or is held, and why"},

@@ -72,6 +72,24 @@ type Open struct {
 	Logs   *Logs             `json:"logs,omitempty"`
 	Exec   *Exec             `json:"exec,omitempty"`
 	Usage  *Usage            `json:"usage,omitempty"`
+	Files  *Files            `json:"files,omitempty"`
+}
+
+// Deed is what is done with files.
+type Deed string
+
+// The deeds.
+const (
+	Describe Deed = "describe" // answers with a spec.File as JSON
+	Content  Deed = "content"  // answers with the bytes of a file
+	Pack     Deed = "pack"     // answers with a tar archive, and on standard error with what was left out of it
+	Unpack   Deed = "unpack"   // takes a tar archive as standard input, answers with a spec.Unpacked as JSON
+)
+
+// Files asks for something of the file system of a task, or does something to it.
+type Files struct {
+	Deed Deed   `json:"deed"`
+	Path string `json:"path"` // as the task sees it; a relative one begins at its root
 }
 
 // Usage asks for a spec.NodeUsage as JSON, of the whole node if no allocation is named.

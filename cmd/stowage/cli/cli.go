@@ -118,8 +118,8 @@ func (s *shell) root() *cobra.Command {
 		"write":  {s.initCommand(), s.validateCommand(), s.fmtCommand(), s.simCommand()},
 		"change": {s.planCommand(), s.applyCommand(), s.showCommand(), s.historyCommand(), s.diffCommand(), s.rollbackCommand(), s.resumeCommand()},
 		"look": {s.statusCommand(), s.psCommand(), s.appsCommand(), s.runsCommand(), s.nodeCommand(), s.explainCommand(), s.whyCommand(), s.eventsCommand(), s.rolesCommand(),
-			s.pluginCommand(), s.logsCommand(), s.topCommand(), s.statsCommand()},
-		"act": {s.execCommand(), s.restartCommand(), s.scaleCommand(), s.dispatchCommand(), s.cancelCommand(), s.drainCommand(), s.undrainCommand(), s.promoteCommand(), s.rebalanceCommand(), s.tokenCommand()},
+			s.pluginCommand(), s.logsCommand(), s.topCommand(), s.statsCommand(), s.fsCommand()},
+		"act": {s.execCommand(), s.cpCommand(), s.restartCommand(), s.scaleCommand(), s.dispatchCommand(), s.cancelCommand(), s.drainCommand(), s.undrainCommand(), s.promoteCommand(), s.rebalanceCommand(), s.tokenCommand()},
 		"run": {s.devCommand(), s.masterCommand(), s.agentCommand()},
 	} {
 		for _, c := range commands {
