@@ -3,6 +3,7 @@ package reconcile_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -230,6 +231,32 @@ func TestAppsOfFrameworksOverASavedInput(t *testing.T) {
 	tree.Frameworks = nil
 	if p, _ = reconcile.Plan(s.Over(&tree, "")); p.Summary != (spec.Summary{Start: 1, Stop: 1}) {
 		t.Errorf("no block: %+v", p.Summary)
+	}
+}
+
+// TestImagesByTagOverASavedInput: a tag means what it meant in the saved input, also for an app whose values are hidden there; one that it
+// does not know holds its app, and says so.
+func TestImagesByTagOverASavedInput(t *testing.T) {
+	digest := "sha256:" + strings.Repeat("0f", 32)
+	imaged := func(name, image string) *spec.App {
+		return edit(asks(name, 1, 100, spec.MiB), func(a *spec.App) {
+			withEnv("secret")(a)
+			a.Tasks[0].Rootfs, a.Tasks[0].Image = "", image
+		})
+	}
+	l := newLab(t, 2)
+	l.commit(imaged("web", spec.Pin("web:1", digest)))
+	l.settle()
+	s, _ := again(t, l.in, "a")
+	tree := *l.in.Desired
+	tree.Apps = []*spec.App{imaged("new", "new:1"), imaged("web", "web:1")}
+	p, _ := reconcile.Plan(s.Over(&tree, ""))
+	if len(p.Apps) != 1 || p.Apps[0].App != "new" || !strings.Contains(p.Apps[0].Held, "the digest of image new:1 is not in the saved input") || p.Summary != (spec.Summary{}) {
+		t.Errorf("got %+v, apps %+v", p.Summary, p.Apps)
+	}
+	tree.Apps = []*spec.App{imaged("web", spec.Pin("web:1", "sha256:"+strings.Repeat("1f", 32)))}
+	if p, _ = reconcile.Plan(s.Over(&tree, "")); p.Summary != (spec.Summary{Replace: 1}) || !slices.Equal(p.Apps[0].Images, tree.Apps[0].Pulled()) {
+		t.Errorf("got %+v, apps %+v", p.Summary, p.Apps)
 	}
 }
 
