@@ -35,8 +35,8 @@ const hooksHCL = `app "hooks" {
     stop {
       delay           = "300ms"
       command         = ["sh", "-c", "echo drained >/proc/1/fd/1; sleep 0.2"]
-      command_timeout = "30s"
-      timeout         = "2m"
+      command_timeout = "4m"
+      timeout         = "4m"
     }
   }
   task "clean" {
@@ -44,7 +44,7 @@ const hooksHCL = `app "hooks" {
     rootfs    = "host"
     command   = ["sh", "-c", "echo ran; sleep 0.3"]
     memory    = "16MiB"
-    max_run   = "3m"
+    max_run   = "4m"
   }
 }
 `

@@ -204,13 +204,13 @@ func (p *Page) task(t *spec.TaskStatus) {
 	}
 }
 
-// check prints the answer of a check: "check ready fails 12 times in a row, for 3m: connection refused".
+// check prints the answer of a check: "check ready fails 12 or more times in a row, for 3m: connection refused".
 func (p *Page) check(c *spec.Result) {
 	word := p.paint(green, "passes")
 	if !c.Passing {
 		word = p.paint(red, "fails")
 		if c.Row > 1 {
-			word += fmt.Sprintf(" %d times in a row or more", c.Row)
+			word += fmt.Sprintf(" %d or more times in a row", c.Row)
 		}
 	}
 	if c.Since != 0 {

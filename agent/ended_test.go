@@ -1,0 +1,59 @@
+package agent
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stowage/stowage/agent/executor"
+	"github.com/stowage/stowage/reconcile/node"
+)
+
+// TestTheLastLineOfAnOutput: it is of this run, of stderr before stdout, and bounded however long lines are.
+func TestTheLastLineOfAnOutput(t *testing.T) {
+	began := time.Now()
+	for name, c := range map[string]struct {
+		stdout, stderr string
+		old            bool // stderr was last written to before the run
+		exit           executor.Exit
+		want           string
+	}{
+		"of stderr":                    {"out\n", "one\ntwo\n", false, executor.Exit{Code: 1}, "two"},
+		"of stdout, as stderr is old":  {"out\n", "one\n", true, executor.Exit{Code: 1}, "out"},
+		"of stdout, as stderr is void": {"out", " \n\n", false, executor.Exit{Code: 1}, "out"},
+		"the last that says something": {"", "two\r\n\n \n", false, executor.Exit{Code: 1}, "two"},
+		"the end of a long one":        {"", strings.Repeat("x", 10*maxTail) + "y\n", false, executor.Exit{Code: 1}, strings.Repeat("x", maxTail-2) + "y"},
+		"what is no text":              {"", "a\xffb\n", false, executor.Exit{Code: 1}, "a?b"},
+		"none of a success":            {"", "warning\n", false, executor.Exit{}, ""},
+		"none where there is none":     {"", "", false, executor.Exit{Code: 1}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := folders{t.TempDir()}
+			dir := f.logs("web-0-1")
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			for file, text := range map[string]string{"main.stdout.0": c.stdout, "main.stderr.0": c.stderr} {
+				if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				written := began.Add(time.Second)
+				if c.old && file == "main.stderr.0" {
+					written = began.Add(-time.Second)
+				}
+				if err := os.Chtimes(filepath.Join(dir, file), written, written); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got := f.output(node.Run{ID: "web-0-1", Task: "main"}, &executor.Container{Created: began, Exit: &c.exit})
+			if got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+	if got := (folders{t.TempDir()}).output(node.Run{ID: "web-0-1", Task: "main"}, &executor.Container{Created: began, Exit: &executor.Exit{Code: 1}}); got != "" {
+		t.Errorf("without a folder: %q", got)
+	}
+}
