@@ -13,17 +13,20 @@ const (
 	minQuota = 1_000
 	// minShares is the least weight the kernel takes on cgroup v1.
 	minShares = 2
+	// minWeight and maxWeight bound what it takes on v2.
+	minWeight = 1
+	maxWeight = 10_000
 )
 
 // limits translates a spec to what the cgroup library writes: the same numbers for v1 and v2, which it converts where the files
-// differ (cpu.shares to cpu.weight, soft limit to memory.low).
+// differ (soft limit to memory.low).
 //
 // Memory: the hard limit is memory_max if set, else memory. If both are set, memory is what the kernel tries to leave to the
 // container when the node gets short (v1: soft limit, v2: memory.low, see protect.go). Swap counts as memory, so a limit is a limit.
 func limits(spec *executor.Spec, v2, swapCounted bool) *cgroups.Resources {
 	r := &cgroups.Resources{Devices: deviceRules(), CpuShares: shares(spec.CPUMillis)}
 	if v2 {
-		r.CpuWeight = cgroups.ConvertCPUSharesToCgroupV2Value(r.CpuShares)
+		r.CpuWeight = weight(spec.CPUMillis)
 	}
 	if spec.CPUMaxMillis > 0 {
 		r.CpuPeriod = cpuPeriod
@@ -49,6 +52,10 @@ func limits(spec *executor.Spec, v2, swapCounted bool) *cgroups.Resources {
 	r.PidsLimit = &pids
 	return r
 }
+
+// weight is what v2 has in the place of shares: 100 for a core, the kernel's default. The library's own conversion bends the scale so that
+// both defaults meet, and half a core would be worth 59; here it is worth half of what a whole one is, as on v1.
+func weight(millis int64) uint64 { return uint64(min(max((millis+5)/10, minWeight), maxWeight)) }
 
 // shares are relative weights: 1024 for a core.
 func shares(millis int64) uint64 { return uint64(max(millis*1024/1000, minShares)) }

@@ -61,6 +61,15 @@ func TestLimitsOnV2(t *testing.T) {
 	}
 }
 
+// Weights are in the proportion of what is asked for.
+func TestWeightsOnV2(t *testing.T) {
+	for millis, want := range map[int64]uint64{0: 1, 1: 1, 100: 10, 500: 50, 1000: 100, 2000: 200, 100_000: 10_000, 900_000: 10_000} {
+		if got := limits(&executor.Spec{CPUMillis: millis}, true, true).CpuWeight; got != want {
+			t.Errorf("%d thousandths of a core weigh %d, want %d", millis, got, want)
+		}
+	}
+}
+
 func TestLimitsOnV1(t *testing.T) {
 	for _, test := range []struct {
 		name              string
