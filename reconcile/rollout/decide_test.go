@@ -159,6 +159,10 @@ func TestDecide(t *testing.T) {
 
 		// Blue and green: the rest of a promoted app follows at once.
 		{"blue_green after promotion", strategy(spec.StrategyBlueGreen), "0o+ 0n+ 1o+ 1n+ 2o+ 2n+", "stop 0, stop 1, stop 2"},
+		{"blue_green where all nodes are left", func(a *App) {
+			strategy(spec.StrategyBlueGreen)(a)
+			a.Spec.Kind, a.Count, a.Leaves = spec.KindSystem, 0, func(*Alloc) bool { return true }
+		}, "0o+ 1o+", "replace 0 beside, replace 1 beside later1"},
 		{"blue_green without canaries", strategy(spec.StrategyBlueGreen), "0o+ 1o+ 2o+", "replace 0 beside, replace 1 beside, replace 2 beside"},
 
 		// Going back is a rollout of the good version: what still runs stays, extras of the bad one stop.

@@ -92,7 +92,7 @@ func (d *decision) pace(candidates []*slot) *pace {
 		p.all = true
 		p.waits = d.recreated(candidates)
 	case u.Strategy == spec.StrategyBlueGreen:
-		p.start, p.width = n, max(1, n)
+		p.start, p.width = max(1, n), max(1, n) // of a system app no slot may be wanted, and yet some are on nodes that are left
 	case u.MinHealthy > 0 || u.Surge > 0:
 		least := (int(u.MinHealthy)*n + 999) / 1000
 		surge := int(u.Surge) * n / 1000
