@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -192,8 +193,48 @@ func unauthorized(err error) bool {
 	return code == http.StatusUnauthorized || code == http.StatusForbidden
 }
 
+// maxSaid is how much of what a registry says is repeated to people, in bytes.
+const maxSaid = 400
+
+// tidied is an error with the words of a registry in it: they come to people's terminals, so they are one line of bounded length
+// without anything that a terminal obeys.
+type tidied struct{ error }
+
+// Error returns the text.
+func (t *tidied) Error() string {
+	text := strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, t.error.Error())
+	if text = strings.Join(strings.Fields(text), " "); len(text) > maxSaid {
+		text = strings.ToValidUTF8(text[:maxSaid], "") + "…"
+	}
+	return text
+}
+
+// Unwrap returns the error itself.
+func (t *tidied) Unwrap() error { return t.error }
+
+// failure is that of all places of an image.
+type failure struct{ of []error }
+
+// Error returns all in a line.
+func (f *failure) Error() string {
+	words := make([]string, len(f.of))
+	for i, err := range f.of {
+		words[i] = err.Error()
+	}
+	return strings.Join(words, "; ")
+}
+
+// Unwrap returns the errors.
+func (f *failure) Unwrap() []error { return f.of }
+
 // explain says what to do about an error of a registry.
 func explain(p place, err error) error {
+	err = &tidied{err}
 	var unknown x509.UnknownAuthorityError
 	switch code := status(err); {
 	case errors.As(err, &unknown):

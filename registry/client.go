@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -174,5 +173,5 @@ func (c *Client) each(ctx context.Context, ref spec.ImageRef, ask func(place, *s
 		}
 		errs = append(errs, err)
 	}
-	return errors.Join(errs...)
+	return &failure{errs}
 }

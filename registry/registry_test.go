@@ -20,6 +20,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"unicode"
 
 	server "github.com/google/go-containerregistry/pkg/registry"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -128,6 +129,9 @@ func expectError(t *testing.T, c *Client, image string, words ...string) {
 	digest, err := c.Resolve(t.Context(), ref(t, image))
 	if err == nil {
 		t.Fatalf("%s is %s, and an error was expected", image, digest)
+	}
+	if text := err.Error(); len(text) > 4*maxSaid || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		t.Errorf("the error is not fit for a terminal: %q", text)
 	}
 	for _, w := range words {
 		if !strings.Contains(err.Error(), w) {
@@ -326,6 +330,12 @@ func TestHostileRegistries(t *testing.T) {
 			}
 			return true
 		}, "418"},
+		"words for the terminal": {func(w http.ResponseWriter, r *http.Request) bool {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusBadRequest)
+			fmt.Fprintf(w, `{"errors":[{"code":"X","message":"one\n\u001b[31mtwo\u202e %s"}]}`, strings.Repeat("x", 10000))
+			return true
+		}, "answers 400"},
 		"a redirect to a file": {func(w http.ResponseWriter, r *http.Request) bool {
 			if r.URL.Path == "/v2/" {
 				return false
