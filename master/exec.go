@@ -17,6 +17,7 @@ import (
 	"github.com/stowage/stowage/master/api/server"
 	"github.com/stowage/stowage/master/link"
 	"github.com/stowage/stowage/spec/wire"
+	"github.com/stowage/stowage/spec/wire/peer"
 )
 
 // maxTerm bounds the name of a kind of terminal, in bytes.
@@ -96,7 +97,7 @@ func (d *dialogue) run(ctx context.Context, from io.Reader) error {
 		d.win.Fail(fmt.Errorf("nothing was typed or printed for %s: the command was hung up", d.idle))
 	})
 	defer d.timer.Stop()
-	client := wire.PeerOf(d.conn)
+	client := peer.Of(d.conn)
 	var watch sync.WaitGroup
 	watch.Go(func() {
 		if client.Gone() {

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/stowage/stowage/spec/wire"
+	"github.com/stowage/stowage/spec/wire/peer"
 	"golang.org/x/sys/unix"
 )
 
@@ -75,7 +75,7 @@ func (s *Server) exec(ctx context.Context, conn *net.UnixConn, c call) (answer, 
 	s.work.Go(ses.readInput)
 	var hangUps sync.WaitGroup
 	hangUp := sync.OnceFunc(func() { hangUps.Go(func() { ses.group.hangUp(ctx) }) })
-	client := wire.PeerOf(conn)
+	client := peer.Of(conn)
 	var watch sync.WaitGroup
 	watch.Go(func() {
 		if client.Gone() {

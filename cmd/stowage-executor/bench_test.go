@@ -76,6 +76,7 @@ func BenchmarkRelease(b *testing.B) {
 func BenchmarkThroughput(b *testing.B) {
 	n := newNode(b)
 	ctx := context.Background()
+	n.settle()
 	before := n.memory()
 	b.ResetTimer()
 	var next atomic.Int64
@@ -96,7 +97,7 @@ func BenchmarkThroughput(b *testing.B) {
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "containers/s")
 	// What an executor keeps, once it has collected the garbage of starting.
-	time.Sleep(2 * time.Second)
+	n.settle()
 	b.ReportMetric(float64(n.memory()-before)/float64(b.N)/1024, "KiB/container")
 	b.ReportMetric(float64(before)/(1<<20), "MiB-idle")
 }

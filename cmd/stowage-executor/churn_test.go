@@ -273,10 +273,10 @@ func (c *churn) mounts() int {
 }
 
 // settle waits until the executor has collected the garbage of its last work.
-func (c *churn) settle() {
+func (n *node) settle() {
 	last := int64(0)
 	for same := 0; same < 10; time.Sleep(100 * time.Millisecond) {
-		if now := c.memory(); now == last {
+		if now := n.memory(); now == last {
 			same++
 		} else {
 			last, same = now, 0

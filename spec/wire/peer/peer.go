@@ -1,7 +1,7 @@
-package wire
+// Package peer notices that the other end of a connection has gone. It imports next to nothing: the executor uses it, which has to stay small.
+package peer
 
 import (
-	"crypto/tls"
 	"net"
 	"os"
 
@@ -11,9 +11,9 @@ import (
 // Peer is the other end of a connection.
 type Peer struct{ own *os.File }
 
-// PeerOf watches the other end of a connection. One of a connection that is no socket is never gone.
-func PeerOf(conn net.Conn) *Peer {
-	if t, ok := conn.(*tls.Conn); ok {
+// Of watches the other end of a connection. One of a connection that is no socket is never gone.
+func Of(conn net.Conn) *Peer {
+	if t, ok := conn.(interface{ NetConn() net.Conn }); ok { // a tls.Conn
 		conn = t.NetConn()
 	}
 	socket, ok := conn.(interface{ File() (*os.File, error) })

@@ -1,4 +1,4 @@
-package wire
+package peer
 
 import (
 	"net"
@@ -28,8 +28,8 @@ func TestThePeerIsMissedThoughItsWordsAreUnread(t *testing.T) {
 		ours, theirs := ends()
 		defer ours.Close()
 		gone := make(chan bool, 1)
-		peer := PeerOf(ours)
-		go func() { gone <- peer.Gone() }()
+		other := Of(ours)
+		go func() { gone <- other.Gone() }()
 		if _, err := theirs.Write([]byte("unread")); err != nil {
 			t.Fatal(err)
 		}
@@ -55,13 +55,13 @@ func TestThePeerIsMissedThoughItsWordsAreUnread(t *testing.T) {
 		case <-time.After(time.Minute):
 			t.Errorf("%s: the end of the peer is not seen", network)
 		}
-		peer.Close()
+		other.Close()
 
 		ours, theirs = ends()
 		defer ours.Close()
-		peer = PeerOf(ours)
-		go func() { gone <- peer.Gone() }()
-		peer.Close()
+		other = Of(ours)
+		go func() { gone <- other.Gone() }()
+		other.Close()
 		if <-gone {
 			t.Errorf("%s: a peer is gone that is there", network)
 		}
