@@ -208,6 +208,9 @@ func (s *AllocationStatus) Trouble() string {
 	}
 	for i := range s.Tasks {
 		t := &s.Tasks[i]
+		if t.State == StateComplete {
+			continue // it did what it was there for
+		}
 		if t.Reason != "" {
 			return "task " + string(t.Name) + ": " + t.Reason
 		}
