@@ -28,7 +28,7 @@ var layers = []struct {
 }{
 	{0, []string{"spec"}},
 	{1, []string{"reconcile"}},
-	{2, []string{"plugins", "registry"}},
+	{2, []string{"plugins"}},
 	{3, []string{"agent", "master"}},
 	{4, []string{"cmd", "examples", "docs"}},
 }
@@ -45,8 +45,8 @@ var onlyImporter = map[string][]string{
 	"github.com/hashicorp/raft":              {"master/journal"},
 	"github.com/hashicorp/raft-wal":          {"master/journal"},
 	"github.com/spf13/cobra":                 {"cmd/stowage"},
-	"github.com/google/go-containerregistry": {"agent/image", "registry"},
-	"github.com/docker/cli":                  {"registry"},
+	"github.com/google/go-containerregistry": {"agent/image", "agent/registry"},
+	"github.com/docker/cli":                  {"agent/registry"},
 	module + "/agent/runc":                   {"agent/runc", "cmd/stowage-executor"},
 }
 

@@ -17,8 +17,8 @@ import (
 	"github.com/stowage/stowage/agent/facts"
 	"github.com/stowage/stowage/agent/image"
 	"github.com/stowage/stowage/agent/probe"
+	"github.com/stowage/stowage/agent/registry"
 	"github.com/stowage/stowage/reconcile/node"
-	"github.com/stowage/stowage/registry"
 	"github.com/stowage/stowage/spec"
 	"golang.org/x/sys/unix"
 )

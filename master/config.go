@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/stowage/stowage/master/git"
-	"github.com/stowage/stowage/registry"
 )
 
 // Defaults of Config.
@@ -35,7 +34,7 @@ type Config struct {
 	// what agents are told, when given.
 	Advertise []string
 
-	Registries registry.Config // how registries of images are reached
+	Tags Tags // says what the tags of images mean; nil: nobody knows
 
 	Recover   bool              // agents of a cluster whose masters were lost are expected back: wait for them
 	Overrides map[string]string // programs run in place of a plugin's checked one, for its development

@@ -18,7 +18,6 @@ import (
 	"github.com/stowage/stowage/master/link"
 	"github.com/stowage/stowage/plugins/host"
 	"github.com/stowage/stowage/reconcile/control"
-	"github.com/stowage/stowage/registry"
 	"github.com/stowage/stowage/spec"
 	"github.com/stowage/stowage/spec/wire"
 	"google.golang.org/grpc"
@@ -39,7 +38,6 @@ type Master struct {
 	repo      *git.Repo
 	revisions *revisions
 	host      *host.Host
-	registry  *registry.Client
 	lookups   chan struct{} // has a place for each question to a registry
 	machine   *machine
 	journal   *journal.Journal
@@ -101,9 +99,6 @@ func (m *Master) open(ctx context.Context) error {
 		return err
 	}
 	if m.repo, err = git.Open(ctx, c.Repository); err != nil {
-		return err
-	}
-	if m.registry, err = registry.New(c.Registries); err != nil {
 		return err
 	}
 	m.revisions = newRevisions(m.repo, c.Path)

@@ -24,7 +24,7 @@ import (
 	"time"
 
 	server "github.com/google/go-containerregistry/pkg/registry"
-	"github.com/stowage/stowage/registry"
+	"github.com/stowage/stowage/agent/registry"
 	"github.com/stowage/stowage/spec"
 )
 

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/stowage/stowage/registry"
+	"github.com/stowage/stowage/agent/registry"
 	"golang.org/x/sys/unix"
 )
 

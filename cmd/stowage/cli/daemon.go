@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/stowage/stowage/agent"
 	"github.com/stowage/stowage/agent/image"
+	"github.com/stowage/stowage/agent/registry"
 	"github.com/stowage/stowage/master"
 	"github.com/stowage/stowage/spec"
 )
@@ -155,6 +156,7 @@ func parsePorts(text string) (first, last int, err error) {
 
 func (s *shell) masterCommand() *cobra.Command {
 	var cfg master.Config
+	var registries registry.Config
 	var log logFlags
 	var override []string
 	var every string
@@ -163,7 +165,10 @@ func (s *shell) masterCommand() *cobra.Command {
 		if cfg.Log, err = s.logger(log); err != nil {
 			return err
 		}
-		cfg.Version, cfg.Registries.UserAgent = s.Version, "stowage/"+s.Version
+		cfg.Version, registries.UserAgent = s.Version, "stowage/"+s.Version
+		if cfg.Tags, err = registry.New(registries); err != nil {
+			return err
+		}
 		if every != "" {
 			d, err := spec.ParseDuration(every)
 			if err != nil {
@@ -193,7 +198,7 @@ func (s *shell) masterCommand() *cobra.Command {
 	f.BoolVar(&cfg.Recover, "recover", false, "agents of a cluster whose masters were lost are expected back: wait for them before deciding")
 	f.StringArrayVar(&override, "plugin-override", nil, "run another program in place of a plugin's checked one, as NAME=PATH; for its development, marked in every plan")
 	f.DurationVar(&cfg.IdleTime, "exec-idle", 0, "how long a command of stowage exec may neither read nor print before it is hung up (default 4h)")
-	registryFlags(c, &cfg.Registries)
+	registryFlags(c, &registries)
 	f.BoolVar(&cfg.Profile, "profile", false, "serve profiles to operators below /debug/pprof")
 	log.add(c, "info")
 	return c

@@ -17,12 +17,12 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/stowage/stowage/agent"
 	"github.com/stowage/stowage/agent/facts"
+	"github.com/stowage/stowage/agent/registry"
 	"github.com/stowage/stowage/cmd/stowage/view"
 	"github.com/stowage/stowage/master"
 	"github.com/stowage/stowage/master/api"
 	"github.com/stowage/stowage/master/api/client"
 	"github.com/stowage/stowage/master/git"
-	"github.com/stowage/stowage/registry"
 	"github.com/stowage/stowage/spec"
 )
 
@@ -125,9 +125,13 @@ func (d *dev) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	tags, err := registry.New(d.registries)
+	if err != nil {
+		return err
+	}
 	masterDir := filepath.Join(d.dataDir, "master")
 	part(func() error {
-		return master.Run(run, master.Config{DataDir: masterDir, Repository: git.Config{URL: d.repo}, Path: d.path, API: d.apiAddr, Link: linkAddr, Registries: d.registries, Version: d.Version, Log: d.log})
+		return master.Run(run, master.Config{DataDir: masterDir, Repository: git.Config{URL: d.repo}, Path: d.path, API: d.apiAddr, Link: linkAddr, Tags: tags, Version: d.Version, Log: d.log})
 	})
 	c, err := d.connect(ctx, masterDir, failed)
 	if err != nil {

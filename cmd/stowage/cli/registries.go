@@ -2,7 +2,7 @@ package cli
 
 import (
 	"github.com/spf13/cobra"
-	"github.com/stowage/stowage/registry"
+	"github.com/stowage/stowage/agent/registry"
 )
 
 // registryFlags are the flags of daemons that say how registries of images are reached.
