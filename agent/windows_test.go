@@ -113,3 +113,17 @@ func TestWindowsOfAnEndedStreamLeaveTheNextAlone(t *testing.T) {
 		t.Errorf("%q, end %+v", output, end)
 	}
 }
+
+// TestAWindowThatIsClosedEndsItsInput also for who waits for nothing but that.
+func TestAWindowThatIsClosedEndsItsInput(t *testing.T) {
+	w, ups := views(t, func(_ context.Context, _ *wire.Open, s executor.Streams) (int, error) {
+		_, err := io.ReadAll(s.Stdin)
+		return 0, err
+	})
+	w.open(&wire.Open{Stream: 1, Files: &wire.Files{Deed: wire.Unpack}})
+	w.data(&wire.Data{Stream: 1, Bytes: []byte("half")})
+	w.data(&wire.Data{Stream: 1, End: true, Err: "closed"})
+	if _, _, end := sent(ups); end == nil || end.Err == "" {
+		t.Errorf("end %+v", end)
+	}
+}
