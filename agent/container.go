@@ -115,6 +115,7 @@ func (f folders) container(run node.Run, a *spec.Allocation, app *spec.App, t *s
 			MaxFiles: t.Logs.MaxFiles},
 		Labels: map[string]string{"allocation": string(a.ID), "task": string(t.Name), "attempt": strconv.Itoa(run.Attempt)},
 	}
+	f.isolate(&c, a, t, lookup)
 	var base []string
 	if img != nil {
 		base = img.Config.Env

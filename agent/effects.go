@@ -140,6 +140,9 @@ func (a *agent) startContainer(ctx context.Context, e node.Start) (executor.Cont
 	}
 	self := a.self()
 	container := a.folders.container(e.Run, &e.Allocation, e.App, t, &self, img)
+	if weak := container.Weak(container.Capabilities); weak != "" && a.cfg.Facts.NoWeak {
+		return executor.Container{}, fmt.Errorf("%s isolates the task less than by default, and this node refuses that (stowage agent --no-weak-isolation)", weak)
+	}
 	if container.Devices, err = deviceFiles(&e.Allocation, &self, t); err != nil {
 		return executor.Container{}, err
 	}

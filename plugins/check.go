@@ -43,6 +43,7 @@ func Expansion(block spec.Framework, answer *Answer) (spec.Expansion, error) {
 		a := clone(app)
 		Fill(a)
 		a.Framework, a.Pos = block.Driver+" "+string(block.Name), block.Pos
+		a.AvoidStrictNodes()
 		e.Apps = append(e.Apps, a)
 	}
 	for i := range e.Diagnostics {
@@ -129,6 +130,7 @@ func checkApp(block spec.AppName, a *spec.App, known map[spec.AppName]*spec.App)
 			mains++
 		}
 		c.task(t, ports)
+		c.isolation(t, a.Network.Mode == spec.NetworkHost)
 	}
 	c.that(mains > 0, "none of its tasks is a main task")
 	return c.first

@@ -23,6 +23,7 @@ type Cluster struct {
 	Reservations []Reservation `json:"reservations,omitempty"` // sorted by name
 	Pools        []Pool        `json:"pools,omitempty"`        // sorted by name; DefaultPool is there without being written
 	Windows      []Window      `json:"windows,omitempty"`      // sorted by name
+	Allowances   []Allowance   `json:"allowances,omitempty"`   // sorted by name
 	Plugins      []Plugin      `json:"plugins,omitempty"`      // sorted by name
 	Apps         []*App        `json:"apps,omitempty"`         // sorted by name; shared and never changed
 	Frameworks   []Framework   `json:"frameworks,omitempty"`   // sorted by driver and name
@@ -432,14 +433,23 @@ type Task struct {
 	Command   []string          `json:"command,omitempty"`      // empty: the image's own
 	Env       map[string]string `json:"env,omitempty"`
 	Dir       string            `json:"dir,omitempty"`
-	User      string            `json:"user,omitempty"` // name, uid or uid:gid; empty: root in the container, or the image's
+	User      string            `json:"user,omitempty"`   // name, uid or uid:gid; empty: root in the container, or the image's
+	Groups    []string          `json:"groups,omitempty"` // beside the user's own: names or numbers
 	UserNS    bool              `json:"user_namespace,omitempty"`
-	CPU       MilliCPU          `json:"cpu"`             // with Cores: a thousand for each
-	Cores     int               `json:"cores,omitempty"` // whole cores that nobody else uses
+	Hostname  string            `json:"hostname,omitempty"` // may refer to what the node knows; empty: made of app and slot
+	CPU       MilliCPU          `json:"cpu"`                // with Cores: a thousand for each
+	Cores     int               `json:"cores,omitempty"`    // whole cores that nobody else uses
 	Memory    Bytes             `json:"memory"`
 	MemoryMax Bytes             `json:"memory_max,omitempty"` // may burst to here; 0: Memory
 	Disk      Bytes             `json:"disk,omitempty"`
-	Pids      int               `json:"pids,omitempty"`      // most processes; DefaultPids when not written
+	Pids      int               `json:"pids,omitempty"`     // most processes; DefaultPids when not written
+	CPUMax    MilliCPU          `json:"cpu_max,omitempty"`  // never more than this; 0: what nobody else wants
+	Swap      Bytes             `json:"swap,omitempty"`     // that may be swapped out, beyond the limit of memory
+	ShmSize   Bytes             `json:"shm_size,omitempty"` // of /dev/shm; DefaultShmSize when not written
+	Tmpfs     []Tmpfs           `json:"tmpfs,omitempty"`    // sorted by target
+	Ulimits   []Ulimit          `json:"ulimits,omitempty"`  // sorted by name
+	IO        IO                `json:"io,omitzero"`
+	Isolation Isolation         `json:"isolation,omitzero"`
 	Resources map[string]Milli  `json:"resources,omitempty"` // named resources, in thousandths
 	Devices   []DeviceAsk       `json:"devices,omitempty"`   // at most one for each kind
 	MaxRun    Duration          `json:"max_run,omitempty"`   // of one run; after it the task is stopped, and has failed; 0: no limit

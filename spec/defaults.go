@@ -88,6 +88,9 @@ const (
 	// DefaultPids stops fork bombs and leaves room for threads.
 	DefaultPids = 4096
 
+	// DefaultShmSize of /dev/shm, and of a tmpfs: what other container systems give.
+	DefaultShmSize = 64 * MiB
+
 	// DefaultCheckInterval between two questions to a task.
 	DefaultCheckInterval = 5 * Second
 	// DefaultCheckTimeout for one answer.
@@ -137,6 +140,9 @@ const (
 	MaxMoreNodes = 10_000
 	// MaxSuppositions bounds of how many kinds of node that is, and of how many that are there it may do without.
 	MaxSuppositions = 100
+	// MaxAllowances of a commit, and MaxPoints of each list in them and in an isolation block.
+	MaxAllowances = 1_000
+	MaxPoints     = 100
 	// MaxTasks of one app.
 	MaxTasks = 32
 	// MaxChecks of one task, and MaxCheckHeaders of one check.

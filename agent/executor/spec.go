@@ -6,6 +6,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"github.com/stowage/stowage/spec"
 )
 
 // Limits of a Spec.
@@ -87,6 +89,8 @@ type Spec struct {
 	Root    Root    `json:"root"`
 	Mounts  []Mount `json:"mounts,omitempty"`
 	Network string  `json:"network,omitempty"`
+	// Groups are names or numbers of groups that the processes are in beside those of User.
+	Groups []string `json:"groups,omitempty"`
 	// UserNamespace maps the container's users to others of the node, so that its root is nobody outside.
 	UserNamespace bool `json:"user_namespace,omitempty"`
 	// Devices are files below /dev that the container may use, as the node has them.
@@ -103,10 +107,9 @@ type Spec struct {
 	MemoryMaxBytes int64 `json:"memory_max_bytes,omitempty"`
 	// PidsMax limits processes and threads; 0: DefaultPidsMax.
 	PidsMax int64 `json:"pids_max,omitempty"`
+	Isolation
 	// Capabilities are kept; nil: a small default set; empty: none. Names as in capabilities(7), CAP_ included.
 	Capabilities []string `json:"capabilities,omitzero"`
-	// Unconfined leaves out the seccomp filter.
-	Unconfined bool `json:"unconfined,omitempty"`
 	// CgroupParent is below the executor's parent cgroup; empty: directly below it.
 	CgroupParent string            `json:"cgroup_parent,omitempty"`
 	Log          Log               `json:"log,omitzero"`
@@ -184,6 +187,12 @@ func (s *Spec) Validate() error {
 	}
 	if !filepath.IsLocal(s.CgroupParent) && s.CgroupParent != "" {
 		fault("cgroup parent %q: use a relative path without dots", s.CgroupParent)
+	}
+	errs = append(errs, s.Isolation.faults()...)
+	for name := range s.Sysctls {
+		if why := spec.CheckSysctl(name, s.Network == "" || s.Network == NetworkHost); why != "" {
+			fault("setting %q: %s", name, why)
+		}
 	}
 	errs = append(errs, s.Log.faults()...)
 	return errors.Join(errs...)

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/stowage/stowage/spec"
 )
 
 // Limits of attributes: they travel with every description of the node.
@@ -15,7 +17,7 @@ const (
 )
 
 // ownNames are the attributes that this package sets.
-var ownNames = []string{KernelName, KernelVersion, KernelRelease, CPUArch, CPUModel, CPUCores, OSName, OSVersion, Hostname, CgroupVersion, CPUExclusive}
+var ownNames = []string{KernelName, KernelVersion, KernelRelease, CPUArch, CPUModel, CPUCores, OSName, OSVersion, Hostname, CgroupVersion, CPUExclusive, spec.AttributeWeak}
 
 // ParseAttribute reads an attribute as a person writes it: "rack=r1".
 func ParseAttribute(text string) (key, value string, err error) {

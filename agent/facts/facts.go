@@ -48,6 +48,7 @@ type Options struct {
 	NoCores    bool                  // none may
 	Address    string                // IP address or host name; empty: the first IPv4 address of the interface with the default route
 	Attributes map[string]string     // a person's own, such as rack
+	NoWeak     bool                  // no task runs here that is isolated less than by default
 	Pool       spec.PoolName         // that the node is in; empty: the default one
 }
 
@@ -108,6 +109,9 @@ func read(root fs.FS, o Options) (spec.Node, error) {
 		CPUExclusive:  exclusive(&o, &groups, privileged),
 	}
 	attributes[OSName], attributes[OSVersion] = osRelease(root)
+	if o.NoWeak {
+		attributes[spec.AttributeWeak] = spec.WeakNo
+	}
 	maps.DeleteFunc(attributes, func(_, value string) bool { return value == "" })
 	if err := addOwn(attributes, o.Attributes); err != nil {
 		return spec.Node{}, err

@@ -12,6 +12,7 @@ import (
 	devices "github.com/opencontainers/cgroups/devices/config"
 	"github.com/opencontainers/runc/libcontainer/configs"
 	"github.com/stowage/stowage/agent/executor"
+	"github.com/stowage/stowage/spec"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,27 +25,20 @@ const (
 	// possible descriptor, work, and servers raise the soft one.
 	openFilesSoft = 1024
 	openFilesHard = 524288
-	// sharedMemory limits /dev/shm, and tmpBytes the /tmp of a read-only root.
-	sharedMemory = "size=65536k"
-	tmpBytes     = "size=65536k"
+	// tmpBytes limits the /tmp of a read-only root.
+	tmpBytes = "size=65536k"
 	// defaultPath is searched where a spec sets no PATH.
 	defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 )
 
-// defaultCapabilities let root of a container act as root on its own files and users, and bind low ports.
-var defaultCapabilities = []string{
-	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SETGID", "CAP_SETPCAP",
-	"CAP_SETUID", "CAP_SYS_CHROOT",
-}
-
-// maskedPaths tell about the node, or reach into its kernel. They are empty in every container.
-var maskedPaths = []string{
-	"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug",
-	"/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware",
-}
-
-// readonlyPaths change the node.
-var readonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
+// defaultCapabilities are those of package spec, as libcontainer calls them.
+var defaultCapabilities = func() []string {
+	all := make([]string, len(spec.DefaultCapabilities))
+	for i, c := range spec.DefaultCapabilities {
+		all[i] = "CAP_" + c
+	}
+	return all
+}()
 
 // onNode keeps the paths that this kernel has; each that it lacks costs a start some calls.
 func onNode(paths []string) []string {
@@ -55,7 +49,7 @@ func onNode(paths []string) []string {
 }
 
 // config translates a spec for libcontainer.
-func (r *Runtime) config(spec *executor.Spec, rt root, cores []int, extra []*devices.Device) *configs.Config {
+func (r *Runtime) config(spec *executor.Spec, rt root, cores []int, extra []*devices.Device, resources *cgroups.Resources) *configs.Config {
 	caps := capabilitiesOf(spec)
 	c := &configs.Config{
 		Version:         "1.2.0",
@@ -66,10 +60,10 @@ func (r *Runtime) config(spec *executor.Spec, rt root, cores []int, extra []*dev
 		Mounts:          r.mounts(spec, rt),
 		MaskPaths:       r.masked,
 		ReadonlyPaths:   r.readonly,
-		NoNewPrivileges: true,
+		NoNewPrivileges: !spec.NewPrivileges,
 		Capabilities:    &configs.Capabilities{Bounding: caps, Effective: caps, Permitted: caps},
 		Rlimits:         []configs.Rlimit{{Type: unix.RLIMIT_NOFILE, Soft: min(openFilesSoft, r.maxFiles), Hard: min(openFilesHard, r.maxFiles)}},
-		Cgroups:         &cgroups.Cgroup{Path: r.cgroupPath(spec), Resources: limits(spec, r.cgroup == 2, r.swapCounted)},
+		Cgroups:         &cgroups.Cgroup{Path: r.cgroupPath(spec), Resources: resources},
 		RootlessEUID:    r.rootless,
 		RootlessCgroups: r.rootless,
 	}
@@ -81,6 +75,7 @@ func (r *Runtime) config(spec *executor.Spec, rt root, cores []int, extra []*dev
 			c.Cgroups.Devices = append(c.Cgroups.Devices, &d.Rule)
 		}
 	}
+	r.isolate(c, spec)
 	if c.Hostname == "" {
 		c.Hostname = spec.ID[:min(len(spec.ID), 63)]
 	}
@@ -135,11 +130,11 @@ func (r *Runtime) mounts(spec *executor.Spec, rt root) []*configs.Mount {
 	const quiet = unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NODEV
 	all := slices.Clone(rt.mounts)
 	all = append(all, &configs.Mount{Device: "proc", Source: "proc", Destination: "/proc", Flags: quiet})
-	if r.dev != "" && len(spec.Devices) == 0 {
+	if r.dev != "" && !ownDev(spec) {
 		all = append(all, &configs.Mount{Device: "bind", Source: r.dev, Destination: "/dev", Flags: unix.MS_BIND | unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_RDONLY})
 	} else {
 		all = append(all, &configs.Mount{Device: "tmpfs", Source: "tmpfs", Destination: "/dev", Flags: unix.MS_NOSUID | unix.MS_STRICTATIME, Data: "mode=755,size=64k"})
-		if len(spec.Devices) > 0 {
+		if ownDev(spec) {
 			all[len(all)-1].Flags |= unix.MS_RDONLY | unix.MS_NOEXEC // once it is furnished
 		}
 	}
@@ -149,14 +144,14 @@ func (r *Runtime) mounts(spec *executor.Spec, rt root) []*configs.Mount {
 	}
 	all = append(all,
 		&configs.Mount{Device: "devpts", Source: "devpts", Destination: "/dev/pts", Flags: unix.MS_NOSUID | unix.MS_NOEXEC, Data: pts},
-		&configs.Mount{Device: "tmpfs", Source: "shm", Destination: "/dev/shm", Flags: quiet, Data: "mode=1777," + sharedMemory},
+		&configs.Mount{Device: "tmpfs", Source: "shm", Destination: "/dev/shm", Flags: quiet, Data: "mode=1777," + shmSize(spec)},
 		&configs.Mount{Device: "mqueue", Source: "mqueue", Destination: "/dev/mqueue", Flags: quiet},
 		r.sysMount(spec, quiet),
 	)
 	if r.cgroup == 2 && !r.rootless {
 		all = append(all, &configs.Mount{Device: "cgroup", Source: "cgroup", Destination: "/sys/fs/cgroup", Flags: quiet | unix.MS_RDONLY})
 	}
-	if !rt.writable {
+	if !rt.writable && !mounted(spec, "/tmp") {
 		all = append(all, &configs.Mount{Device: "tmpfs", Source: "tmp", Destination: "/tmp", Flags: unix.MS_NOSUID | unix.MS_NODEV, Data: "mode=1777," + tmpBytes})
 	}
 	for _, m := range spec.Mounts {
@@ -165,6 +160,9 @@ func (r *Runtime) mounts(spec *executor.Spec, rt root) []*configs.Mount {
 			flags |= unix.MS_RDONLY
 		}
 		all = append(all, &configs.Mount{Device: "bind", Source: m.Source, Destination: m.Target, Flags: flags})
+	}
+	for _, t := range spec.Tmpfs {
+		all = append(all, memoryMount(t))
 	}
 	return all
 }
@@ -175,13 +173,17 @@ func (r *Runtime) sysMount(spec *executor.Spec, flags int) *configs.Mount {
 	if (spec.UserNamespace || r.rootless) && hostNet {
 		return &configs.Mount{Device: "bind", Source: "/sys", Destination: "/sys", Flags: flags | unix.MS_BIND | unix.MS_REC | unix.MS_RDONLY}
 	}
-	return &configs.Mount{Device: "sysfs", Source: "sysfs", Destination: "/sys", Flags: flags | unix.MS_RDONLY}
+	if !spec.Privileged {
+		flags |= unix.MS_RDONLY
+	}
+	return &configs.Mount{Device: "sysfs", Source: "sysfs", Destination: "/sys", Flags: flags}
 }
 
 // identity is the user of a process, in numbers of the container.
 type identity struct {
 	uid, gid int
 	groups   []int
+	home     string
 }
 
 // lookup finds a user in the account files of a root. Links in them are followed inside the root only.
@@ -201,7 +203,21 @@ func lookup(name string, rootDir string) (identity, error) {
 	if err != nil {
 		return identity{}, executor.Errorf(executor.CodeInvalid, "user %q: %v", name, err)
 	}
-	return identity{uid: found.Uid, gid: found.Gid, groups: found.Sgids}, nil
+	return identity{uid: found.Uid, gid: found.Gid, groups: found.Sgids, home: found.Home}, nil
+}
+
+// groupsIn finds groups in the account file of a root.
+func groupsIn(names []string, rootDir string) ([]int, error) {
+	group, err := securejoin.SecureJoin(rootDir, "/etc/group")
+	if err != nil {
+		return nil, err
+	}
+	found, err := user.GetAdditionalGroupsPath(names, group)
+	if err != nil {
+		return nil, executor.Errorf(executor.CodeInvalid, "groups %s: %v", strings.Join(names, ", "), err)
+	}
+	slices.Sort(found)
+	return found, nil
 }
 
 // environment adds a PATH where there is none.

@@ -15,8 +15,12 @@ import (
 
 // hostDevices looks at the device files of a spec: containers get nodes of the same numbers, owner and mode.
 func hostDevices(spec *executor.Spec) ([]*devices.Device, error) {
+	paths, readOnly, err := wantedDevices(spec)
+	if err != nil {
+		return nil, err
+	}
 	var all []*devices.Device
-	for _, path := range spec.Devices {
+	for _, path := range paths {
 		var stat unix.Stat_t
 		if err := unix.Stat(path, &stat); err != nil {
 			return nil, executor.Errorf(executor.CodeInvalid, "device %s: %v", path, err)
@@ -31,10 +35,17 @@ func hostDevices(spec *executor.Spec) ([]*devices.Device, error) {
 		}
 		all = append(all, &devices.Device{
 			Path: path, FileMode: os.FileMode(stat.Mode & 0o777), Uid: stat.Uid, Gid: stat.Gid,
-			Rule: devices.Rule{Type: kind, Major: int64(unix.Major(stat.Rdev)), Minor: int64(unix.Minor(stat.Rdev)), Permissions: "rw", Allow: true},
+			Rule: devices.Rule{Type: kind, Major: int64(unix.Major(stat.Rdev)), Minor: int64(unix.Minor(stat.Rdev)), Permissions: access(readOnly[path]), Allow: true},
 		})
 	}
 	return all, nil
+}
+
+func access(readOnly bool) devices.Permissions {
+	if readOnly {
+		return "r"
+	}
+	return "rw"
 }
 
 // coreList prints cores as the files cpuset.cpus take them.

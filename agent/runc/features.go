@@ -20,6 +20,7 @@ func (r *Runtime) detect(version string) {
 	case r.rootless:
 		missing("limits of CPU, memory and processes: the executor does not run as root")
 		missing("images and networks of their own: the executor does not run as root")
+		missing("privileged tasks, new privileges, groups, devices, limits of swap, cpu_max and io: the executor does not run as root")
 	case cgroups.IsCgroup2UnifiedMode():
 		r.cgroup = 2
 	default:
@@ -30,6 +31,8 @@ func (r *Runtime) detect(version string) {
 		}
 	}
 	r.swapCounted = r.swapCounted || r.cgroup == 2
+	r.detectIO()
+	r.own = ownCapabilities()
 	if r.cgroup != 0 {
 		for _, name := range missingControllers(r.cgroup) {
 			missing("limit of %s: the cgroup controller is not available", name)
@@ -126,6 +129,9 @@ func (r *Runtime) supports(spec *executor.Spec) error {
 		return no("overlay mounts, which writable roots need")
 	case r.rootless && filepath.IsAbs(spec.Network):
 		return no("networks of its own without root")
+	}
+	if what := r.lacks(spec); what != "" {
+		return no(what)
 	}
 	return nil
 }

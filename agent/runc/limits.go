@@ -39,7 +39,7 @@ func limits(spec *executor.Spec, v2, swapCounted bool) *cgroups.Resources {
 			r.Unified = map[string]string{"memory.oom.group": "1"}
 		}
 		if swapCounted {
-			r.MemorySwap = limit
+			r.MemorySwap = limit + spec.SwapBytes
 		}
 		if spec.MemoryMaxBytes > 0 {
 			r.MemoryReservation = spec.MemoryBytes

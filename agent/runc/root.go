@@ -40,7 +40,7 @@ func (r *Runtime) makeRoot(spec *executor.Spec, dir string) (root, error) {
 	if r.rootless {
 		return r.rootlessRoot(spec, out)
 	}
-	if spec.Root.Kind == executor.RootHost && spec.Root.Writable == "" && len(spec.Mounts) == 0 {
+	if spec.Root.Kind == executor.RootHost && spec.Root.Writable == "" && len(spec.Mounts)+len(spec.Tmpfs) == 0 {
 		out.path = r.skeleton
 		return out, nil
 	}
@@ -101,8 +101,8 @@ func makePlaces(dir string, lower []string, spec *executor.Spec) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return fmt.Errorf("make mount points: %w", err)
 	}
-	targets := []executor.Mount{{Source: "/", Target: "/proc"}, {Source: "/", Target: "/sys"}, {Source: "/", Target: "/dev"}, {Source: "/", Target: "/tmp"}}
-	for _, m := range append(targets, spec.Mounts...) {
+	base := []executor.Mount{{Source: "/", Target: "/proc"}, {Source: "/", Target: "/sys"}, {Source: "/", Target: "/dev"}, {Source: "/", Target: "/tmp"}}
+	for _, m := range append(base, targets(spec)...) {
 		if existsIn(lower, m.Target) {
 			continue
 		}

@@ -1,6 +1,10 @@
 // The last step before a task's command, executed inside its container with the task's user and capabilities.
 //
 //	/proc/self/exe stowage-run COMMAND ARGUMENTS...
+//	/proc/self/exe stowage-run-as:UID:GID:CAPABILITIES:GROUPS COMMAND ARGUMENTS...
+//
+// The second is for tasks that may gain privileges: it begins as root of the container, and becomes the user on the way; see
+// filterfirst.go. CAPABILITIES is a mask, GROUPS are divided by commas; all numbers are decimal.
 //
 // Descriptor 3 is a file with a seccomp program (empty: none), 4 a pipe to the executor that closes with a successful execve, or
 // brings two bytes: a step and an errno; 5 is closed.
@@ -16,6 +20,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
@@ -28,7 +33,8 @@
 #include "join.h"
 
 enum { FILTER_FD = 3, STATUS_FD = 4 };
-enum { STEP_FILTER = 1, STEP_EXEC = 2 };
+enum { STEP_FILTER = 1, STEP_EXEC = 2, STEP_USER = 3 };
+enum { MAX_GROUPS = 1024 };
 // The runtime's thread that looks for stuck others wakes every 20 us. In the few milliseconds that it takes to build a container it takes a
 // tenth of the processor; a coarser clock keeps it asleep. The executor's is less coarse: its own short waits depend on it.
 enum { BUILD_SLACK_NS = 1000000, EXECUTOR_SLACK_NS = 250000, DEFAULT_SLACK_NS = 50000 };
@@ -64,12 +70,65 @@ static void fail(unsigned char step, long err)
 	__builtin_unreachable();
 }
 
+// after returns what follows a text at the beginning of another one, or NULL.
+static const char *after(const char *a, const char *start)
+{
+	while (*start && *a == *start)
+		a++, start++;
+	return *start ? NULL : a;
+}
+
+// number reads a decimal number, and the sign behind it if there is one.
+static unsigned long number(const char **at)
+{
+	unsigned long n = 0;
+	for (; **at >= '0' && **at <= '9'; (*at)++)
+		n = n * 10 + (**at - '0');
+	if (**at)
+		(*at)++;
+	return n;
+}
+
+static void must(long result)
+{
+	if (result < 0)
+		fail(STEP_USER, -result);
+}
+
+// become_user leaves the bounding set as it is to be, and becomes the user. What is kept for install_filter, the right to administer the
+// container, ends with execve: it is not in the bounding set.
+static void become_user(const char *as)
+{
+	static gid_t groups[MAX_GROUPS];
+	long uid = number(&as), gid = number(&as), count = 0;
+	unsigned long mask = number(&as);
+
+	for (; *as && count < MAX_GROUPS; count++)
+		groups[count] = number(&as);
+	for (long cap = 0; call(SYS_prctl, PR_CAPBSET_READ, cap, 0, 0, 0, 0) >= 0; cap++)
+		if (!(mask >> cap & 1))
+			must(call(SYS_prctl, PR_CAPBSET_DROP, cap, 0, 0, 0, 0));
+	must(call(SYS_prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0, 0));
+	must(call(SYS_setgroups, count, (long)groups, 0, 0, 0, 0));
+	must(call(SYS_setresgid, gid, gid, gid, 0, 0, 0));
+	must(call(SYS_setresuid, uid, uid, uid, 0, 0, 0));
+	mask |= 1UL << CAP_SYS_ADMIN;
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2] = {
+		{ .effective = mask, .permitted = mask }, { .effective = mask >> 32, .permitted = mask >> 32 },
+	};
+	must(call(SYS_capset, (long)&head, (long)data, 0, 0, 0, 0));
+}
+
 static void install_filter(void)
 {
 	struct stat st;
 	long err = call(SYS_fstat, FILTER_FD, (long)&st, 0, 0, 0, 0);
 	if (err < 0)
 		fail(STEP_FILTER, -err);
+	// The filter of a task may not let them be closed afterwards.
+	call(SYS_fcntl, FILTER_FD, F_SETFD, FD_CLOEXEC, 0, 0, 0);
+	call(SYS_close, JOIN_FD, 0, 0, 0, 0, 0);
 	if (st.st_size > 0) {
 		long code = call(SYS_mmap, 0, st.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, FILTER_FD, 0);
 		if (code < 0 && code > -4096)
@@ -79,8 +138,6 @@ static void install_filter(void)
 		if (err < 0)
 			fail(STEP_FILTER, -err);
 	}
-	call(SYS_close, FILTER_FD, 0, 0, 0, 0, 0);
-	call(SYS_close, JOIN_FD, 0, 0, 0, 0, 0);
 }
 
 static const char *path_of(char **envp)
@@ -129,12 +186,16 @@ static long execute(char **argv, char **envp)
 // run returns if something else is to be run.
 static void run(int argc, char **argv, char **envp)
 {
-	if (argc < 3 || !same(argv[1], "stowage-run"))
+	const char *rest = argc < 3 ? NULL : after(argv[1], "stowage-run");
+	const char *as = rest ? after(rest, "-as:") : NULL;
+	if (!rest || (*rest && !as))
 		return;
 	call(SYS_prctl, PR_SET_TIMERSLACK, DEFAULT_SLACK_NS, 0, 0, 0, 0);
 	long err = call(SYS_fcntl, STATUS_FD, F_SETFD, FD_CLOEXEC, 0, 0, 0);
 	if (err < 0)
 		fail(STEP_EXEC, -err);
+	if (as)
+		become_user(as);
 	install_filter();
 	fail(STEP_EXEC, execute(argv + 2, envp));
 }

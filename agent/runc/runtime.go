@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/runc/libcontainer/configs"
 	"github.com/opencontainers/runc/libcontainer/utils"
 	"github.com/stowage/stowage/agent/executor"
+	"github.com/stowage/stowage/spec"
 	"golang.org/x/sys/unix"
 )
 
@@ -42,6 +43,9 @@ type Runtime struct {
 	cgroup      int               // version
 	roots       map[string]string // of the cgroup hierarchies, by controller
 	swapCounted bool
+	own         uint64 // capabilities, as a mask
+	ioLimits    bool   // of reading and writing
+	ioWeight    bool
 	features    executor.Features
 	filters     filters
 	meter       meter
@@ -71,7 +75,7 @@ func New(dir, parent, version string) (*Runtime, error) {
 	}
 	r := &Runtime{
 		dir: dir, parent: parent, skeleton: filepath.Join(dir, "skeleton"), rootless: os.Geteuid() != 0,
-		masked: onNode(maskedPaths), readonly: onNode(readonlyPaths), parked: map[string]*parked{},
+		masked: onNode(spec.DefaultMasked), readonly: onNode(spec.DefaultReadOnly), parked: map[string]*parked{},
 	}
 	for _, d := range []string{dir, filepath.Join(dir, "run"), filepath.Join(dir, "state")} {
 		if err := os.MkdirAll(d, 0o711); err != nil {
@@ -151,6 +155,9 @@ func (r *Runtime) Prepare(spec *executor.Spec, cores []int, stdio executor.Stdio
 // create builds the container and parks it.
 func (r *Runtime) create(spec *executor.Spec, rt root, cores []int, stdio executor.Stdio, stages *stages) (int, error) {
 	who, err := lookup(spec.User, rt.path)
+	if err == nil {
+		who, err = moreGroups(who, spec.Groups, rt.path)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -163,7 +170,11 @@ func (r *Runtime) create(spec *executor.Spec, rt root, cores []int, stdio execut
 	if err != nil {
 		return 0, err
 	}
-	config := r.config(spec, rt, cores, extra)
+	resources := limits(spec, r.cgroup == 2, r.swapCounted)
+	if err := throttles(resources, spec); err != nil {
+		return 0, err
+	}
+	config := r.config(spec, rt, cores, extra, resources)
 	if err := own(config, rt, who, stdio); err != nil {
 		return 0, err
 	}
@@ -253,7 +264,7 @@ func orRoot(dir string) string {
 // process describes a process that joins the cgroups of a list, and whose command is executed by run.c. ExtraFiles are its descriptors
 // 3 to 5; the second is the caller's to close.
 func (r *Runtime) process(spec *executor.Spec, who identity, command, env []string, stdio executor.Stdio, list *os.File) (*libcontainer.Process, *os.File, error) {
-	filter, err := r.filters.get(capabilitiesOf(spec), spec.Unconfined)
+	filter, err := r.filters.get(spec)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -272,6 +283,9 @@ func (r *Runtime) process(spec *executor.Spec, who identity, command, env []stri
 	}
 	if r.rootless {
 		p.AdditionalGroups = nil
+	}
+	if spec.NewPrivileges && !spec.Unconfined {
+		filterFirst(p, who, spec)
 	}
 	// A nil *os.File in an interface is not nil.
 	if stdio.In != nil {
@@ -380,6 +394,8 @@ func readStatus(status *os.File) error {
 	switch {
 	case data[0] == 1:
 		return fmt.Errorf("install seccomp filter: %w", reason)
+	case data[0] == 3:
+		return fmt.Errorf("become the user of the task: %w", reason)
 	case reason == unix.ENOENT:
 		return executor.Errorf(executor.CodeCommand, "command not found: it is not in the container, or its interpreter is not")
 	}
@@ -400,7 +416,11 @@ func (r *Runtime) Exec(spec *executor.Spec, e *executor.ExecSpec, stdio executor
 	if err != nil {
 		return 0, nil, fmt.Errorf("read container: %w", err)
 	}
-	who, err := lookup(name, fmt.Sprintf("/proc/%d/root", state.InitProcessPid))
+	rootDir := fmt.Sprintf("/proc/%d/root", state.InitProcessPid)
+	who, err := lookup(name, rootDir)
+	if err == nil {
+		who, err = moreGroups(who, spec.Groups, rootDir)
+	}
 	if err != nil {
 		return 0, nil, err
 	}

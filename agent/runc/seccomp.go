@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/stowage/stowage/agent/executor"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
@@ -105,6 +106,9 @@ const (
 	lastKnownCall           = 469 // file_setattr, Linux 6.17
 )
 
+// numbers is a range of call numbers that are in use, both included.
+type numbers struct{ from, to uint32 }
+
 // span is a range of call numbers up to the start of the next, and what happens to them.
 type span struct {
 	from uint32
@@ -162,17 +166,22 @@ func program(capabilities []string) ([]bpf.RawInstruction, error) {
 			}
 		}
 	}
+	return assemble(calls, knownCalls, actAllow, errno(unix.ENOSYS))
+}
+
+// assemble makes the program: the calls given, and what answers the others that are known, and those that are not.
+func assemble(calls map[uint32][]bpf.Instruction, edges []numbers, known, unknown uint32) ([]bpf.RawInstruction, error) {
 	code := []bpf.Instruction{
 		bpf.LoadAbsolute{Off: offArch, Size: 4},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: auditArch, SkipTrue: 1},
 		bpf.RetConstant{Val: errno(unix.ENOSYS)},
 		bpf.LoadAbsolute{Off: offNumber, Size: 4},
 	}
-	return bpf.Assemble(append(code, search(spans(calls))...))
+	return bpf.Assemble(append(code, search(spans(calls, edges, answer(known), answer(unknown)))...))
 }
 
 // spans covers all numbers without gaps, in order: the calls given, and around them what is known and what is not.
-func spans(calls map[uint32][]bpf.Instruction) []span {
+func spans(calls map[uint32][]bpf.Instruction, edges []numbers, known, unknown []bpf.Instruction) []span {
 	var all []span
 	add := func(from uint32, code []bpf.Instruction) {
 		if n := len(all); n > 0 && slices.Equal(all[n-1].code, code) {
@@ -180,28 +189,28 @@ func spans(calls map[uint32][]bpf.Instruction) []span {
 		}
 		all = append(all, span{from, code})
 	}
-	numbers := make([]uint32, 0, len(calls))
+	given := make([]uint32, 0, len(calls))
 	for nr := range calls {
-		numbers = append(numbers, nr)
+		given = append(given, nr)
 	}
-	slices.Sort(numbers)
-	for i, edge := range knownCalls {
+	slices.Sort(given)
+	for i, edge := range edges {
 		at := edge.from
-		for _, nr := range numbers {
+		for _, nr := range given {
 			if nr < edge.from || nr > edge.to {
 				continue
 			}
 			if nr > at {
-				add(at, answer(actAllow))
+				add(at, known)
 			}
 			add(nr, calls[nr])
 			at = nr + 1
 		}
 		if at <= edge.to {
-			add(at, answer(actAllow))
+			add(at, known)
 		}
-		if i == len(knownCalls)-1 || knownCalls[i+1].from > edge.to+1 {
-			add(edge.to+1, answer(errno(unix.ENOSYS)))
+		if i == len(edges)-1 || edges[i+1].from > edge.to+1 {
+			add(edge.to+1, unknown)
 		}
 	}
 	return all
@@ -234,10 +243,14 @@ type filters struct {
 // none is the key of the empty program.
 const none = "none"
 
-// get returns the file of the filter for capabilities, or an empty one. It stays open as long as the executor runs.
-func (f *filters) get(capabilities []string, unconfined bool) (*os.File, error) {
-	key := none
-	if !unconfined {
+// get returns the file of the filter for a container, or an empty one. Those that are our own stay open as long as the executor runs.
+func (f *filters) get(spec *executor.Spec) (*os.File, error) {
+	capabilities := capabilitiesOf(spec)
+	key, custom := none, spec.Seccomp != nil
+	switch {
+	case custom:
+		key = profileKey(spec.Seccomp, shortCapabilities(spec))
+	case !spec.Unconfined:
 		var opening []string
 		for _, c := range capabilities {
 			if opens(c) && !slices.Contains(opening, c) {
@@ -252,17 +265,23 @@ func (f *filters) get(capabilities []string, unconfined bool) (*os.File, error) 
 	if file := f.files[key]; file != nil {
 		return file, nil
 	}
-	var code []byte
-	if !unconfined {
-		raw, err := program(capabilities)
-		if err != nil {
+	var raw []bpf.RawInstruction
+	var err error
+	switch {
+	case custom:
+		if raw, err = profileProgram(spec.Seccomp, shortCapabilities(spec), kernelRelease()); err != nil {
+			return nil, executor.Errorf(executor.CodeInvalid, "compile seccomp profile: %v", err)
+		}
+	case !spec.Unconfined:
+		if raw, err = program(capabilities); err != nil {
 			return nil, fmt.Errorf("compile seccomp filter: %w", err)
 		}
-		for _, in := range raw {
-			code = binary.NativeEndian.AppendUint16(code, in.Op)
-			code = append(code, in.Jt, in.Jf)
-			code = binary.NativeEndian.AppendUint32(code, in.K)
-		}
+	}
+	var code []byte
+	for _, in := range raw {
+		code = binary.NativeEndian.AppendUint16(code, in.Op)
+		code = append(code, in.Jt, in.Jf)
+		code = binary.NativeEndian.AppendUint32(code, in.K)
 	}
 	file, err := sealedFile("seccomp", code)
 	if err != nil {
@@ -271,8 +290,26 @@ func (f *filters) get(capabilities []string, unconfined bool) (*os.File, error) 
 	if f.files == nil {
 		f.files = map[string]*os.File{}
 	}
+	if custom {
+		f.forget()
+	}
 	f.files[key] = file
 	return file, nil
+}
+
+// maxProfiles is how many compiled profiles are kept.
+const maxProfiles = 100
+
+// forget makes room for a profile. Files that a start is using are closed when nobody refers to them any more.
+func (f *filters) forget() {
+	profiles := 0
+	for key := range f.files {
+		if strings.HasPrefix(key, "profile ") {
+			if profiles++; profiles >= maxProfiles {
+				delete(f.files, key)
+			}
+		}
+	}
 }
 
 // opens reports whether a capability changes the filter.

@@ -6,7 +6,7 @@ import "golang.org/x/sys/unix"
 const auditArch = unix.AUDIT_ARCH_AARCH64
 
 // knownCalls are the numbers in use, in order.
-var knownCalls = []struct{ from, to uint32 }{{0, 293}, {424, lastKnownCall}}
+var knownCalls = []numbers{{0, 293}, {424, lastKnownCall}}
 
 // deniedHere are the denied calls that only this architecture has.
 var deniedHere = map[uint32]string{}

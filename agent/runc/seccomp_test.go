@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"testing"
 
+	"github.com/stowage/stowage/agent/executor"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
@@ -116,19 +117,19 @@ func TestCapabilitiesOpenTheFilter(t *testing.T) {
 
 func TestFiltersAreShared(t *testing.T) {
 	var f filters
-	one, err := f.get(defaultCapabilities, false)
+	one, err := f.get(&executor.Spec{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	two, err := f.get([]string{"CAP_CHOWN"}, false)
+	two, err := f.get(&executor.Spec{Capabilities: []string{"CAP_CHOWN"}})
 	if err != nil || one != two {
 		t.Errorf("capabilities that do not matter make another filter: %v", err)
 	}
-	three, err := f.get([]string{"CAP_SYS_ADMIN"}, false)
+	three, err := f.get(&executor.Spec{Capabilities: []string{"CAP_SYS_ADMIN"}})
 	if err != nil || three == one {
 		t.Errorf("a capability that matters does not: %v", err)
 	}
-	none, err := f.get(nil, true)
+	none, err := f.get(&executor.Spec{Isolation: executor.Isolation{Unconfined: true}})
 	if err != nil || none == one {
 		t.Fatalf("unconfined gets the filter: %v", err)
 	}

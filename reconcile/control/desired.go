@@ -44,6 +44,9 @@ func expand(cluster *spec.Cluster, expansion func(spec.AppName) *spec.Expansion,
 		if x == nil {
 			x = &spec.Expansion{Held: reasonUnexpanded}
 		}
+		if refused := refusals(cluster, x); len(refused) > 0 {
+			x = &spec.Expansion{Held: refused[0].Detail}
+		}
 		merged.Apps = append(merged.Apps, x.Apps...)
 		if x.Held != "" {
 			d.blocks = append(d.blocks, heldBlock{string(block.Name) + "/", x.Held})
@@ -234,6 +237,9 @@ func (c *Core) expandBlock(commit spec.Commit, cluster *spec.Cluster, block *spe
 // that the commit is bad.
 func (c *Core) onExpanded(e Expanded) {
 	x := e.Expansion
+	if cluster := c.clusterOf(e.Commit); cluster != nil && x.Held == "" {
+		x.Diagnostics = append(slices.Clip(x.Diagnostics), refusals(cluster, &x)...)
+	}
 	bad := spec.HasErrors(x.Diagnostics)
 	if bad && x.Held == "" {
 		x.Held = firstError(x.Diagnostics)

@@ -62,6 +62,7 @@ var top = map[string]topBlock{
 	"reservation": {labels: []string{"name"}, doc: reservationTable.doc, table: reservationTable},
 	"pool":        {labels: []string{"name"}, doc: poolTable.doc, table: poolTable},
 	"window":      {labels: []string{"name"}, doc: windowTable.doc, table: windowTable},
+	"allowance":   {labels: []string{"name"}, doc: allowanceTable.doc, table: allowanceTable},
 	"node_class":  {labels: []string{"name"}, doc: classTable.doc, table: classTable},
 	"plugin":      {labels: []string{"name"}, doc: pluginTable.doc, table: pluginTable},
 	"variable":    {labels: []string{"name"}, doc: variableTable.doc, table: variableTable, inModules: true},

@@ -203,6 +203,9 @@ var cores = kind[spec.MilliCPU]{
 	show: spec.MilliCPU.String,
 }
 
+// maxCores is cores where none written is no limit.
+var maxCores = kind[spec.MilliCPU]{name: cores.name, read: cores.read, show: manyCores.show}
+
 var size = kind[spec.Bytes]{
 	name: "size",
 	read: func(v cty.Value) (spec.Bytes, error) {

@@ -43,6 +43,7 @@ type loader struct {
 	classes      map[string]*declared[spec.NodeClass]
 	pools        map[spec.PoolName]*declared[spec.Pool]
 	windows      map[spec.WindowName]*declared[spec.Window]
+	allowances   map[string]*declared[spec.Allowance]
 	plugins      map[string]*declared[spec.Plugin]
 	apps         map[spec.AppName]*declared[spec.App]
 	groups       map[spec.AppName][]spec.AppName // apps made by for_each, by the name of their block
@@ -85,6 +86,7 @@ func Load(fsys fs.FS, o Options) (c *spec.Cluster, diags []spec.Diagnostic) {
 		roles: map[spec.RoleName]*declared[spec.Role]{}, pools: map[spec.PoolName]*declared[spec.Pool]{}, plugins: map[string]*declared[spec.Plugin]{},
 		apps: map[spec.AppName]*declared[spec.App]{}, groups: map[spec.AppName][]spec.AppName{},
 		windows:      map[spec.WindowName]*declared[spec.Window]{},
+		allowances:   map[string]*declared[spec.Allowance]{},
 		reservations: map[string]*declared[spec.Reservation]{}, classes: map[string]*declared[spec.NodeClass]{},
 		frames: map[spec.AppName]*declared[spec.Framework]{}, schemas: map[string]*spec.Schema{},
 	}
@@ -194,7 +196,7 @@ func (l *loader) decode() {
 }
 
 // order is the order in which kinds of blocks are decoded: plugins before what they are needed for.
-var order = []string{"cluster", "role", "reservation", "pool", "window", "node_class", "plugin", "app", "framework", "module", "moved"}
+var order = []string{"cluster", "role", "reservation", "pool", "window", "allowance", "node_class", "plugin", "app", "framework", "module", "moved"}
 
 // decodeBlocks decodes all blocks of a kind, in the order of the files.
 func (l *loader) decodeBlocks(s *scope, kind string) {
@@ -225,6 +227,8 @@ func (l *loader) decodeTop(s *scope, b *block) {
 		l.decodePool(b)
 	case "window":
 		l.decodeWindow(b)
+	case "allowance":
+		l.decodeAllowance(b)
 	case "node_class":
 		l.decodeClass(b)
 	case "plugin":
@@ -384,6 +388,9 @@ func (l *loader) finish() {
 	}
 	for _, n := range sortedKeys(l.windows) {
 		c.Windows = append(c.Windows, *l.windows[n].value)
+	}
+	for _, n := range sortedKeys(l.allowances) {
+		c.Allowances = append(c.Allowances, *l.allowances[n].value)
 	}
 	for _, n := range sortedKeys(l.classes) {
 		c.NodeClasses = append(c.NodeClasses, *l.classes[n].value)

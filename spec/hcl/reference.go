@@ -60,7 +60,7 @@ func (t *table[T]) blockRows() []blockRow {
 }
 
 // chapters is the order of the reference.
-var chapters = []string{"cluster", "role", "reservation", "pool", "window", "node_class", "plugin", "variable", "locals", "app", "framework", "module", "moved"}
+var chapters = []string{"cluster", "role", "reservation", "pool", "window", "allowance", "node_class", "plugin", "variable", "locals", "app", "framework", "module", "moved"}
 
 // Doc returns docs/reference/language.md: every block, argument, default and function, from the tables that decode.
 func Doc() string {

@@ -29,11 +29,16 @@ var taskTable = &table[spec.Task]{
 		arg("env", environment, func(t *spec.Task) *map[string]string { return &t.Env }, "Environment variables").atNode(),
 		arg("dir", text[string](), func(t *spec.Task) *string { return &t.Dir }, "The folder it starts in").atNode(),
 		arg("user", text[string](), func(t *spec.Task) *string { return &t.User }, "Name, uid or uid:gid; without it root in the container, or the image's"),
+		arg("groups", texts, func(t *spec.Task) *[]string { return &t.Groups }, "Groups beside the user's own: names or numbers"),
 		arg("user_namespace", flag, func(t *spec.Task) *bool { return &t.UserNS }, "Root in the container is nobody outside"),
-		arg("cpu", cores, func(t *spec.Task) *spec.MilliCPU { return &t.CPU }, "Cores"),
+		arg("hostname", text[string](), func(t *spec.Task) *string { return &t.Hostname }, "Its host name; without it made of the app and the slot, as in shop-web-0").atNode(),
+		arg("cpu", cores, func(t *spec.Task) *spec.MilliCPU { return &t.CPU }, "Cores; its share when others want them too"),
+		arg("cpu_max", maxCores, func(t *spec.Task) *spec.MilliCPU { return &t.CPUMax }, "Cores that it never gets more of; without it, it may use what is idle"),
 		arg("cores", whole(1, int(spec.MaxCPU/1000)), func(t *spec.Task) *int { return &t.Cores }, "Whole cores for this task alone, in place of cpu: nobody else runs there"),
 		arg("memory", size, func(t *spec.Task) *spec.Bytes { return &t.Memory }, "Memory; placement counts this"),
 		arg("memory_max", size, func(t *spec.Task) *spec.Bytes { return &t.MemoryMax }, "Memory it may burst to; without it memory is the limit"),
+		arg("swap", size, func(t *spec.Task) *spec.Bytes { return &t.Swap }, "What of it may be swapped out, beyond its limit of memory; without it nothing"),
+		arg("shm_size", shmSize, func(t *spec.Task) *spec.Bytes { return &t.ShmSize }, "The most that /dev/shm holds; it counts as memory"),
 		arg("disk", size, func(t *spec.Task) *spec.Bytes { return &t.Disk }, "Disk for its writable layer"),
 		arg("pids", whole(1, 4_194_304), func(t *spec.Task) *int { return &t.Pids }, "Most processes and threads"),
 		arg("resources", amounts, func(t *spec.Task) *map[string]spec.Milli { return &t.Resources }, "Named resources, such as { gpu = 1 }"),
@@ -42,6 +47,10 @@ var taskTable = &table[spec.Task]{
 	blocks: []nested[spec.Task]{
 		several("check", "name", checkTable, addCheck, "Asks the task whether it is well."),
 		several("device", "kind", deviceTable, addDevice, "Devices for this task alone, such as device \"gpu\" {}."),
+		several("ulimit", "name", ulimitTable, addUlimit, "A limit on each of its processes, as setrlimit(2) has it: "+list(spec.Ulimits)+". Sizes are in bytes, or written with their unit as \"64MiB\"."),
+		several("tmpfs", "path", tmpfsTable, addTmpfs, "A file system in memory. What it holds counts as memory of the task, and is gone with the container."),
+		one("io", func(t *spec.Task) *spec.IO { return &t.IO }, ioTable, "What it reads and writes on the disk that holds its files. On nodes with cgroup v1 the limits hold for what bypasses the page cache, and for reads of what is not in it."),
+		one("isolation", func(t *spec.Task) *spec.Isolation { return &t.Isolation }, isolationTable, isolationTable.doc),
 		one("stop", func(t *spec.Task) *spec.Stop { return &t.Stop }, stopTable, "How it is asked to end."),
 		one("logs", func(t *spec.Task) *spec.Logs { return &t.Logs }, logsTable, "What is kept of its output, for stdout and stderr each."),
 	},
@@ -119,6 +128,7 @@ func decodeTask(d *decoder, b *block, a *spec.App) {
 		d.at(b.place(), b.env.context, "Duplicate task", fmt.Sprintf("The app has a task %q already, at %s. Rename one of them.", shorten(string(t.Name), 60), where(a.Tasks[i].Pos)))
 	}
 	taskTable.decode(d, b, &t)
+	d.checkIsolated(b, a, &t)
 	a.Tasks = append(a.Tasks, t)
 }
 

@@ -14,6 +14,7 @@ import (
 type factFlags struct {
 	attributes, resources, devices                            []string
 	deviceFile, cores, reserveCPU, reserveMemory, reserveDisk string
+	noWeak                                                    bool
 }
 
 func (m *factFlags) add(c *cobra.Command) {
@@ -23,6 +24,7 @@ func (m *factFlags) add(c *cobra.Command) {
 	f.StringArrayVar(&m.devices, "device", nil, "device of the node as KIND[/VENDOR[/MODEL]]:ID[=FILE,…], such as gpu/nvidia/a100:GPU-1=/dev/nvidia0; may be repeated")
 	f.StringVar(&m.deviceFile, "devices", "", "file with a JSON list of more devices: kind, id, vendor, model, attributes, files; read again when it changes")
 	f.StringVar(&m.cores, "cores", "", "cores that tasks may have for themselves, such as 2-7, or none (default: all that the agent may use)")
+	f.BoolVar(&m.noWeak, "no-weak-isolation", false, "refuse tasks that are isolated less than by default, whatever the cluster allows")
 	f.StringVar(&m.reserveCPU, "reserve-cpu", "", "cores kept for the machine itself")
 	f.StringVar(&m.reserveMemory, "reserve-memory", "", "memory kept for the machine itself, such as 512MiB")
 	f.StringVar(&m.reserveDisk, "reserve-disk", "", "disk kept for the machine itself, such as 10GiB")
@@ -56,7 +58,7 @@ func (m *factFlags) parse(o *facts.Options) error {
 		}
 		o.Devices = append(o.Devices, device)
 	}
-	o.DeviceFile = m.deviceFile
+	o.DeviceFile, o.NoWeak = m.deviceFile, m.noWeak
 	var err error
 	if o.NoCores = m.cores == "none"; m.cores != "" && !o.NoCores {
 		if o.Cores, err = spec.ParseCoreList(m.cores); err != nil {
