@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stowage/stowage/agent/disk"
 	"github.com/stowage/stowage/agent/executor"
 	"github.com/stowage/stowage/agent/facts"
 	"github.com/stowage/stowage/agent/image"
@@ -60,6 +61,8 @@ type agent struct {
 	sources   *sources
 	keeper    *keeper
 	prober    *probe.Prober
+	disk      *disk.Limiter
+	full      full
 	link      *link
 	errands   *errands       // about runs
 	preparing *errands       // about folders and images: slow ones must not hold up the stop of a task
@@ -111,6 +114,8 @@ func Run(ctx context.Context, cfg Config) error {
 	})
 	part(a.watchFacts)
 	part(a.collectImages)
+	a.limitRemembered(remembered.Records)
+	part(func(ctx context.Context) error { return a.disk.Run(ctx, func(o disk.Over) { a.overDisk(ctx, o) }) })
 	part(a.watchLogs)
 	part(func(ctx context.Context) error { return a.link.identity.watch(ctx, a.cfg.Node, a.log) })
 	<-ctx.Done()
@@ -181,6 +186,7 @@ func open(ctx context.Context, cfg *Config) (*agent, error) {
 	if err != nil {
 		return nil, errors.Join(err, a.images.Close())
 	}
+	a.disk = disk.Open(filepath.Join(cfg.DataDir, "allocations"), a.log)
 	a.sources = newSources(filepath.Join(cfg.DataDir, "sources"), id)
 	a.core = node.New(node.Config{Node: a.node})
 	a.link = &link{node: cfg.Node, version: cfg.Version, identity: id, serve: a.serve, log: a.log}
@@ -196,6 +202,7 @@ func (a *agent) close() {
 // tell returns a function that hands an event to the loop, and waits while that is busy.
 func (a *agent) tell(ctx context.Context) func(node.Event) {
 	return func(ev node.Event) {
+		ev = a.full.explained(ev)
 		select {
 		case a.events <- ev:
 		case <-ctx.Done():

@@ -27,6 +27,20 @@ func (f folders) allocation(id spec.AllocationID) string {
 
 func (f folders) logs(id spec.AllocationID) string { return filepath.Join(f.allocation(id), "logs") }
 
+func (f folders) task(id spec.AllocationID, task spec.TaskName) string {
+	return filepath.Join(f.allocation(id), string(task))
+}
+
+// tasks are the folders in that of an allocation.
+func (f folders) tasks(id spec.AllocationID) []string {
+	entries, _ := os.ReadDir(f.allocation(id))
+	var all []string
+	for _, e := range entries {
+		all = append(all, filepath.Join(f.allocation(id), e.Name()))
+	}
+	return all
+}
+
 func (f folders) root(id spec.AllocationID, task spec.TaskName) string {
 	return filepath.Join(f.allocation(id), string(task), "root")
 }

@@ -40,7 +40,10 @@ func (a *agent) carryOut(ctx context.Context, effect node.Effect) {
 	case node.Kill:
 		a.errands.run(line(e.Run), func() { a.expectGone("kill", e.Run, a.keeper.client.Kill(ctx, e.Run.String())) })
 	case node.Remove:
-		a.errands.run(line(e.Run), func() { a.expectGone("remove", e.Run, a.keeper.client.Delete(ctx, e.Run.String())) })
+		a.errands.run(line(e.Run), func() {
+			a.expectGone("remove", e.Run, a.keeper.client.Delete(ctx, e.Run.String()))
+			a.full.drop(e.Run.String())
+		})
 	case node.Probe:
 		a.probe(e, tell)
 	case node.Unprobe:
@@ -72,6 +75,9 @@ func (a *agent) prepare(ctx context.Context, e node.Prepare) node.Event {
 	err := a.folders.makeFolders(&e.Allocation, e.App)
 	if err == nil {
 		err = a.folders.noteImages(e.Allocation.ID)
+	}
+	if err == nil {
+		err = a.limitDisk(&e.Allocation, e.App)
 	}
 	defer a.crowd()
 	tellProgress, stop := context.WithCancel(ctx)
@@ -243,6 +249,9 @@ func (a *agent) command(ctx context.Context, e node.Command, tell func(node.Even
 // clean removes what prepare made.
 func (a *agent) clean(id spec.AllocationID) node.Event {
 	answer := node.Cleaned{ID: id}
+	for _, folder := range a.folders.tasks(id) {
+		a.disk.Forget(folder)
+	}
 	if err := os.RemoveAll(a.folders.allocation(id)); err != nil {
 		answer.Err = err.Error()
 	}

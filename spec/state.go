@@ -163,6 +163,8 @@ type Exit struct {
 	Signal      string `json:"signal,omitempty"`       // "SIGKILL"
 	OOM         bool   `json:"oom,omitempty"`          // killed for memory
 	MemoryLimit Bytes  `json:"memory_limit,omitempty"` // at this limit, when OOM
+	DiskUsed    Bytes  `json:"disk_used,omitempty"`    // that its folder held when it was ended for it
+	DiskLimit   Bytes  `json:"disk_limit,omitempty"`   // what it had asked for, then
 	Unknown     bool   `json:"unknown,omitempty"`      // nobody was there to collect the code
 	Rebooted    bool   `json:"rebooted,omitempty"`     // it ended with its machine, which has started anew since; Unknown too
 }
@@ -178,6 +180,10 @@ func (e Exit) String() string {
 		return "killed for memory at " + e.MemoryLimit.String()
 	case e.OOM:
 		return "killed for memory"
+	case e.DiskLimit > 0 && e.DiskUsed.String() == e.DiskLimit.String():
+		return "ended for its disk: more than " + e.DiskLimit.String() + " used"
+	case e.DiskLimit > 0:
+		return "ended for its disk: " + e.DiskUsed.String() + " of " + e.DiskLimit.String() + " used"
 	case e.Signal != "":
 		return "killed by " + e.Signal
 	}

@@ -39,7 +39,7 @@ var taskTable = &table[spec.Task]{
 		arg("memory_max", size, func(t *spec.Task) *spec.Bytes { return &t.MemoryMax }, "Memory it may burst to; without it memory is the limit"),
 		arg("swap", size, func(t *spec.Task) *spec.Bytes { return &t.Swap }, "What of it may be swapped out, beyond its limit of memory; without it nothing"),
 		arg("shm_size", shmSize, func(t *spec.Task) *spec.Bytes { return &t.ShmSize }, "The most that /dev/shm holds; it counts as memory"),
-		arg("disk", size, func(t *spec.Task) *spec.Bytes { return &t.Disk }, "Disk for its writable layer"),
+		arg("disk", size, func(t *spec.Task) *spec.Bytes { return &t.Disk }, "The most that its writable layer holds: with more the task is ended, or, where the nodes' file system has project quotas, its writes fail. Without it there is no limit"),
 		arg("pids", whole(1, 4_194_304), func(t *spec.Task) *int { return &t.Pids }, "Most processes and threads"),
 		arg("resources", amounts, func(t *spec.Task) *map[string]spec.Milli { return &t.Resources }, "Named resources, such as { gpu = 1 }"),
 		arg("max_run", duration, func(t *spec.Task) *spec.Duration { return &t.MaxRun }, fmt.Sprintf("The longest that one run of the task may take: after it, it is stopped, and counts as failed. Without it there is no limit, for poststop %q", spec.DefaultPoststopMaxRun)),

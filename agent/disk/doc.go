@@ -1,0 +1,13 @@
+// Package disk keeps the folders of tasks within the disk that they asked for.
+//
+// Where the file system has project quotas (ext4 made with -O project,quota and mounted with prjquota, xfs mounted with prjquota; Linux 5.14),
+// the kernel does it: each folder is a project of its own, and a write beyond its limit fails with EDQUOT, unless the task has CAP_SYS_RESOURCE. It costs nothing.
+//
+// Elsewhere folders are measured, and who has written too much is reported, to be stopped. Measuring means to walk through a folder, so it is
+// done only when there is a reason: once a second one call tells how much of the file system is in use, and no folder can have grown by
+// more than that has, unless something else shrank at the same time; therefore every folder is also measured once in a while. All walks
+// together take no more than a twentieth of a processor. What such a limit does not see: files that are removed and still open, and
+// anything that is written and removed again between two looks.
+//
+// See docs/decisions/0027-disk-limits.md for what else there could be.
+package disk

@@ -1,0 +1,203 @@
+package disk
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func write(t *testing.T, path string, size int) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, make([]byte, size), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestMeasure(t *testing.T) {
+	dir, outside := t.TempDir(), t.TempDir()
+	write(t, filepath.Join(outside, "large"), 8<<20)
+	base, err := measure(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "a/b/file"), 1<<20)
+	for _, err := range []error{
+		os.Link(filepath.Join(dir, "a/b/file"), filepath.Join(dir, "again")),
+		os.Symlink(outside, filepath.Join(dir, "out")), os.Symlink(dir, filepath.Join(dir, "circle")),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	sparse, err := os.Create(filepath.Join(dir, "sparse"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sparse.Truncate(1 << 30); err != nil {
+		t.Fatal(err)
+	}
+	sparse.Close()
+	got, err := measure(dir)
+	if err != nil || got-base < 1<<20 || got-base > 1<<20+64<<10 {
+		t.Errorf("%d bytes beyond the %d of an empty folder, %v: want one MiB and some folders", got-base, base, err)
+	}
+	if _, err := measure(filepath.Join(dir, "out")); err == nil {
+		t.Error("a link is measured as the folder that it leads to")
+	}
+}
+
+// Nobody hides what he writes where a walk does not go.
+func TestDeepFoldersCountAsTooMuch(t *testing.T) {
+	dir := t.TempDir()
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range maxDepth + 2 {
+		if err := unix.Mkdirat(fd, "d", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		inner, err := unix.Openat(fd, "d", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+		unix.Close(fd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fd = inner
+	}
+	unix.Close(fd)
+	l := &Limiter{root: dir, log: slog.New(slog.DiscardHandler), folders: map[string]*folder{}}
+	if err := l.Set(dir, 1<<40); err != nil {
+		t.Fatal(err)
+	}
+	if over := l.look(t.Context(), time.Now(), 0); len(over) != 1 {
+		t.Errorf("over: %v", over)
+	}
+}
+
+// A folder is measured when it may have grown beyond its limit, when it has not been for long, and not otherwise.
+func TestLooksOnlyWhenThereIsAReason(t *testing.T) {
+	dir := t.TempDir()
+	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
+	write(t, filepath.Join(one, "x"), 100<<10)
+	write(t, filepath.Join(two, "x"), 100<<10)
+	l := &Limiter{root: dir, log: slog.New(slog.DiscardHandler), folders: map[string]*folder{}}
+	for path, limit := range map[string]int64{one: 1 << 20, two: 10 << 20, filepath.Join(dir, "none"): 1 << 20} {
+		if err := l.Set(path, limit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now, base := time.Now(), int64(1<<30)
+	due := func(after time.Duration, grown int64) string {
+		return fmt.Sprint(l.due(now.Add(after), base+grown))
+	}
+	if over := l.look(t.Context(), now, base); len(over) != 0 {
+		t.Fatalf("at the beginning: %v", over)
+	}
+	// The folder that is not there is looked for each time: it may come.
+	none := filepath.Join(dir, "none")
+	for name, test := range map[string]struct {
+		after time.Duration
+		grown int64
+		want  []string
+	}{
+		"nothing": {time.Second, 0, []string{none}}, "little": {time.Second, 500 << 10, []string{none}}, "as much as one may": {time.Second, 930 << 10, []string{none, one}},
+		"much": {time.Second, 11 << 20, []string{none, one, two}}, "shrunk": {time.Second, -1 << 20, []string{none}}, "a minute": {time.Minute, 0, []string{none, one, two}},
+	} {
+		if got := due(test.after, test.grown); got != fmt.Sprint(test.want) {
+			t.Errorf("%s: %s, want %s", name, got, test.want)
+		}
+	}
+	write(t, filepath.Join(one, "y"), 1<<20)
+	over := l.look(t.Context(), now.Add(time.Second), base+1<<20)
+	if len(over) != 1 || over[0].Folder != one || over[0].Limit != 1<<20 || over[0].Used < 1<<20+100<<10 {
+		t.Fatalf("over: %v", over)
+	}
+	// Too much is too much with each look, until it is gone.
+	if over := l.look(t.Context(), now.Add(2*time.Second), base+1<<20); len(over) != 1 {
+		t.Errorf("again: %v", over)
+	}
+	if err := os.Remove(filepath.Join(one, "y")); err != nil {
+		t.Fatal(err)
+	}
+	if over := l.look(t.Context(), now.Add(3*time.Second), base); len(over) != 0 {
+		t.Errorf("after it was removed: %v", over)
+	}
+	l.Forget(one)
+	if got := due(time.Hour, 1<<40); got != fmt.Sprint([]string{none, two}) {
+		t.Errorf("after it was forgotten: %s", got)
+	}
+}
+
+// The kernel keeps the limit where the file system lets it: on an ext4 of its own.
+func TestProjectQuota(t *testing.T) {
+	mounted := quotaFileSystem(t)
+	l := Open(mounted, slog.New(slog.DiscardHandler))
+	if !l.Kernel() {
+		t.Fatal("project quotas are not found")
+	}
+	one, two := filepath.Join(mounted, "allocations/a/one"), filepath.Join(mounted, "allocations/a/two")
+	write(t, filepath.Join(one, "root/before"), 100<<10)
+	write(t, filepath.Join(two, "root/before"), 100<<10)
+	for path, limit := range map[string]int64{one: 1 << 20, two: 4 << 20} {
+		if err := l.Set(path, limit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fill := asTask
+	if err := fill(filepath.Join(one, "root/small"), 500<<10); err != nil {
+		t.Errorf("within the limit: %v", err)
+	}
+	if err := fill(filepath.Join(one, "root/large"), 1<<20); !isQuota(err) {
+		t.Errorf("beyond the limit: %v", err)
+	}
+	if err := fill(filepath.Join(two, "root/large"), 2<<20); err != nil {
+		t.Errorf("the other folder: %v", err)
+	}
+	// What was there before counts, and moving in place works.
+	if err := os.Mkdir(filepath.Join(one, "root.work"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(one, "root/small"), filepath.Join(one, "root.work/small")); err != nil {
+		t.Errorf("move within a project: %v", err)
+	}
+	// The next agent finds the projects, raises a limit, and gives nobody's number away.
+	again := Open(mounted, slog.New(slog.DiscardHandler))
+	if err := again.Set(one, 8<<20); err != nil {
+		t.Fatal(err)
+	}
+	if err := fill(filepath.Join(one, "root/large"), 2<<20); err != nil {
+		t.Errorf("after the limit was raised: %v", err)
+	}
+	three := filepath.Join(mounted, "allocations/b/three")
+	write(t, filepath.Join(three, "x"), 1)
+	if err := again.Set(three, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	if a, b, c := projectOf(one), projectOf(two), projectOf(three); a == b || b == c || a == c || min(a, b, c) < firstProject {
+		t.Errorf("projects %d, %d, %d", a, b, c)
+	}
+	was := projectOf(one)
+	again.Forget(one)
+	if err := os.RemoveAll(one); err != nil {
+		t.Fatal(err)
+	}
+	four := filepath.Join(mounted, "allocations/b/four")
+	write(t, filepath.Join(four, "x"), 1)
+	if err := again.Set(four, 2<<20); err != nil {
+		t.Fatal(err)
+	}
+	if got := projectOf(four); got != was {
+		t.Errorf("the number of a folder that is gone is not given again: %d, want %d", got, was)
+	}
+	if err := fill(filepath.Join(four, "y"), 3<<20); !isQuota(err) {
+		t.Errorf("the new folder of an old number: %v", err)
+	}
+}

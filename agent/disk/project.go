@@ -1,0 +1,195 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"sync"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// firstProject is where the numbers of projects begin: above what people give out.
+const firstProject = 0x7100_0000
+
+// projects gives folders to projects of the file system, and the projects limits. Which folder is which project stands in the folder.
+type projects struct {
+	root string
+
+	mu   sync.Mutex
+	used map[uint32]bool
+}
+
+// errNoProjects says why there are none.
+var errNoProjects = errors.New("it is not mounted with prjquota")
+
+func openProjects(root string) (*projects, error) {
+	fd, err := unix.Open(root, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	var state quotaState
+	if err := quotactl(fd, qXGetState, 0, unsafe.Pointer(&state)); err != nil {
+		return nil, err
+	}
+	if state.flags&projectEnforced == 0 {
+		return nil, errNoProjects
+	}
+	p := &projects{root: root, used: map[uint32]bool{}}
+	// Folders of an earlier agent keep their projects.
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return nil //nolint:nilerr // what is gone has no project
+		}
+		id := projectOf(path)
+		if id >= firstProject {
+			p.used[id] = true
+			return fs.SkipDir // all of it is of this project
+		}
+		return nil
+	})
+	return p, err
+}
+
+// set makes a folder a project, unless it is one, and limits it.
+func (p *projects) set(path string, limit int64) error {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("limit disk of %s: %w", path, err)
+	}
+	defer unix.Close(fd)
+	var attr fileAttributes
+	if err := ioctl(fd, ioctlGetAttributes, &attr); err != nil {
+		return fmt.Errorf("limit disk of %s: read its project: %w", path, err)
+	}
+	id := attr.project
+	if id < firstProject {
+		if limit <= 0 {
+			return nil
+		}
+		id = p.take()
+		if err := p.give(path, id); err != nil {
+			return fmt.Errorf("limit disk of %s: give it project %d: %w", path, id, err)
+		}
+	}
+	// The kernel counts in KiB.
+	quota := diskQuota{hard: uint64(max(limit, 0)+1023) / 1024, valid: validBlocks}
+	if err := quotactl(fd, qSetQuota, id, unsafe.Pointer(&quota)); err != nil {
+		return fmt.Errorf("limit disk of %s: set quota of project %d: %w", path, id, err)
+	}
+	return nil
+}
+
+// take finds a number that nobody has.
+func (p *projects) take() uint32 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	id := uint32(firstProject)
+	for p.used[id] {
+		id++
+	}
+	p.used[id] = true
+	return id
+}
+
+// give puts a folder and what is in it into a project. What is made in it later is born there.
+func (p *projects) give(path string, id uint32) error {
+	return filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() && !d.Type().IsRegular() {
+			return err
+		}
+		fd, err := unix.Open(name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		var attr fileAttributes
+		if err := ioctl(fd, ioctlGetAttributes, &attr); err != nil {
+			return err
+		}
+		attr.project = id
+		if d.IsDir() {
+			attr.flags |= flagInherit
+		}
+		return ioctl(fd, ioctlSetAttributes, &attr)
+	})
+}
+
+// forget takes the limit of a folder's project away, and lets the number go to another one.
+func (p *projects) forget(path string) {
+	id := projectOf(path)
+	if id < firstProject {
+		return
+	}
+	if fd, err := unix.Open(p.root, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
+		_ = quotactl(fd, qSetQuota, id, unsafe.Pointer(&diskQuota{valid: validBlocks})) // the next who gets the number sets it anew
+		unix.Close(fd)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.used, id)
+}
+
+// projectOf reads the project of a folder; 0: none.
+func projectOf(path string) uint32 {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0
+	}
+	defer unix.Close(fd)
+	var attr fileAttributes
+	if ioctl(fd, ioctlGetAttributes, &attr) != nil {
+		return 0
+	}
+	return attr.project
+}
+
+// What follows is of linux/quota.h, linux/dqblk_xfs.h and linux/fs.h.
+const (
+	projectQuota       = 2
+	qSetQuota          = 0x800008<<8 | projectQuota
+	qXGetState         = ('X'<<8+5)<<8 | projectQuota // of all kinds of quota, also for ext4
+	projectEnforced    = 1 << 5
+	validBlocks        = 1
+	ioctlGetAttributes = 0x801c581f
+	ioctlSetAttributes = 0x401c5820
+	flagInherit        = 0x200
+)
+
+// quotaState is struct fs_quota_stat.
+type quotaState struct {
+	version int8
+	flags   uint16
+	_       [76]byte
+}
+
+// diskQuota is struct if_dqblk.
+type diskQuota struct {
+	hard, soft, space              uint64
+	inodesHard, inodesSoft, inodes uint64
+	graceOfBlocks, graceOfInodes   uint64
+	valid                          uint32
+}
+
+// fileAttributes is struct fsxattr.
+type fileAttributes struct {
+	flags, extent, extents, project, copyExtent uint32
+	_                                           [8]byte
+}
+
+func quotactl(fd int, command uintptr, id uint32, data unsafe.Pointer) error {
+	if _, _, e := unix.Syscall6(unix.SYS_QUOTACTL_FD, uintptr(fd), command, uintptr(id), uintptr(data), 0, 0); e != 0 {
+		return e
+	}
+	return nil
+}
+
+func ioctl(fd int, request uintptr, attr *fileAttributes) error {
+	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(unsafe.Pointer(attr))); e != 0 {
+		return e
+	}
+	return nil
+}
