@@ -109,7 +109,7 @@ var attempts = map[string]func(args []string) error{
 		}
 		return errnoOf(unix.Mknod(a[0], kind|0o600, int(unix.Mkdev(uint32(number(a[2])), uint32(number(a[3]))))))
 	},
-	"ptrace":  func(a []string) error { return errnoOf(unix.PtraceAttach(number(a[0]))) },
+	"ptrace":  func(a []string) error { return call(unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(number(a[0])), 0, 0) }, // which does not stop it
 	"vmread":  func(a []string) error { return call(unix.SYS_PROCESS_VM_READV, uintptr(number(a[0])), 0, 0, 0, 0, 0) },
 	"kill":    func(a []string) error { return errnoOf(unix.Kill(number(a[0]), 0)) },
 	"unshare": func(a []string) error { return errnoOf(unix.Unshare(number(a[0]))) },
@@ -245,7 +245,7 @@ func leakedFiles([]string) error {
 	var left []string
 	for _, e := range entries {
 		target, err := os.Readlink("/proc/self/fd/" + e.Name())
-		if err != nil || number(e.Name()) < 3 || strings.HasPrefix(target, "anon_inode:") || strings.HasPrefix(target, "/proc/") {
+		if err != nil || number(e.Name()) < 3 || strings.HasPrefix(target, "anon_inode:") || strings.HasPrefix(target, "/proc/") || strings.HasPrefix(target, "/sys/fs/cgroup/") {
 			continue // of this look, and of the Go runtime
 		}
 		left = append(left, e.Name()+" "+target)
