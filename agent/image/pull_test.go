@@ -315,7 +315,7 @@ func TestPullAfterKill(t *testing.T) {
 	ref := f.pushImage(t, "web", layoutOf(t, nil, layer))
 	dir := filepath.Join(t.TempDir(), "images")
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestPullAfterKill$")
-	cmd.Env = append(os.Environ(), variable+"="+dir+"|"+ref.Image.String())
+	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir(), variable+"="+dir+"|"+ref.Image.String())
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
