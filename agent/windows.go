@@ -105,8 +105,7 @@ func (w *windows) data(d *wire.Data) {
 		}
 	}
 	if d.End && d.Err != "" || !one.take(d) {
-		one.cancel()
-		_ = one.input.CloseWithError(io.ErrClosedPipe) // who reads it may wait for nothing else
+		one.end() // also who waits for input, or for room to print, and for nothing else
 	}
 }
 

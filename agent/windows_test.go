@@ -127,3 +127,19 @@ func TestAWindowThatIsClosedEndsItsInput(t *testing.T) {
 		t.Errorf("end %+v", end)
 	}
 }
+
+// TestAWindowThatIsClosedEndsItsOutput of which nobody has read so much that there is no room for more.
+func TestAWindowThatIsClosedEndsItsOutput(t *testing.T) {
+	w, ups := views(t, func(_ context.Context, _ *wire.Open, s executor.Streams) (int, error) {
+		_, err := s.Stdout.Write(make([]byte, wire.Window+1))
+		return 0, err
+	})
+	w.open(&wire.Open{Stream: 1, Files: &wire.Files{Deed: wire.Pack}})
+	for left := wire.Window; left > 0; {
+		left -= len((<-ups).Data.Bytes)
+	}
+	w.data(&wire.Data{Stream: 1, End: true, Err: "closed"})
+	if _, _, end := sent(ups); end == nil || end.Err == "" {
+		t.Errorf("end %+v", end)
+	}
+}
