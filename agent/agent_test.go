@@ -340,7 +340,8 @@ func TestTasksOutliveTheAgent(t *testing.T) {
 		t.Errorf("pid %d became %d after %d restarts", first.Tasks[0].Pid, again.Tasks[0].Pid, again.Restarts)
 	}
 	got := ""
-	for number := uint64(100); got == "" && number < 400; number++ { // the task may be running and not have printed yet
+	until := time.Now().Add(patience)
+	for number := uint64(100); got == "" && time.Now().Before(until); number++ { // the task may be running and not have printed yet
 		if err := stream.Send(&wire.Down{Open: &wire.Open{Stream: number, ID: "web-0-1", Logs: &wire.Logs{Tail: -1}}}); err != nil {
 			t.Fatal(err)
 		}
