@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	securejoin "github.com/cyphar/filepath-securejoin"
-	"github.com/moby/sys/user"
 	"github.com/opencontainers/cgroups"
 	devices "github.com/opencontainers/cgroups/devices/config"
 	"github.com/opencontainers/runc/libcontainer/configs"
@@ -177,47 +175,6 @@ func (r *Runtime) sysMount(spec *executor.Spec, flags int) *configs.Mount {
 		flags |= unix.MS_RDONLY
 	}
 	return &configs.Mount{Device: "sysfs", Source: "sysfs", Destination: "/sys", Flags: flags}
-}
-
-// identity is the user of a process, in numbers of the container.
-type identity struct {
-	uid, gid int
-	groups   []int
-	home     string
-}
-
-// lookup finds a user in the account files of a root. Links in them are followed inside the root only.
-func lookup(name string, rootDir string) (identity, error) {
-	if name == "" {
-		return identity{}, nil
-	}
-	passwd, err := securejoin.SecureJoin(rootDir, "/etc/passwd")
-	if err != nil {
-		return identity{}, err
-	}
-	group, err := securejoin.SecureJoin(rootDir, "/etc/group")
-	if err != nil {
-		return identity{}, err
-	}
-	found, err := user.GetExecUserPath(name, nil, passwd, group)
-	if err != nil {
-		return identity{}, executor.Errorf(executor.CodeInvalid, "user %q: %v", name, err)
-	}
-	return identity{uid: found.Uid, gid: found.Gid, groups: found.Sgids, home: found.Home}, nil
-}
-
-// groupsIn finds groups in the account file of a root.
-func groupsIn(names []string, rootDir string) ([]int, error) {
-	group, err := securejoin.SecureJoin(rootDir, "/etc/group")
-	if err != nil {
-		return nil, err
-	}
-	found, err := user.GetAdditionalGroupsPath(names, group)
-	if err != nil {
-		return nil, executor.Errorf(executor.CodeInvalid, "groups %s: %v", strings.Join(names, ", "), err)
-	}
-	slices.Sort(found)
-	return found, nil
 }
 
 // environment adds a PATH where there is none.

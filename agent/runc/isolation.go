@@ -167,23 +167,6 @@ func wantedDevices(s *executor.Spec) (paths []string, readOnly map[string]bool, 
 	return paths, readOnly, nil
 }
 
-// moreGroups adds the groups that a spec names to those of its user.
-func moreGroups(who identity, names []string, rootDir string) (identity, error) {
-	if len(names) == 0 {
-		return who, nil
-	}
-	more, err := groupsIn(names, rootDir)
-	if err != nil {
-		return who, err
-	}
-	for _, g := range more {
-		if !slices.Contains(who.groups, g) {
-			who.groups = append(who.groups, g)
-		}
-	}
-	return who, nil
-}
-
 // throttles translates the limits of reading and writing.
 func throttles(r *cgroups.Resources, s *executor.Spec) error {
 	r.BlkioWeight = uint16(s.IO.Weight)

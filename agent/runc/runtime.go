@@ -154,10 +154,7 @@ func (r *Runtime) Prepare(spec *executor.Spec, cores []int, stdio executor.Stdio
 
 // create builds the container and parks it.
 func (r *Runtime) create(spec *executor.Spec, rt root, cores []int, stdio executor.Stdio, stages *stages) (int, error) {
-	who, err := lookup(spec.User, rt.path)
-	if err == nil {
-		who, err = moreGroups(who, spec.Groups, rt.path)
-	}
+	who, err := identify(spec.User, spec.Groups, rt.path)
 	if err != nil {
 		return 0, err
 	}
@@ -417,10 +414,7 @@ func (r *Runtime) Exec(spec *executor.Spec, e *executor.ExecSpec, stdio executor
 		return 0, nil, fmt.Errorf("read container: %w", err)
 	}
 	rootDir := fmt.Sprintf("/proc/%d/root", state.InitProcessPid)
-	who, err := lookup(name, rootDir)
-	if err == nil {
-		who, err = moreGroups(who, spec.Groups, rootDir)
-	}
+	who, err := identify(name, spec.Groups, rootDir)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -427,6 +428,45 @@ func TestUser(t *testing.T) {
 	spec.User = "nosuchuser"
 	if _, err := n.client.Start(t.Context(), spec); !errors.Is(err, executor.ErrInvalid) {
 		t.Errorf("unknown user: %v", err)
+	}
+}
+
+// A pipe in the place of an account file is refused, whether an image brings it or a task makes it, and holds up nobody.
+func TestAccountsThatAreAPipe(t *testing.T) {
+	n := newNode(t)
+	low := filepath.Join(n.dir, "low")
+	for _, dir := range []string{low + "/bin", low + "/etc"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := unix.Mkfifo(low+"/etc/passwd", 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	refused := func(what string, err error) {
+		t.Helper()
+		if !errors.Is(err, executor.ErrInvalid) || !strings.Contains(err.Error(), "/etc/passwd in the container is no regular file") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for i := range 2*runtime.NumCPU() + 3 { // more than may be created at once
+		spec := n.host(fmt.Sprint("image", i), "true")
+		spec.User, spec.Root = "app", executor.Root{Kind: executor.RootLayers, Layers: []string{low}, Writable: filepath.Join(n.dir, fmt.Sprint("upper", i))}
+		_, err := n.client.Start(ctx, spec)
+		refused("an image with a pipe", err)
+	}
+	spec := n.host("task", "rm /etc/passwd && mkfifo /etc/passwd && echo made; exec sleep 1000")
+	spec.Root.Writable = filepath.Join(n.dir, "upper")
+	if _, err := n.client.Start(ctx, spec); err != nil {
+		t.Fatal(err)
+	}
+	n.await("the pipe of the task", func() bool { return n.log("task", "stdout") == "made\n" })
+	_, err := n.client.Exec(ctx, "task", executor.ExecSpec{Command: []string{"true"}, User: "nobody"}, executor.Streams{})
+	refused("a task with a pipe", err)
+	if out := n.inside(n.host("another", "echo runs")); out != "runs\n" {
+		t.Errorf("another task: %q", out)
 	}
 }
 
