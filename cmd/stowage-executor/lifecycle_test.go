@@ -318,12 +318,26 @@ func TestHugeOutputIsBounded(t *testing.T) {
 	n := newNode(t)
 	spec := n.host("loud", "yes 0123456789012345678901234567890123456789 | head -c 300000000; echo last")
 	spec.Log.MaxBytes, spec.Log.MaxFiles = 1<<20, 3
+	began := time.Now()
 	if c, _ := n.run(spec); !c.Exit.Success() || c.DroppedBytes != 0 {
 		t.Errorf("exit %v, %d bytes dropped", c.Exit, c.DroppedBytes)
 	}
-	files, err := filepath.Glob(filepath.Join(n.dir, "logs/loud.stdout.*"))
+	files, err := filepath.Glob(filepath.Join(n.dir, "logs/loud.stdout.[0-9]"))
 	if err != nil || len(files) != 3 {
 		t.Fatalf("files: %v, %v", files, err)
+	}
+	// Beside each lie its marks of when it was printed, so many as the time has room for, and nothing else.
+	if all, err := filepath.Glob(filepath.Join(n.dir, "logs/loud.stdout.*")); err != nil || len(all) != 2*len(files) {
+		t.Errorf("files with their marks: %v, %v", all, err)
+	}
+	most := executor.MarkSize * (2 + int64(time.Since(began)/executor.MarkEvery))
+	for _, file := range files {
+		info, err := os.Stat(file + ".times")
+		if err != nil {
+			t.Error(err)
+		} else if size := info.Size(); size == 0 || size > most || size%executor.MarkSize != 0 {
+			t.Errorf("the marks of %s have %d bytes, not 1 to %d marks", file, size, most/executor.MarkSize)
+		}
 	}
 	for _, file := range files {
 		data, err := os.ReadFile(file)
