@@ -19,8 +19,9 @@
 //
 // A layer is unpacked under tmp, flushed to disk, and renamed into layers: a layer that exists is complete, whenever the
 // process or the machine dies. Images that share a chain of layers share the folders, and so do all allocations.
-// DIR is mode 0700: layers keep the set-user-id bits of the image (harmless inside a task, which runs with no_new_privs,
-// and wanted by programs that check for them), so other users of the node must not reach them.
+// DIR is mode 0700, so that other users of the node do not reach the layers: these keep the set-user-id bits and file capabilities of the
+// image. A task runs with no_new_privs, under which they give nothing. With no_new_privileges = false, or privileged, they work
+// as in any system: whoever runs in the task may become root of it, with the capabilities that the task was given and no more.
 //
 // # Pulling
 //
