@@ -151,7 +151,7 @@ func openat2(dir int, name string, how *unix.OpenHow) (fd int, err error) {
 		}
 	}
 	if err == unix.ENOSYS {
-		return 0, errors.New("this needs Linux 5.6 or newer on the node")
+		return 0, errors.New("this needs Linux 5.6 or newer")
 	}
 	return fd, err
 }
@@ -189,7 +189,10 @@ func reopen(fd int) (*os.File, error) {
 	return os.NewFile(uintptr(opened), "file"), nil
 }
 
-func at(name string, err error) error { return fmt.Errorf("%s: %w", path.Join("/", name), err) }
+// at says of which file an error is. Names are the choice of tasks and go to terminals.
+func at(name string, err error) error {
+	return fmt.Errorf("%s: %w", spec.Printable(path.Join("/", name)), err)
+}
 
 // maxEntries of a folder are listed.
 const maxEntries = 10_000

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path"
 	"slices"
@@ -28,20 +29,54 @@ const (
 type unpacker struct {
 	base     int    // the folder
 	top      string // what the first part of each name becomes; "": it stays
-	uid, gid int
-	folders  []*tar.Header // whose modes are set at the end, so that they can be filled
+	uid, gid int    // -1: whoever unpacks
+	most     int    // entries
+	told     func(why string)
+	folders  []made // whose modes are set at the end, so that they can be filled
 	result   spec.Unpacked
+}
+
+// made is a folder that was made: at the end it must still be the same.
+type made struct {
+	*tar.Header
+	device, inode uint64
 }
 
 // Unpack writes a tar archive that has one file or folder at its top. If the path is a folder it becomes an entry of that, else it gets the
 // path's name. All belongs to the given user and group and has the permissions of the archive, without set-user-ID and set-group-ID. A file takes
 // the place of an older one in one step. Links that lead out of what is copied are refused, and all that is no file, folder or link.
 func (r *Root) Unpack(name string, archive io.Reader, uid, gid int) (spec.Unpacked, error) {
-	u := &unpacker{uid: uid, gid: gid}
+	u := &unpacker{uid: uid, gid: gid, most: maxUnpacked}
+	u.told = func(why string) {
+		if len(u.result.Refused) < maxRefused {
+			u.result.Refused = append(u.result.Refused, why)
+		}
+	}
 	if err := u.open(r, name); err != nil {
 		return spec.Unpacked{}, at(name, err)
 	}
 	defer unix.Close(u.base)
+	return u.unpack(archive)
+}
+
+// UnpackHere writes a tar archive of Pack to the entry of that name in a folder of this machine, and nowhere else: whoever made the archive may be
+// hostile, so the names at its top count for nothing, and no link is gone through, be it of the archive or one that was there before. A file takes the
+// place of an older one in one step; a folder that is there is filled up. All belongs to whoever unpacks. refuse hears of links that lead out
+// of what is copied, and of all that is no file, folder or link; they are left out.
+func UnpackHere(dir, name string, archive io.Reader, refuse func(why string)) error {
+	if name == "" || name == "." || name == ".." || strings.Contains(name, "/") {
+		return fmt.Errorf("unpack to %s: %q is no name for a file", dir, name)
+	}
+	base, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", dir, err)
+	}
+	defer unix.Close(base)
+	_, err = (&unpacker{base: base, top: name, uid: -1, gid: -1, most: math.MaxInt, told: refuse}).unpack(archive)
+	return err
+}
+
+func (u *unpacker) unpack(archive io.Reader) (spec.Unpacked, error) {
 	t := tar.NewReader(archive)
 	for {
 		h, err := t.Next()
@@ -51,8 +86,8 @@ func (r *Root) Unpack(name string, archive io.Reader, uid, gid int) (spec.Unpack
 		if err != nil {
 			return u.result, fmt.Errorf("read archive: %w", err)
 		}
-		if u.result.Files++; u.result.Files > maxUnpacked {
-			return u.result, fmt.Errorf("the archive has more than %d entries: copy it in parts", maxUnpacked)
+		if u.result.Files++; u.result.Files > u.most {
+			return u.result, fmt.Errorf("the archive has more than %d entries: copy it in parts", u.most)
 		}
 		if err := u.entry(h, t); err != nil {
 			return u.result, at(h.Name, err)
@@ -103,7 +138,7 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 	switch h.Typeflag {
 	case tar.TypeReg, tar.TypeDir:
 	case tar.TypeSymlink:
-		if !Inside(h.Name, h.Linkname) {
+		if !Inside(name, h.Linkname) { // by where it will stand: its top may have another name there
 			u.refuse(fmt.Sprintf("%s leads to %s, out of what is copied", h.Name, h.Linkname))
 			return nil
 		}
@@ -128,7 +163,7 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 			if err := unix.Symlinkat(h.Linkname, parent, temporary); err != nil {
 				return err
 			}
-			return unix.Fchownat(parent, temporary, u.uid, u.gid, unix.AT_SYMLINK_NOFOLLOW)
+			return u.ownLink(parent, temporary)
 		})
 	}
 	return u.folder(parent, base, name, h)
@@ -136,9 +171,7 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 
 func (u *unpacker) refuse(why string) {
 	u.result.Files--
-	if len(u.result.Refused) < maxRefused {
-		u.result.Refused = append(u.result.Refused, why)
-	}
+	u.told(why)
 }
 
 // Inside reports whether a link that stands at a name in an archive leads to something of the archive. Parts ".." are let through at
@@ -172,12 +205,25 @@ func (u *unpacker) folder(parent int, base, name string, h *tar.Header) error {
 		unix.Close(fd)
 		return nil // it stays as it is
 	}
-	if err == nil {
-		own := *h
-		own.Name = name
-		u.folders = append(u.folders, &own)
+	if err != nil {
+		return err
 	}
-	return err
+	fd, err := u.openBelow(name)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	if int(st.Uid) != unix.Geteuid() || st.Mode&0o77 != 0 {
+		return errMoved
+	}
+	own := *h
+	own.Name = name
+	u.folders = append(u.folders, made{&own, st.Dev, st.Ino})
+	return nil
 }
 
 // replace makes something under a name of its own, and then lets it take the place of what is there.
@@ -222,12 +268,33 @@ func (u *unpacker) dress(fd int, h *tar.Header) error {
 	return unix.Futimes(fd, []unix.Timeval{moment, moment})
 }
 
+// ownLink gives a link that was just made its owner. The task may have put something else under its name meanwhile, another link or a
+// name more of a file that is not its own: so what is given is held by a descriptor, looked at, and has this name only.
+func (u *unpacker) ownLink(parent int, name string) error {
+	fd, err := unix.Openat(parent, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFLNK || st.Nlink != 1 {
+		return errMoved
+	}
+	return unix.Fchownat(fd, "", u.uid, u.gid, unix.AT_EMPTY_PATH)
+}
+
+// errMoved ends a copy into which somebody moved something of his own.
+var errMoved = errors.New("something else was moved to its name while it was copied")
+
 // finish gives folders their permissions, the innermost first.
 func (u *unpacker) finish() error {
 	for _, h := range slices.Backward(u.folders) {
 		fd, err := openat2(u.base, h.Name, &unix.OpenHow{Flags: unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS})
 		if err == nil {
-			err = u.dress(fd, h)
+			err = u.dressFolder(fd, h)
 			unix.Close(fd)
 		}
 		if err != nil {
@@ -235,4 +302,15 @@ func (u *unpacker) finish() error {
 		}
 	}
 	return nil
+}
+
+func (u *unpacker) dressFolder(fd int, h made) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	if st.Dev != h.device || st.Ino != h.inode {
+		return errMoved
+	}
+	return u.dress(fd, h.Header)
 }

@@ -2,8 +2,8 @@ package cli
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -11,15 +11,14 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
 	"github.com/stowage/stowage/agent/files"
 	"github.com/stowage/stowage/master/api/client"
+	"github.com/stowage/stowage/spec"
 )
 
 func (s *shell) cpCommand() *cobra.Command {
@@ -69,12 +68,7 @@ func (r *refusals) add(what string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.n++
-	fmt.Fprintf(r.to, "left out: %s\n", strings.Map(func(c rune) rune {
-		if !unicode.IsPrint(c) {
-			return '?' // names are the task's choice
-		}
-		return c
-	}, what))
+	fmt.Fprintf(r.to, "left out: %s\n", spec.Printable(what)) // names are the task's choice
 }
 
 // sum is the error that something was left out.
@@ -95,7 +89,7 @@ func copyOut(ctx context.Context, c *client.Client, from client.FilePath, to str
 		writer.CloseWithError(err)
 		sent <- err
 	}()
-	err := unpackHere(reader, to, refused)
+	err := unpackHere(reader, from.Path, to, refused)
 	if err == nil {
 		_, err = io.Copy(io.Discard, reader)
 	}
@@ -106,7 +100,10 @@ func copyOut(ctx context.Context, c *client.Client, from client.FilePath, to str
 	return err
 }
 
-// lineWriter hands on whole lines.
+// maxWarning bounds a line that is handed on, in bytes.
+const maxWarning = 8 << 10
+
+// lineWriter hands on whole lines; of one that is longer than maxWarning, its beginning.
 type lineWriter struct {
 	each func(string)
 	held []byte
@@ -114,106 +111,32 @@ type lineWriter struct {
 
 // Write implements io.Writer.
 func (l *lineWriter) Write(p []byte) (int, error) {
-	l.held = append(l.held, p...)
+	n := len(p)
 	for {
-		line, rest, ok := strings.Cut(string(l.held), "\n")
-		if !ok {
-			return len(p), nil
+		line, rest, ended := bytes.Cut(p, []byte{'\n'})
+		l.held = append(l.held, line[:min(len(line), maxWarning-len(l.held))]...)
+		if !ended {
+			return n, nil
 		}
-		l.each(line)
-		l.held = []byte(rest)
+		l.each(string(l.held))
+		l.held, p = l.held[:0], rest
 	}
 }
 
-// unpackHere writes an archive to a path of this machine, and nowhere else, whatever the names and links in it say.
-func unpackHere(archive io.Reader, to string, refused *refusals) error {
-	dir, top := to, ""
+// unpackHere writes an archive of a task's file or folder to a path of this machine. Into a folder it goes under the name that was asked for, not
+// under one that the node chose.
+func unpackHere(archive io.Reader, asked, to string, refused *refusals) error {
+	dir, name := to, path.Base(path.Join("/", asked))
+	if name == "/" {
+		name = "root"
+	}
 	if info, err := os.Stat(to); err != nil || !info.IsDir() {
 		if strings.HasSuffix(to, "/") {
 			return fmt.Errorf("there is no folder %s", to)
 		}
-		dir, top = filepath.Dir(to), filepath.Base(to)
+		dir, name = filepath.Dir(to), filepath.Base(to)
 	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	var folders []*tar.Header
-	t := tar.NewReader(archive)
-	for {
-		h, err := t.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		name := strings.TrimSuffix(h.Name, "/")
-		if !fs.ValidPath(name) || name == "." {
-			return fmt.Errorf("the node sent a file with the name %q: nothing of it was written", h.Name)
-		}
-		if top != "" {
-			_, rest, _ := strings.Cut(name, "/")
-			name = path.Join(top, rest)
-		}
-		switch h.Typeflag {
-		case tar.TypeReg:
-			err = putFile(root, name, h, t)
-		case tar.TypeSymlink:
-			if !files.Inside(h.Name, h.Linkname) {
-				refused.add(fmt.Sprintf("%q leads to %q, out of what is copied", h.Name, h.Linkname))
-				continue
-			}
-			err = replaceHere(root, name, func(temporary string) error { return root.Symlink(h.Linkname, temporary) })
-		case tar.TypeDir:
-			if err = root.Mkdir(name, 0o700); err == nil {
-				h.Name = name
-				folders = append(folders, h)
-			} else if info, statErr := root.Lstat(name); statErr == nil && info.IsDir() {
-				err = nil // it stays as it is
-			}
-		default:
-			refused.add(fmt.Sprintf("%q is neither a file, a folder nor a link", h.Name))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	for _, h := range slices.Backward(folders) {
-		if err := errors.Join(root.Chmod(h.Name, fs.FileMode(h.Mode)&fs.ModePerm), root.Chtimes(h.Name, h.ModTime, h.ModTime)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// replaceHere makes something under a name of its own, and then lets it take the place of what is there.
-func replaceHere(root *os.Root, name string, create func(temporary string) error) error {
-	temporary := path.Join(path.Dir(name), ".stowage-"+rand.Text())
-	err := create(temporary)
-	if err == nil {
-		err = root.Rename(temporary, name)
-	}
-	if err != nil {
-		_ = root.Remove(temporary)
-	}
-	return err
-}
-
-func putFile(root *os.Root, name string, h *tar.Header, content io.Reader) error {
-	return replaceHere(root, name, func(temporary string) error {
-		f, err := root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return err
-		}
-		_, err = io.Copy(f, content)
-		err = errors.Join(err, f.Chmod(fs.FileMode(h.Mode)&fs.ModePerm), f.Close())
-		if err == nil {
-			err = root.Chtimes(temporary, h.ModTime, h.ModTime)
-		}
-		return err
-	})
+	return files.UnpackHere(dir, name, archive, refused.add)
 }
 
 // copyIn copies into a task.
