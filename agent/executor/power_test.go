@@ -23,6 +23,10 @@ func (w *world) losePower(c Container) {
 		w.t.Fatal(err)
 	}
 	w.wait(c.ID)
+	w.await("its end is on disk, so that nobody writes there any more", func() bool {
+		data, _ := os.ReadFile(file)
+		return bytes.Contains(data, []byte(StateExited))
+	})
 	w.stop()
 	// Power went before anybody saw it end.
 	if err := os.WriteFile(file, bytes.ReplaceAll(running, []byte(c.Boot), []byte("the-boot-before")), 0o600); err != nil {
