@@ -24,6 +24,7 @@ type candidate struct {
 
 func (c *Core) newCandidate(r spec.Revision, signed bool, behind int) *candidate {
 	c.dirty = true
+	c.forgetFailed(r.Commit)
 	return &candidate{
 		revision: r, signed: signed, behind: behind, until: c.now.Add(AnswerWithin),
 		expansions: map[spec.AppName]*spec.Expansion{}, asked: map[spec.AppName]bool{}, digests: addImages(c.state.Images(r.Commit), nil),

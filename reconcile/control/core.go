@@ -88,7 +88,7 @@ type Core struct {
 	contact   Contact
 	desired   *desired // of what is followed; nil: to be made again
 	asked     map[spec.AppName]bool
-	lookups   map[lookedUp]bool   // images that the shell was asked to look up
+	lookups   map[lookedUp]bool   // images that the shell was asked to look up, and has not answered
 	failed    map[lookedUp]string // why there is no digest
 	waiting   waitingImages
 	policies  map[string]policy

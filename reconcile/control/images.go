@@ -143,7 +143,7 @@ func (d *desired) images() []string {
 func (c *Core) lookUp(commit spec.Commit, images []string, known map[string]string) {
 	var ask []string
 	for _, image := range images {
-		if at := (lookedUp{commit, image}); known[image] == "" && !c.lookups[at] {
+		if at := (lookedUp{commit, image}); known[image] == "" && !c.lookups[at] && c.failed[at] == "" {
 			c.lookups[at] = true
 			ask = append(ask, image)
 		}
@@ -157,6 +157,7 @@ func (c *Core) lookUp(commit spec.Commit, images []string, known map[string]stri
 // commit is the same bytes.
 func (c *Core) onResolved(e Resolved) {
 	at := lookedUp{e.Commit, e.Image}
+	delete(c.lookups, at) // whoever knows nothing of this answer asks anew, such as a commit that comes back
 	if e.Digest == "" {
 		c.unresolvedImage(at, cmp.Or(e.Err, reasonUnresolved))
 		return
@@ -242,6 +243,11 @@ func (c *Core) Unresolved() []Resolve {
 		add(p.Revision.Commit, c.pendingImages(p), p.Images)
 	}
 	return list
+}
+
+// forgetFailed drops what registries could not say about a commit, so that they are asked anew.
+func (c *Core) forgetFailed(commit spec.Commit) {
+	maps.DeleteFunc(c.failed, func(at lookedUp, _ string) bool { return at.commit == commit })
 }
 
 // forgetLookups drops what registries said about revisions that do not matter any more.

@@ -148,6 +148,61 @@ func TestPendingPlanIsMadeAgainWithItsImages(t *testing.T) {
 	r.expectRuns("web", spec.Pin("web:1", digest("1")))
 }
 
+// TestACommitThatComesBackIsAskedAbout: what registries said of a commit that another one replaced is gone with it, or is
+// asked anew. It has its images when it comes back, also those that nobody could look up the first time.
+func TestACommitThatComesBackIsAskedAbout(t *testing.T) {
+	for name, first := range map[string]map[string]string{
+		"it was known":     {"web:1": digest("1")},
+		"nobody knew":      nil,
+		"it was in flight": {}, // the answer comes when the commit is there again
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, true)
+			r.join("n1")
+			r.step(RevisionSeen{Revision: commit("00", spec.ApprovalManual, app("other", 1))})
+			r.step(Approve{Request: 1, ID: r.core.State().Pending.Plan.ID})
+			a, b := commit("aa", spec.ApprovalManual, imaged("web", "web:1"), app("other", 1)), commit("bb", spec.ApprovalManual, app("other", 2))
+			r.step(RevisionSeen{Revision: a})
+			if first == nil || len(first) > 0 {
+				r.registries(first)
+			}
+			r.step(RevisionSeen{Revision: b})
+			if p := r.core.State().Pending; p == nil || p.Revision.Commit != b.Commit {
+				t.Fatalf("%+v waits", p)
+			}
+			r.step(RevisionSeen{Revision: a})
+			r.registries(map[string]string{"web:1": digest("1")})
+			p := r.core.State().Pending
+			if p == nil || p.Revision.Commit != a.Commit || p.Images["web:1"] != digest("1") {
+				t.Fatalf("%+v waits", p)
+			}
+			r.step(Approve{Request: 2, ID: p.Plan.ID})
+			r.expectRuns("web", spec.Pin("web:1", digest("1")))
+			if len(r.lookups) != 0 {
+				t.Errorf("looked up again: %+v", r.lookups)
+			}
+		})
+	}
+}
+
+// TestARegistryIsAskedOnce: as long as it has not answered, and after it has said that it cannot: then it is asked again in
+// time, and not with every step.
+func TestARegistryIsAskedOnce(t *testing.T) {
+	r := newRig(t, true)
+	r.join("n1")
+	r.step(RevisionSeen{Revision: commit("aa", spec.ApprovalManual, imaged("web", "web:1"))})
+	r.step()
+	if len(r.lookups) != 1 {
+		t.Errorf("asked: %+v", r.lookups)
+	}
+	r.registries(nil)
+	r.step()
+	r.step()
+	if open := r.core.Unresolved(); len(r.lookups) != 0 || len(open) != 1 {
+		t.Errorf("asked: %+v, to be asked again: %+v", r.lookups, open)
+	}
+}
+
 // TestNoRunWithoutItsImage: a run keeps the version that it begins with, so there is none before that is whole.
 func TestNoRunWithoutItsImage(t *testing.T) {
 	r := newRig(t, true)
