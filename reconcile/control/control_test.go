@@ -213,6 +213,35 @@ func TestBoundedApprovalAllowsOtherNodesAndRefusesMore(t *testing.T) {
 	r.sameAsJournal()
 }
 
+// TestGenerationsLeapWhereTheJournalIsEmpty: a master that begins anew before the first node joined has lost nothing as long
+// as its journal is there, with what it follows or has waiting; one without a journal may have.
+func TestGenerationsLeapWhereTheJournalIsEmpty(t *testing.T) {
+	for approval, lost := range map[spec.Approval]bool{spec.ApprovalAuto: false, spec.ApprovalManual: false, "": true} {
+		r := newRig(t, true)
+		rev := commit("aa", spec.ApprovalAuto, app("web", 1))
+		if approval != "" {
+			rev = commit("aa", approval, app("web", 1))
+			r.step(RevisionSeen{Revision: rev})
+			if s := r.core.State(); (s.Following == nil) == (s.Pending == nil) {
+				t.Fatalf("%q: followed is %+v, %+v waits", approval, s.Following, s.Pending)
+			}
+		}
+		r.lead(r.replayed(), false)
+		r.step(RevisionSeen{Revision: rev})
+		r.advance(SettleFor + spec.Second)
+		if p := r.core.State().Pending; p != nil {
+			r.step(Approve{Request: 1, ID: p.Plan.ID})
+		}
+		r.join("n1")
+		r.advance(spec.Second)
+		all := r.core.Allocations()
+		if len(all) != 1 || (all[0].Generation > 1000) != lost {
+			t.Errorf("%q: lost is %t, and there are %+v", approval, lost, all)
+		}
+		r.sameAsJournal()
+	}
+}
+
 func TestEmptyJournalWaitsForAgents(t *testing.T) {
 	r := newRig(t, false)
 	r.join("n1")

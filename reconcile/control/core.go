@@ -132,7 +132,9 @@ func New(config Config, state *State, now spec.Time) *Core {
 	c.rebuild()
 	c.settleAt = now.Add(spec.NodeUnknownAfter)
 	if len(state.Nodes) == 0 {
-		c.settled, c.lost = config.Fresh, !config.Fresh
+		// Where a commit is followed or waits, the journal was not lost, or is known to have been: nothing is recorded of
+		// commits before agents had time to come back.
+		c.settled, c.lost = config.Fresh, !config.Fresh && state.Following == nil && state.Pending == nil
 		c.settleAt = now.Add(SettleFor)
 	}
 	c.silenceAt = now.Add(spec.NodeUnknownAfter)
