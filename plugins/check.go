@@ -212,6 +212,8 @@ func (c *checker) task(t *spec.Task, ports map[string]bool) {
 	c.within("the size of a log", int64(t.Logs.MaxSize), 1, spec.MaxBytes)
 	c.within("the files of a log", t.Logs.MaxFiles, 1, 1000)
 	c.within("the number of checks of a task", len(t.Checks), 0, spec.MaxChecks)
+	c.that(len(t.Checks) == 0 || t.Lifecycle == spec.LifecycleMain || t.Lifecycle == spec.LifecycleSidecar,
+		"task %q has checks, but a %s task runs to its end and is not asked whether it is well: leave them out", t.Name, t.Lifecycle)
 	checks := map[string]bool{}
 	for _, k := range t.Checks {
 		c.err(spec.CheckLabel(k.Name))

@@ -94,6 +94,9 @@ func TestAnAnswerThatBreaksARuleIsRefused(t *testing.T) {
 		"cpu":           {func(a *spec.App) { a.Tasks[0].CPU = -5 }, "cpu is -5"},
 		"signal":        {func(a *spec.App) { a.Tasks[0].Stop.Signal = "9" }, "no signal"},
 		"check port":    {func(a *spec.App) { a.Tasks[0].Checks[0].Port = "web" }, `port "web"`},
+		"check before":  {checkedBeside(spec.LifecyclePrestart), "a prestart task runs to its end"},
+		"check after":   {checkedBeside(spec.LifecyclePoststart), "a poststart task runs to its end"},
+		"check at last": {checkedBeside(spec.LifecyclePoststop), "a poststop task runs to its end"},
 		"check command": {func(a *spec.App) { a.Tasks[0].Checks[0].Type = spec.CheckExec }, "no command"},
 		"port":          {func(a *spec.App) { a.Network.Ports[0].Static = 70000 }, "70000"},
 		"network":       {func(a *spec.App) { a.Network.Mode = "wifi" }, "network mode"},
@@ -124,6 +127,15 @@ func TestAnAnswerThatBreaksARuleIsRefused(t *testing.T) {
 		if _, err := Expansion(ring, a); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q in: %v", want, err)
 		}
+	}
+}
+
+// checkedBeside adds a task of another lifecycle that has checks.
+func checkedBeside(life spec.Lifecycle) func(*spec.App) {
+	return func(a *spec.App) {
+		beside := a.Tasks[0]
+		beside.Name, beside.Lifecycle = "beside", life
+		a.Tasks = append(a.Tasks, beside)
 	}
 }
 
