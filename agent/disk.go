@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/stowage/stowage/agent/disk"
@@ -21,11 +22,19 @@ func (a *agent) limitDisk(allocation *spec.Allocation, app *spec.App) error {
 		if t.Disk == 0 {
 			continue
 		}
-		if err := a.disk.Set(a.folders.task(allocation.ID, t.Name), int64(t.Disk)); err != nil {
+		if err := a.disk.Set(a.folders.task(allocation.ID, t.Name), int64(t.Disk), bound(&t.Isolation)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// bound reports whether quotas of projects hold a task: only with the filter of system calls, which keeps it from setting the project of a
+// file, and without the capabilities that open the filter for that, reach the quotas, or go beyond them.
+func bound(i *spec.Isolation) bool {
+	return !i.Privileged && i.Seccomp == "" && !slices.ContainsFunc(i.CapabilitySet(), func(name string) bool {
+		return name == "LINUX_IMMUTABLE" || name == "SYS_ADMIN" || name == "SYS_RESOURCE"
+	})
 }
 
 // limitRemembered sets the limits of what an earlier agent left.

@@ -50,6 +50,25 @@ func TestATaskWithinItsDiskGoesOn(t *testing.T) {
 	}
 }
 
+// Only a task that cannot move its files to another project is left to the kernel's quotas.
+func TestWhomQuotasHold(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		spec.Isolation
+		want bool
+	}{
+		{"by default", spec.Isolation{}, true}, {"a capability of another kind", spec.Isolation{CapAdd: []string{"NET_RAW"}}, true},
+		{"without the filter", spec.Isolation{Seccomp: spec.SeccompNone}, false}, {"another filter", spec.Isolation{Seccomp: "own.json", Profile: &spec.SeccompProfile{}}, false},
+		{"beyond quotas", spec.Isolation{CapAdd: []string{"SYS_RESOURCE"}}, false}, {"sets quotas", spec.Isolation{CapAdd: []string{"SYS_ADMIN"}}, false},
+		{"sets attributes", spec.Isolation{CapAdd: []string{"LINUX_IMMUTABLE"}}, false}, {"all", spec.Isolation{CapAdd: []string{spec.AllCapabilities}}, false},
+		{"privileged", spec.Isolation{Privileged: true}, false},
+	} {
+		if got := bound(&test.Isolation); got != test.want {
+			t.Errorf("%s: %v", test.name, got)
+		}
+	}
+}
+
 // A node that refuses weak isolation says so, whatever it is told to run.
 func TestANodeRefusesWeakIsolation(t *testing.T) {
 	needRoot(t)

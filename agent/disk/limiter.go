@@ -55,13 +55,19 @@ func Open(root string, log *slog.Logger) *Limiter {
 	return l
 }
 
-// Kernel reports whether the kernel keeps the limits, so that writes beyond them fail.
+// Kernel reports whether the kernel keeps limits, so that writes beyond them fail.
 func (l *Limiter) Kernel() bool { return l.projects != nil }
 
 // Set limits what a folder holds, in bytes; what it holds already counts. 0: no limit. It is the caller's to set it again after a restart.
-func (l *Limiter) Set(path string, limit int64) error {
-	if l.projects != nil {
+// Bound are those who write there if they can neither move a file to another project nor go beyond a quota: the others are measured.
+func (l *Limiter) Set(path string, limit int64, bound bool) error {
+	if l.projects != nil && bound {
 		return l.projects.set(path, limit)
+	}
+	if l.projects != nil { // it may be a project of earlier
+		if err := l.projects.set(path, 0); err != nil {
+			return err
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -82,7 +88,6 @@ func (l *Limiter) Set(path string, limit int64) error {
 func (l *Limiter) Forget(path string) {
 	if l.projects != nil {
 		l.projects.forget(path)
-		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -91,10 +96,6 @@ func (l *Limiter) Forget(path string) {
 
 // Run measures until the context ends, and tells who has too much: again with each look, until it has not.
 func (l *Limiter) Run(ctx context.Context, tell func(Over)) error {
-	if l.projects != nil {
-		<-ctx.Done()
-		return nil
-	}
 	timer := time.NewTimer(lookEvery)
 	defer timer.Stop()
 	for {
@@ -102,6 +103,10 @@ func (l *Limiter) Run(ctx context.Context, tell func(Over)) error {
 		case <-ctx.Done():
 			return nil
 		case <-timer.C:
+		}
+		if !l.measures() {
+			timer.Reset(lookEvery)
+			continue
 		}
 		inUse, err := inUse(l.root)
 		if err != nil {
@@ -115,6 +120,13 @@ func (l *Limiter) Run(ctx context.Context, tell func(Over)) error {
 		}
 		timer.Reset(max(lookEvery, share*time.Since(began)))
 	}
+}
+
+// measures reports whether there is anything to measure.
+func (l *Limiter) measures() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.folders) > 0
 }
 
 // look measures the folders that may hold too much, or have not been measured for long.

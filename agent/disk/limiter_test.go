@@ -74,7 +74,7 @@ func TestDeepFoldersCountAsTooMuch(t *testing.T) {
 	}
 	unix.Close(fd)
 	l := &Limiter{root: dir, log: slog.New(slog.DiscardHandler), folders: map[string]*folder{}}
-	if err := l.Set(dir, 1<<40); err != nil {
+	if err := l.Set(dir, 1<<40, true); err != nil {
 		t.Fatal(err)
 	}
 	if over := l.look(t.Context(), time.Now(), 0); len(over) != 1 {
@@ -90,7 +90,7 @@ func TestLooksOnlyWhenThereIsAReason(t *testing.T) {
 	write(t, filepath.Join(two, "x"), 100<<10)
 	l := &Limiter{root: dir, log: slog.New(slog.DiscardHandler), folders: map[string]*folder{}}
 	for path, limit := range map[string]int64{one: 1 << 20, two: 10 << 20, filepath.Join(dir, "none"): 1 << 20} {
-		if err := l.Set(path, limit); err != nil {
+		if err := l.Set(path, limit, true); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -147,7 +147,7 @@ func TestProjectQuota(t *testing.T) {
 	write(t, filepath.Join(one, "root/before"), 100<<10)
 	write(t, filepath.Join(two, "root/before"), 100<<10)
 	for path, limit := range map[string]int64{one: 1 << 20, two: 4 << 20} {
-		if err := l.Set(path, limit); err != nil {
+		if err := l.Set(path, limit, true); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -170,7 +170,7 @@ func TestProjectQuota(t *testing.T) {
 	}
 	// The next agent finds the projects, raises a limit, and gives nobody's number away.
 	again := Open(mounted, slog.New(slog.DiscardHandler))
-	if err := again.Set(one, 8<<20); err != nil {
+	if err := again.Set(one, 8<<20, true); err != nil {
 		t.Fatal(err)
 	}
 	if err := fill(filepath.Join(one, "root/large"), 2<<20); err != nil {
@@ -178,11 +178,23 @@ func TestProjectQuota(t *testing.T) {
 	}
 	three := filepath.Join(mounted, "allocations/b/three")
 	write(t, filepath.Join(three, "x"), 1)
-	if err := again.Set(three, 1<<20); err != nil {
+	if err := again.Set(three, 1<<20, true); err != nil {
 		t.Fatal(err)
 	}
 	if a, b, c := projectOf(one), projectOf(two), projectOf(three); a == b || b == c || a == c || min(a, b, c) < firstProject {
 		t.Errorf("projects %d, %d, %d", a, b, c)
+	}
+	// Who can leave a project is measured there too.
+	loose := filepath.Join(mounted, "allocations/b/loose")
+	write(t, filepath.Join(loose, "x"), 1)
+	if err := again.Set(loose, 1<<20, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := fill(filepath.Join(loose, "y"), 2<<20); err != nil {
+		t.Errorf("one that is measured: %v", err)
+	}
+	if over := again.look(t.Context(), time.Now(), 0); len(over) != 1 || over[0].Folder != loose {
+		t.Errorf("measured beside the quotas: %v", over)
 	}
 	was := projectOf(one)
 	again.Forget(one)
@@ -191,7 +203,7 @@ func TestProjectQuota(t *testing.T) {
 	}
 	four := filepath.Join(mounted, "allocations/b/four")
 	write(t, filepath.Join(four, "x"), 1)
-	if err := again.Set(four, 2<<20); err != nil {
+	if err := again.Set(four, 2<<20, true); err != nil {
 		t.Fatal(err)
 	}
 	if got := projectOf(four); got != was {

@@ -97,13 +97,22 @@ var deniedCalls = map[uint32]string{
 	unix.SYS_VHANGUP:           "CAP_SYS_TTY_CONFIG",
 	sysSetMempolicyHomeNode:    "CAP_SYS_NICE",
 	sysOpenTreeAttr:            "CAP_SYS_ADMIN",
+	sysFileSetattr:             "CAP_LINUX_IMMUTABLE",
 }
 
 // Calls without a name in the system package, and the end of what this list knows; the numbers are the same everywhere.
 const (
 	sysSetMempolicyHomeNode = 450
 	sysOpenTreeAttr         = 467
-	lastKnownCall           = 469 // file_setattr, Linux 6.17
+	sysFileSetattr          = 469 // Linux 6.17
+	lastKnownCall           = sysFileSetattr
+)
+
+// Requests of ioctl that set attributes of files, the same on all architectures of 64 bits. With them the owner of a file moves it to another
+// project, or a folder out of its own, and with that beyond the limit of the task's disk.
+const (
+	setFlags      = 0x40086602 // FS_IOC_SETFLAGS
+	setAttributes = 0x401c5820 // FS_IOC_FSSETXATTR
 )
 
 // numbers is a range of call numbers that are in use, both included.
@@ -121,7 +130,7 @@ func answer(v uint32) []bpf.Instruction { return []bpf.Instruction{bpf.RetConsta
 func loadArg(i uint32) bpf.Instruction { return bpf.LoadAbsolute{Off: offArgs + 8*i, Size: 4} }
 
 // special are the calls that depend on their arguments.
-func special(admin bool) map[uint32][]bpf.Instruction {
+func special(capabilities []string) map[uint32][]bpf.Instruction {
 	calls := map[uint32][]bpf.Instruction{
 		// Emulation of other systems' memory layouts has been a way around address randomisation.
 		unix.SYS_PERSONALITY: {
@@ -143,7 +152,16 @@ func special(admin bool) map[uint32][]bpf.Instruction {
 			bpf.RetConstant{Val: errno(unix.EAFNOSUPPORT)},
 		},
 	}
-	if !admin {
+	if !slices.Contains(capabilities, "CAP_LINUX_IMMUTABLE") {
+		calls[unix.SYS_IOCTL] = []bpf.Instruction{
+			loadArg(1), // the kernel takes the low half alone
+			bpf.JumpIf{Cond: bpf.JumpEqual, Val: setFlags, SkipTrue: 2},
+			bpf.JumpIf{Cond: bpf.JumpEqual, Val: setAttributes, SkipTrue: 1},
+			bpf.RetConstant{Val: actAllow},
+			bpf.RetConstant{Val: errno(unix.EPERM)},
+		}
+	}
+	if !slices.Contains(capabilities, "CAP_SYS_ADMIN") {
 		calls[unix.SYS_CLONE] = []bpf.Instruction{
 			loadArg(0),
 			bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: namespaceFlags, SkipTrue: 1},
@@ -158,7 +176,7 @@ func special(admin bool) map[uint32][]bpf.Instruction {
 
 // program compiles the filter for a set of capabilities.
 func program(capabilities []string) ([]bpf.RawInstruction, error) {
-	calls := special(slices.Contains(capabilities, "CAP_SYS_ADMIN"))
+	calls := special(capabilities)
 	for _, table := range []map[uint32]string{deniedCalls, deniedHere} {
 		for nr, capability := range table {
 			if capability == "" || !slices.Contains(capabilities, capability) {

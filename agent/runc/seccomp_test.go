@@ -90,6 +90,18 @@ func TestFilterOfArguments(t *testing.T) {
 			t.Errorf("%s: %#x, want %#x", test.name, got, test.want)
 		}
 	}
+	opened := machine(t, "CAP_LINUX_IMMUTABLE")
+	for request, want := range map[uint32]uint32{0x40086602: errno(unix.EPERM), 0x401c5820: errno(unix.EPERM), 0x801c581f: actAllow, unix.TCGETS: actAllow} {
+		if got := ask(t, vm, auditArch, unix.SYS_IOCTL, 3, request); got != want {
+			t.Errorf("ioctl %#x: %#x, want %#x", request, got, want)
+		}
+		if got := ask(t, opened, auditArch, unix.SYS_IOCTL, 3, request); got != actAllow {
+			t.Errorf("ioctl %#x with LINUX_IMMUTABLE: %#x", request, got)
+		}
+	}
+	if got := ask(t, opened, auditArch, sysFileSetattr); got != actAllow {
+		t.Errorf("file_setattr with LINUX_IMMUTABLE: %#x", got)
+	}
 	if got := ask(t, vm, unix.AUDIT_ARCH_I386, unix.SYS_READ); got != errno(unix.ENOSYS) {
 		t.Errorf("another architecture: %#x", got)
 	}

@@ -162,6 +162,18 @@ var attempts = map[string]func(args []string) error{
 	"io_uring":    func([]string) error { return call(unix.SYS_IO_URING_SETUP, 1, 0) },
 	"acct":        func([]string) error { return call(unix.SYS_ACCT, 0) },
 	"quotactl":    func([]string) error { return call(unix.SYS_QUOTACTL, 0, 0, 0, 0) },
+	"project": func(a []string) error { // FS_IOC_FSSETXATTR, or another request, with a project of its own choice
+		fd, err := unix.Open(a[1], unix.O_RDONLY|unix.O_CREAT, 0o600)
+		if err != nil {
+			return errnoOf(err)
+		}
+		attr := [7]uint32{3: 42}
+		return call(unix.SYS_IOCTL, uintptr(fd), uintptr(number(a[0])), uintptr(unsafe.Pointer(&attr)))
+	},
+	"setattr": func(a []string) error { // file_setattr
+		attr := [6]uint32{4: 42}
+		return call(469, ^uintptr(99), text(a[0]), uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr), 0)
+	},
 	"pivot_root":  func([]string) error { return call(unix.SYS_PIVOT_ROOT, text("/"), text("/")) },
 	"sethostname": func([]string) error { return errnoOf(unix.Sethostname([]byte("x"))) },
 	"handle": func([]string) error { // open_by_handle_at of the root's inode (CVE-2014-3519 and the like)
