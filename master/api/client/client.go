@@ -160,9 +160,17 @@ func askRaw[T any](ctx context.Context, c *Client, method, path string, query ur
 	}
 	defer response.Body.Close()
 	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
-		return answer, fmt.Errorf("read answer of %s: %w", path, err)
+		return answer, unread(ctx, path, err)
 	}
 	return answer, nil
+}
+
+// unread is the error of an answer that could not be read to its end. Who gave up asking learns that, and not how the connection ended.
+func unread(ctx context.Context, path string, err error) error {
+	if gone := ctx.Err(); gone != nil {
+		err = gone
+	}
+	return fmt.Errorf("read answer of %s: %w", path, err)
 }
 
 func get[T any](ctx context.Context, c *Client, path string, query url.Values) (T, error) {

@@ -65,7 +65,7 @@ func (c *Client) Input(ctx context.Context, w What) (*reconcile.Saved, error) {
 	defer response.Body.Close()
 	s, err := api.ReadInput(response.Body)
 	if err != nil {
-		return nil, fmt.Errorf("read answer of /v1/input: %w", err)
+		return nil, unread(ctx, "/v1/input", err)
 	}
 	return s, nil
 }
