@@ -249,11 +249,16 @@ func (a *agent) command(ctx context.Context, e node.Command, tell func(node.Even
 // clean removes what prepare made.
 func (a *agent) clean(id spec.AllocationID) node.Event {
 	answer := node.Cleaned{ID: id}
+	var removed []func()
 	for _, folder := range a.folders.tasks(id) {
-		a.disk.Forget(folder)
+		removed = append(removed, a.disk.Forget(folder))
 	}
 	if err := os.RemoveAll(a.folders.allocation(id)); err != nil {
 		answer.Err = err.Error()
+		return answer
+	}
+	for _, f := range removed {
+		f()
 	}
 	return answer
 }

@@ -62,7 +62,10 @@ func (l *Limiter) Kernel() bool { return l.projects != nil }
 // Bound are those who write there if they can neither move a file to another project nor go beyond a quota: the others are measured.
 func (l *Limiter) Set(path string, limit int64, bound bool) error {
 	if l.projects != nil && bound {
-		return l.projects.set(path, limit)
+		if err := l.projects.set(path, limit); err == nil || !hides(err) {
+			return err
+		}
+		// What a walk does not reach is in no project; measured it counts as too much.
 	}
 	if l.projects != nil { // it may be a project of earlier
 		if err := l.projects.set(path, 0); err != nil {
@@ -84,14 +87,18 @@ func (l *Limiter) Set(path string, limit int64, bound bool) error {
 	return nil
 }
 
-// Forget takes the limit of a folder away that is about to be removed.
-func (l *Limiter) Forget(path string) {
+// Forget takes the limit of a folder away that is about to be removed. What it returns is to be called when the folder is gone: until then no
+// other folder gets its project.
+func (l *Limiter) Forget(path string) (removed func()) {
+	removed = func() {}
 	if l.projects != nil {
-		l.projects.forget(path)
+		id := projectOf(path)
+		removed = func() { l.projects.forget(id) }
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.folders, path)
+	return removed
 }
 
 // Run measures until the context ends, and tells who has too much: again with each look, until it has not.
@@ -141,7 +148,7 @@ func (l *Limiter) look(ctx context.Context, now time.Time, inUse int64) []Over {
 		f := l.folders[path]
 		switch {
 		case f == nil: // taken away meanwhile
-		case errors.Is(err, errDeep):
+		case err != nil && hides(err):
 			l.log.Warn("a task's disk cannot be measured, and counts as used up", "error", err)
 			used = max(used, f.limit+1)
 			fallthrough

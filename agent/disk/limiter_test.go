@@ -139,7 +139,10 @@ func TestLooksOnlyWhenThereIsAReason(t *testing.T) {
 // The kernel keeps the limit where the file system lets it: on an ext4 of its own.
 func TestProjectQuota(t *testing.T) {
 	mounted := quotaFileSystem(t)
-	l := Open(mounted, slog.New(slog.DiscardHandler))
+	if err := os.Mkdir(filepath.Join(mounted, "allocations"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	l := Open(filepath.Join(mounted, "allocations"), slog.New(slog.DiscardHandler))
 	if !l.Kernel() {
 		t.Fatal("project quotas are not found")
 	}
@@ -169,7 +172,7 @@ func TestProjectQuota(t *testing.T) {
 		t.Errorf("move within a project: %v", err)
 	}
 	// The next agent finds the projects, raises a limit, and gives nobody's number away.
-	again := Open(mounted, slog.New(slog.DiscardHandler))
+	again := Open(filepath.Join(mounted, "allocations"), slog.New(slog.DiscardHandler))
 	if err := again.Set(one, 8<<20, true); err != nil {
 		t.Fatal(err)
 	}
@@ -197,10 +200,16 @@ func TestProjectQuota(t *testing.T) {
 		t.Errorf("measured beside the quotas: %v", over)
 	}
 	was := projectOf(one)
-	again.Forget(one)
+	removed := again.Forget(one)
+	between := filepath.Join(mounted, "allocations/b/between")
+	write(t, filepath.Join(between, "x"), 1)
+	if err := again.Set(between, 1<<20, true); err != nil || projectOf(between) == was {
+		t.Errorf("a project whose files are there is given to another folder: %v", err)
+	}
 	if err := os.RemoveAll(one); err != nil {
 		t.Fatal(err)
 	}
+	removed()
 	four := filepath.Join(mounted, "allocations/b/four")
 	write(t, filepath.Join(four, "x"), 1)
 	if err := again.Set(four, 2<<20, true); err != nil {

@@ -8,11 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxDepth is how many folders deep a walk goes; each holds a descriptor. What lies deeper counts as too much: nobody may hide there.
-const maxDepth = 500
-
-var errDeep = errors.New("its folders are too deep to be measured")
-
 // inode names a file that has several names.
 type inode struct{ device, number uint64 }
 
@@ -38,6 +33,9 @@ func measure(folder string) (int64, error) {
 	return used + stat.Blocks*512, nil
 }
 
+// hides reports whether an error of measuring is the task's doing, which counts as too much. Others are of the node, such as a lack of descriptors.
+func hides(err error) bool { return errors.Is(err, errDeep) || errors.Is(err, unix.EACCES) }
+
 type walk struct {
 	device uint64
 	seen   map[inode]bool
@@ -48,24 +46,19 @@ func (w *walk) below(dir *os.File, depth int) (int64, error) {
 		return 0, errDeep
 	}
 	var used int64
-	for {
-		names, err := dir.Readdirnames(256)
-		for _, name := range names {
-			n, err := w.entry(dir, name, depth)
-			used += n
-			if err != nil {
-				return used, err
-			}
-		}
-		if err != nil || len(names) == 0 {
-			return used, nil // the end, or the folder is gone
-		}
-	}
+	err := names(dir, func(name string) error {
+		n, err := w.entry(dir, name, depth)
+		used += n
+		return err
+	})
+	return used, err
 }
 
 func (w *walk) entry(dir *os.File, name string, depth int) (int64, error) {
 	var stat unix.Stat_t
-	if err := unix.Fstatat(int(dir.Fd()), name, &stat, unix.AT_SYMLINK_NOFOLLOW); err != nil || uint64(stat.Dev) != w.device {
+	if err := unix.Fstatat(int(dir.Fd()), name, &stat, unix.AT_SYMLINK_NOFOLLOW); err != nil && !gone(err) {
+		return 0, err
+	} else if err != nil || uint64(stat.Dev) != w.device {
 		return 0, nil
 	}
 	used := stat.Blocks * 512
@@ -80,8 +73,11 @@ func (w *walk) entry(dir *os.File, name string, depth int) (int64, error) {
 		return used, nil
 	}
 	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return used, nil // gone, or no folder any more
+	switch {
+	case err != nil && gone(err):
+		return used, nil
+	case err != nil:
+		return used, err
 	}
 	inner := os.NewFile(uintptr(fd), name)
 	defer inner.Close()

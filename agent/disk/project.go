@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"sync"
 	"unsafe"
@@ -39,18 +40,13 @@ func openProjects(root string) (*projects, error) {
 		return nil, errNoProjects
 	}
 	p := &projects{root: root, used: map[uint32]bool{}}
-	// Folders of an earlier agent keep their projects.
-	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.IsDir() {
-			return nil //nolint:nilerr // what is gone has no project
-		}
-		id := projectOf(path)
-		if id >= firstProject {
+	// Folders of an earlier agent keep their projects: those of tasks, each in the folder of its allocation.
+	folders, err := fs.Glob(os.DirFS(root), "*/*")
+	for _, name := range folders {
+		if id := projectOf(filepath.Join(root, name)); id >= firstProject {
 			p.used[id] = true
-			return fs.SkipDir // all of it is of this project
 		}
-		return nil
-	})
+	}
 	return p, err
 }
 
@@ -71,7 +67,7 @@ func (p *projects) set(path string, limit int64) error {
 			return nil
 		}
 		id = p.take()
-		if err := p.give(path, id); err != nil {
+		if err := give(fd, id); err != nil {
 			return fmt.Errorf("limit disk of %s: give it project %d: %w", path, id, err)
 		}
 	}
@@ -95,32 +91,39 @@ func (p *projects) take() uint32 {
 	return id
 }
 
-// give puts a folder and what is in it into a project. What is made in it later is born there.
-func (p *projects) give(path string, id uint32) error {
-	return filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || !d.IsDir() && !d.Type().IsRegular() {
-			return err
-		}
-		fd, err := unix.Open(name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		defer unix.Close(fd)
-		var attr fileAttributes
-		if err := ioctl(fd, ioctlGetAttributes, &attr); err != nil {
-			return err
-		}
-		attr.project = id
-		if d.IsDir() {
-			attr.flags |= flagInherit
-		}
-		return ioctl(fd, ioctlSetAttributes, &attr)
-	})
+// give puts a folder and what is in it into a project; what is made in it later is born there. The folder itself comes last, so that one that is
+// of a project is so with all that it holds, whenever the agent ends. A task makes nothing in the folder itself.
+func give(fd int, id uint32) error {
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	dir := os.NewFile(uintptr(dup), "folder")
+	defer dir.Close()
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return err
+	}
+	if err := each(dir, uint64(stat.Dev), 0, func(f *os.File, folder bool) error { return giveOne(int(f.Fd()), folder, id) }); err != nil {
+		return err
+	}
+	return giveOne(fd, true, id)
 }
 
-// forget takes the limit of a folder's project away, and lets the number go to another one.
-func (p *projects) forget(path string) {
-	id := projectOf(path)
+func giveOne(fd int, folder bool, id uint32) error {
+	var attr fileAttributes
+	if err := ioctl(fd, ioctlGetAttributes, &attr); err != nil {
+		return err
+	}
+	attr.project = id
+	if folder {
+		attr.flags |= flagInherit
+	}
+	return ioctl(fd, ioctlSetAttributes, &attr)
+}
+
+// forget takes the limit of a project away, and lets its number go to another folder.
+func (p *projects) forget(id uint32) {
 	if id < firstProject {
 		return
 	}
