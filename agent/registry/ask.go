@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"unicode"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -202,16 +201,11 @@ type tidied struct{ error }
 
 // Error returns the text.
 func (t *tidied) Error() string {
-	text := strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, t.error.Error())
-	if text = strings.Join(strings.Fields(text), " "); len(text) > maxSaid {
-		text = strings.ToValidUTF8(text[:maxSaid], "") + "…"
+	text := strings.Join(strings.Fields(t.error.Error()), " ")
+	if said := spec.Saying(text, maxSaid); len(said) < len(spec.Printable(text)) {
+		return said + "…"
 	}
-	return text
+	return spec.Printable(text)
 }
 
 // Unwrap returns the error itself.

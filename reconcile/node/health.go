@@ -123,21 +123,12 @@ func lastLine(text string) string {
 	return firstLine(text[strings.LastIndexAny(text, "\r\n")+1:])
 }
 
+// firstLine is the first line of what a task or somebody it talks to wrote. It goes to people's terminals: nothing is left in it that these obey.
 func firstLine(text string) string {
-	for i := range text {
-		if text[i] == '\n' || text[i] == '\r' {
-			text = text[:i]
-			break
-		}
+	if i := strings.IndexAny(text, "\r\n"); i >= 0 {
+		text = text[:i]
 	}
-	if len(text) <= spec.MaxOutput {
-		return text
-	}
-	cut := spec.MaxOutput
-	for cut > 0 && text[cut]&0xC0 == 0x80 {
-		cut--
-	}
-	return text[:cut]
+	return spec.Saying(text, spec.MaxOutput)
 }
 
 // judge says whether the allocation is healthy: it runs with all its main tasks, all of them have started and none stops, and every gate

@@ -116,6 +116,35 @@ func TestAStartCheckThatComesLater(t *testing.T) {
 	r.want(r.step(assigned(2, next, b)), "probe web-0-1/main.0 alive, probe web-0-1/main.0 ready, probe web-0-1/main.0 shown")
 }
 
+// What a task says when it is asked, and what is said of an image or a start, goes to people's terminals.
+func TestNothingThatATerminalObeysIsTold(t *testing.T) {
+	r := newRig(t)
+	app := ailing()
+	a := r.running(app)
+	r.step(Checked{Run: run(a.ID, "main", 0), Check: "up", Passing: false, Output: "HTTP status 500: \x1b[31mgone\x1b[0m", Row: 1})
+	checks := r.status(a.ID).Tasks[0].Checks
+	if len(checks) != 1 || checks[0].Output != "HTTP status 500: \uFFFD[31mgone\uFFFD[0m" {
+		t.Errorf("%+v", checks)
+	}
+	r = newRig(t)
+	app = service(task("main"))
+	a = decided(app, 0, 1)
+	r.step(assigned(1, app, a))
+	r.step(Prepared{ID: a.ID, Err: "image \x1bc"})
+	if got := r.status(a.ID).Reason; !strings.HasPrefix(got, "could not be prepared: image \uFFFDc; tried again") {
+		t.Errorf("%q", got)
+	}
+	r = newRig(t)
+	app = service(task("main"))
+	a = decided(app, 0, 1)
+	r.step(assigned(1, app, a))
+	r.step(Prepared{ID: a.ID})
+	r.step(Started{Run: run(a.ID, "main", 0), Err: "exec \x1bc"})
+	if got := r.status(a.ID).Tasks[0].Reason; !strings.HasPrefix(got, "could not be started: exec \uFFFDc") {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestTheLastLineIsTold(t *testing.T) {
 	for _, c := range []struct {
 		name, output string
@@ -125,6 +154,8 @@ func TestTheLastLineIsTold(t *testing.T) {
 	}{
 		{"of a failure", "one\ntwo: no such file\n\n", 1, false, "two: no such file"},
 		{"of one that is long", strings.Repeat("é", 200), 1, false, strings.Repeat("é", 100)},
+		{"without what a terminal obeys", "one\nlost \x1b]0;title\a\x1b[2J\u009b1m\ttab \xff end\r\n", 1, false, "lost \uFFFD]0;title\uFFFD\uFFFD[2J\uFFFD1m tab \uFFFD end"},
+		{"bounded as it is shown", strings.Repeat("\x1b", 4000), 1, false, strings.Repeat("\uFFFD", 66)},
 		{"not of an end that was asked for", "bye\n", 143, true, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

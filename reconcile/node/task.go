@@ -23,11 +23,12 @@ func (c *Core) onPrepared(e Prepared) {
 	a.prepare = prepared
 	if e.Err != "" {
 		a.prepare = unprepared
-		reason := "could not be prepared: " + e.Err
+		why := spec.Printable(e.Err) // images and registries have a word in it
+		reason := "could not be prepared: " + why
 		if a.terminal() || a.ending() && !a.owes() {
 			a.unsaved = true
 		} else if a.ending() {
-			a.skipLast("could not be run: " + e.Err)
+			a.skipLast("could not be run: " + why)
 		} else if wait, ok := a.Prepare.again(a.App.Restart, c.now, string(e.ID)); !ok {
 			a.Failing = a.Prepare.tried(reason, a.App.Restart)
 		} else {
@@ -75,7 +76,7 @@ func (c *Core) onStarted(e Started) {
 	default:
 		a.Tasks[i].Begun = false
 		a.Status.Tasks[i].Output = ""
-		c.over(a, i, "could not be started: "+e.Err, false)
+		c.over(a, i, "could not be started: "+spec.Printable(e.Err), false)
 	}
 	c.advance(a)
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/stowage/stowage/spec"
 )
@@ -43,15 +42,15 @@ func (p paint) box(b *strings.Builder, d spec.Diagnostic) {
 		b.WriteString(text + "\n")
 	}
 	b.WriteString(tint + "╷" + p.reset + "\n")
-	line("%s%s: %s%s%s%s", tint, title, p.reset, p.bold, printable(d.Summary), p.reset)
+	line("%s%s: %s%s%s%s", tint, title, p.reset, p.bold, spec.Printable(d.Summary), p.reset)
 	line("")
 	if d.Pos.File != "" {
-		place := "on " + printable(d.Pos.File)
+		place := "on " + spec.Printable(d.Pos.File)
 		if d.Pos.Line > 0 {
 			place += fmt.Sprintf(" line %d", d.Pos.Line)
 		}
 		if d.Context != "" {
-			place += ", in " + printable(d.Context)
+			place += ", in " + spec.Printable(d.Context)
 		}
 		if d.Snippet != "" {
 			place += ":"
@@ -68,14 +67,14 @@ func (p paint) box(b *strings.Builder, d spec.Diagnostic) {
 	if len(d.Values) > 0 {
 		line("    ├────────────────")
 		for _, v := range d.Values {
-			line("    │ %s", printable(v))
+			line("    │ %s", spec.Printable(v))
 		}
 	}
 	if d.Pos.File != "" || len(d.Values) > 0 {
 		line("")
 	}
 	for _, l := range strings.Split(strings.TrimRight(d.Detail, "\n"), "\n") {
-		line("%s", printable(l))
+		line("%s", spec.Printable(l))
 	}
 	b.WriteString(tint + "╵" + p.reset + "\n")
 }
@@ -101,7 +100,7 @@ func quote(d spec.Diagnostic) (text, marks string) {
 		if r == '\t' {
 			cells = append(cells, []rune(strings.Repeat(" ", tabWidth-len(cells)%tabWidth))...)
 		} else {
-			cells = append(cells, []rune(printable(string(r)))...)
+			cells = append(cells, []rune(spec.Printable(string(r)))...)
 		}
 		column++
 	}
@@ -132,16 +131,4 @@ func cut(cells []rune, from, to int) ([]rune, int, int) {
 		out[len(out)-1] = '…'
 	}
 	return out, from - start, min(to, stop) - start
-}
-
-// printable takes the power over the terminal out of a text from the repository.
-func printable(s string) string {
-	clean := func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == utf8.RuneError ||
-			r >= 0x200b && r <= 0x200f || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
-			return '\uFFFD'
-		}
-		return r
-	}
-	return strings.Map(clean, s)
 }

@@ -96,7 +96,11 @@ func (s *shell) complain(err error) {
 		_ = json.NewEncoder(s.Stdout).Encode(map[string]string{"error": err.Error()})
 		return
 	}
-	fmt.Fprintf(s.Stderr, "stowage: %v\n", err)
+	lines := strings.Split(err.Error(), "\n") // nodes and tasks may have a word in them
+	for i := range lines {
+		lines[i] = spec.Printable(lines[i])
+	}
+	fmt.Fprintf(s.Stderr, "stowage: %s\n", strings.Join(lines, "\n"))
 }
 
 func (s *shell) root() *cobra.Command {

@@ -5,6 +5,7 @@ package view
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -19,10 +20,38 @@ type Page struct {
 	Now    spec.Time // for ages
 }
 
-// Line prints a line.
+// Line prints a line. Much of what it is made of was chosen by tasks and by nodes, and any of these may be hostile: nothing but the page's
+// own colours is left in it that a terminal obeys.
 func (p *Page) Line(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	fmt.Fprintln(p.Out, strings.TrimRight(text, " "))
+	fmt.Fprintln(p.Out, strings.TrimRight(p.printable(fmt.Sprintf(format, args...)), " "))
+}
+
+// colours are the escape sequences that paint makes.
+var colours = regexp.MustCompile("\x1b\\[(0|1|2|31|32|33|34)m")
+
+const plain = "\x1b[0m"
+
+// printable takes from a line what a terminal obeys, but for colours if the page has them, which end with the line.
+func (p *Page) printable(text string) string {
+	if !p.Colour {
+		return spec.Printable(text)
+	}
+	var b strings.Builder
+	last := plain
+	for {
+		at := colours.FindStringIndex(text)
+		if at == nil {
+			break
+		}
+		last = text[at[0]:at[1]]
+		b.WriteString(spec.Printable(text[:at[0]]) + last)
+		text = text[at[1]:]
+	}
+	b.WriteString(spec.Printable(text))
+	if last != plain {
+		b.WriteString(plain)
+	}
+	return b.String()
 }
 
 // The colours in use, as SGR parameters.
@@ -39,7 +68,7 @@ func (p *Page) paint(sgr, text string) string {
 	if !p.Colour || text == "" || sgr == "" {
 		return text
 	}
-	return "\x1b[" + sgr + "m" + text + "\x1b[0m"
+	return "\x1b[" + sgr + "m" + text + plain
 }
 
 // width counts the characters that a text takes on a terminal, without its colours.

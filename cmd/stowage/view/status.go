@@ -69,7 +69,7 @@ func (p *Page) Status(s *api.Status) {
 			p.Line("")
 			said = true
 		}
-		p.Line("%s %s: %s", p.paint(red, "!"), problem.Subject, problem.What)
+		p.Line("%s %s: %s", p.paint(red, "!"), problem.Subject, spec.Printable(problem.What))
 		if problem.Remedy != "" {
 			p.Line("    %s", problem.Remedy)
 		}
@@ -101,7 +101,7 @@ func (p *Page) Explanation(e *api.Explanation, list []spec.AllocationView) {
 	}
 	if a := e.Allocation; a != nil {
 		p.pairs([][2]string{{"allocation", string(a.ID)}, {"node", string(a.Node)}, {"state", p.stateWord(a)}, {"since", p.Age(a.Since)},
-			{"reason", a.Reason}, {"placed", a.Why}, {"stopped", a.StopReason}, {"commit", a.Commit.Short()}, {"ports", portWords(a.Ports)},
+			{"reason", spec.Printable(a.Reason)}, {"placed", a.Why}, {"stopped", a.StopReason}, {"commit", a.Commit.Short()}, {"ports", portWords(a.Ports)},
 			{"devices", spec.DeviceList(a.Devices)}, {"cores", spec.CoreList(spec.AllCores(a.Cores))}})
 		for i := range a.Tasks {
 			p.task(&a.Tasks[i])
@@ -193,11 +193,11 @@ func (p *Page) task(t *spec.TaskStatus) {
 		text += ", " + plural(t.Restarts, "restart")
 	}
 	if t.Reason != "" {
-		text += ": " + t.Reason
+		text += ": " + spec.Printable(t.Reason)
 	}
 	p.Line("%s", text)
 	if t.Output != "" {
-		p.Line("    it said last: %s", t.Output)
+		p.Line("    it said last: %s", spec.Printable(t.Output))
 	}
 	for i := range t.Checks {
 		p.check(&t.Checks[i])
@@ -217,7 +217,7 @@ func (p *Page) check(c *spec.Result) {
 		word += ", for " + p.Age(c.Since)
 	}
 	if c.Output != "" {
-		word += ": " + c.Output
+		word += ": " + spec.Printable(c.Output)
 	}
 	p.Line("    check %s %s", c.Check, word)
 }

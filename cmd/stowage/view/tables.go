@@ -224,7 +224,7 @@ func (p *Page) Plugins(list []api.Plugin) {
 func (p *Page) Event(e *spec.Event) {
 	why := ""
 	if e.Why != "" {
-		why = p.paint(dim, "  # "+e.Why)
+		why = p.paint(dim, "  # "+spec.Printable(e.Why))
 	}
-	p.Line("%s  %s  %s%s", p.paint(dim, e.Time.Std().Local().Format("15:04:05.000")), pad(e.Subject, 16), e.What, why)
+	p.Line("%s  %s  %s%s", p.paint(dim, e.Time.Std().Local().Format("15:04:05.000")), pad(e.Subject, 16), spec.Printable(e.What), why)
 }
