@@ -173,7 +173,7 @@ func (m *Master) problems(s *snapshot, st *api.Status, misplaced []spec.Misplace
 	}
 	for i := range s.apps {
 		a := &s.apps[i]
-		failed := a.Rollout != nil && (a.Rollout.State == spec.RolloutFailed || a.Rollout.State == spec.RolloutReverting)
+		failed := failed(a.Rollout)
 		if failed {
 			add(string(a.App), "rollout failed: "+a.Rollout.Reason+s.said(a.Rollout.Failed), logsOf(a.Rollout.Failed, "mend it and commit"))
 		}
@@ -200,6 +200,11 @@ func (m *Master) problems(s *snapshot, st *api.Status, misplaced []spec.Misplace
 		i += n
 	}
 	return list
+}
+
+// failed reports whether a rollout, if there is one, did not bring what its commit asks for.
+func failed(r *spec.Rollout) bool {
+	return r != nil && (r.State == spec.RolloutFailed || r.State == spec.RolloutReverting)
 }
 
 // mendMisplaced is what to do about an allocation that stands where its rules no longer allow.
@@ -574,8 +579,11 @@ func (m *Master) getBlocked(c *server.Call) (any, error) {
 			a.Blocked = p.Blocked
 		}
 		stands := standingOf(m.standing(c.Context(), s), a.Name, nil)
-		if a.Blocked != nil || a.Held != "" || a.Waits != nil || len(stands) > 0 {
-			list = append(list, api.BlockedApp{App: a.Name, Blocked: a.Blocked, Held: a.Held, Waits: a.Waits, Misplaced: stands, Pos: a.Pos})
+		if !failed(a.Rollout) {
+			a.Rollout = nil
+		}
+		if a.Blocked != nil || a.Held != "" || a.Waits != nil || a.Rollout != nil || len(stands) > 0 {
+			list = append(list, api.BlockedApp{App: a.Name, Blocked: a.Blocked, Held: a.Held, Waits: a.Waits, Rollout: a.Rollout, Misplaced: stands, Pos: a.Pos})
 		}
 	}
 	return list, nil

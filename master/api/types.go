@@ -172,13 +172,15 @@ type App struct {
 	Spec      *spec.App        `json:"spec,omitempty"` // where one app is asked for
 }
 
-// BlockedApp is an app with slots that have no place or have one that its rules no longer allow, that is held, or whose change waits for a window.
+// BlockedApp is an app with slots that have no place or have one that its rules no longer allow, that is held, whose change waits
+// for a window, or whose rollout has failed.
 type BlockedApp struct {
 	App       spec.AppName     `json:"app"`
 	Blocked   *spec.Blocked    `json:"blocked,omitempty"`
 	Misplaced []spec.Misplaced `json:"misplaced,omitempty"`
 	Held      string           `json:"held,omitempty"`
 	Waits     *spec.WindowWait `json:"waits,omitempty"`
+	Rollout   *spec.Rollout    `json:"rollout,omitempty"` // that has failed
 	Pos       spec.Pos         `json:"pos"`
 }
 

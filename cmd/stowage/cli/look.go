@@ -140,12 +140,23 @@ func (s *shell) explainCommand() *cobra.Command {
 }
 
 func (s *shell) whyCommand() *cobra.Command {
-	return look(s, "why [APP]", "What has no place, or is held, and what would change that", cobra.MaximumNArgs(1),
+	var why view.Why // what is not of one app is not in the JSON, which lists apps: status and drain have it
+	c := look(s, "why [APP]", "What has no place, is held, waits or has failed, and what would change that", cobra.MaximumNArgs(1),
 		func(cmd *cobra.Command, c *client.Client, args []string) ([]api.BlockedApp, error) {
 			list, err := c.Blocked(cmd.Context())
-			if err != nil || len(args) == 0 {
+			if err != nil {
+				return nil, err
+			}
+			if len(args) == 0 {
+				st, err := c.Status(cmd.Context())
+				if err != nil {
+					return nil, err
+				}
+				why.Refused = st.Refused
+				why.Drains, err = drains(cmd.Context(), c)
 				return list, err
 			}
+			why.App = args[0]
 			var one []api.BlockedApp
 			for _, b := range list {
 				if string(b.App) == args[0] {
@@ -156,7 +167,15 @@ func (s *shell) whyCommand() *cobra.Command {
 				err = known(cmd, c, args[0])
 			}
 			return one, err
-		}, func(p *view.Page, list []api.BlockedApp) { p.BlockedApps(list) })
+		}, func(p *view.Page, list []api.BlockedApp) {
+			why.Apps = list
+			p.Why(why)
+			if why.Refused != nil {
+				s.diagnostics(p.Out, why.Refused.Diagnostics)
+			}
+		})
+	c.Long = "Without an app it tells of drains that wait or cannot get on and of a commit that is not used, too. With --json it lists apps only:\nstowage status --json and stowage drain --json have the rest."
+	return c
 }
 
 func (s *shell) eventsCommand() *cobra.Command {

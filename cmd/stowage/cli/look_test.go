@@ -67,3 +67,23 @@ func TestCancelTakesTheNameOfAnApp(t *testing.T) {
 		}
 	}
 }
+
+// Why asks for what is not of one app, too: a commit that is not used, with what is wrong in it, and a drain that waits.
+func TestWhyTellsOfCommitsAndDrains(t *testing.T) {
+	credentials := fakeMaster(t, func(w http.ResponseWriter, r *http.Request) {
+		var answer any = []api.BlockedApp{}
+		switch r.URL.Path {
+		case "/v1/status":
+			answer = api.Status{Refused: &api.Refused{Commit: "9c1e2d7aaaaa", Diagnostics: []spec.Diagnostic{{Severity: spec.SeverityError, Summary: "Unknown argument"}}}}
+		case "/v1/nodes":
+			answer = []api.Node{{NodeView: spec.NodeView{Node: spec.Node{ID: "n7"}}, Drain: &spec.DrainProgress{Left: 1, Wait: &spec.WindowWait{Text: "window nightly to open"}}}}
+		}
+		_ = json.NewEncoder(w).Encode(answer)
+	})
+	_, out, stderr := run("--credentials", credentials, "why")
+	for _, want := range []string{"drain of n7: 1 left, for window nightly to open", "commit 9c1e2d7", "Unknown argument"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it does not say %q: %s%s", want, out, stderr)
+		}
+	}
+}

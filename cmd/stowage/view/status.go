@@ -76,7 +76,7 @@ func (p *Page) Status(s *api.Status) {
 	}
 	if s.Refused != nil {
 		p.Line("")
-		p.Line("%s commit %s %q is not used; the last good revision stays", p.paint(red, "!"), s.Refused.Commit.Short(), s.Refused.Subject)
+		p.refused(s.Refused)
 	}
 }
 
@@ -262,13 +262,28 @@ func (p *Page) misplaced(list []spec.Misplaced, indent string) {
 	}
 }
 
-// BlockedApps prints what has no place, or is held, and why.
-func (p *Page) BlockedApps(list []api.BlockedApp) {
-	if len(list) == 0 {
-		p.Line("Nothing is blocked or held, nothing waits for a window, and everything stands where its rules allow.")
+// Why is what does not get on: of one app, or of the whole cluster.
+type Why struct {
+	App     string // "" for the whole cluster
+	Apps    []api.BlockedApp
+	Drains  []api.Node   // that are to be empty; those that get on are not told
+	Refused *api.Refused // the newest revision, when it cannot be used
+}
+
+// Why prints what has no place, is held, waits or has failed, and why. Diagnostics of a refused revision are printed by the caller.
+func (p *Page) Why(w Why) {
+	drains := slices.DeleteFunc(slices.Clone(w.Drains), func(n api.Node) bool {
+		return n.Drain == nil || n.Drain.Left == 0 || n.Drain.Wait == nil && n.Drain.Waiting == 0
+	})
+	switch {
+	case len(w.Apps)+len(drains) > 0 || w.Refused != nil:
+	case w.App != "":
+		p.Line("Nothing of %s is blocked or held, none of it waits for a window, its rollout has not failed, and all of it stands where its rules allow.", w.App)
+	default:
+		p.Line("Nothing is blocked or held, nothing waits for a window, no rollout has failed, and everything stands where its rules allow.")
 	}
-	for i := range list {
-		b := &list[i]
+	for i := range w.Apps {
+		b := &w.Apps[i]
 		p.placed(fmt.Sprintf("%s app %q", p.paint(red, "!"), b.App), position(b.Pos))
 		if b.Held != "" {
 			p.Line("    held: %s", b.Held)
@@ -276,9 +291,25 @@ func (p *Page) BlockedApps(list []api.BlockedApp) {
 		if b.Waits != nil {
 			p.Line("    waits: %s", p.wait(b.Waits))
 		}
+		if b.Rollout != nil {
+			p.Line("    %s the rollout of commit %s failed: %s", p.paint(red, "!"), b.Rollout.Commit.Short(), b.Rollout.Reason)
+			p.Line("        %s", MendRollout(b.Rollout))
+		}
 		if b.Blocked != nil {
 			p.blocked(b.Blocked, "    ")
 		}
 		p.misplaced(b.Misplaced, "    ")
 	}
+	for i := range drains {
+		p.Line("%s drain of %s: %s", p.paint(red, "!"), drains[i].ID, p.DrainLine(&drains[i]))
+		p.waits(&drains[i])
+	}
+	if w.Refused != nil {
+		p.refused(w.Refused)
+	}
+}
+
+// refused says that the newest revision is not used.
+func (p *Page) refused(r *api.Refused) {
+	p.Line("%s commit %s %q is not used; the last good revision stays", p.paint(red, "!"), r.Commit.Short(), r.Subject)
 }

@@ -103,7 +103,7 @@ func TestAPlanWithoutChangesIsOneLine(t *testing.T) {
 func TestWhatIsMisplacedIsSaid(t *testing.T) {
 	stands := []spec.Misplaced{{Slot: spec.Slot{App: "shop/api"}, ID: "shop.api-0-3", Node: "n4", Rules: []string{"constraint near shop/cache"}}}
 	for what, print := range map[string]func(*Page){
-		"why":     func(p *Page) { p.BlockedApps([]api.BlockedApp{{App: "shop/api", Misplaced: stands}}) },
+		"why":     func(p *Page) { p.Why(Why{Apps: []api.BlockedApp{{App: "shop/api", Misplaced: stands}}}) },
 		"explain": func(p *Page) { p.Explanation(&api.Explanation{Subject: "shop/api[0]", Misplaced: stands}, nil) },
 	} {
 		var out bytes.Buffer
