@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,16 +38,29 @@ func (a *agent) logLimit() spec.Bytes {
 // watchLogs keeps the logs of all allocations within their limit.
 func (a *agent) watchLogs(ctx context.Context) error {
 	limit := a.logLimit()
+	over := false
 	for pause(ctx, logsEvery) {
 		records := a.catalogue.all()
 		if mostLogs(records) <= limit {
+			over = false
 			continue
 		}
-		if freed, left := a.folders.trimLogs(records, limit); freed > 0 || left > limit {
-			a.log.Info("logs took more than their limit; the oldest are gone", "limit", limit.String(), "freed", freed.String(), "left", left.String())
-		}
+		freed, left := a.folders.trimLogs(records, limit)
+		over = tellTrimmed(a.log, limit, freed, left, over)
 	}
 	return nil
+}
+
+// tellTrimmed says what was removed, and once, not each time, that what is left is still too much. over is whether it was so the last time; it returns
+// whether it is so now.
+func tellTrimmed(log *slog.Logger, limit, freed, left spec.Bytes, over bool) bool {
+	switch {
+	case freed > 0:
+		log.Info("logs took more than their limit; the oldest are gone", "limit", limit.String(), "freed", freed.String(), "left", left.String())
+	case left > limit && !over:
+		log.Warn("logs take more than their limit, and what is left is being written to: give tasks a smaller max_size of logs", "limit", limit.String(), "left", left.String())
+	}
+	return left > limit
 }
 
 // mostLogs is what the logs of allocations may grow to, by the limits of their tasks.
@@ -64,6 +79,7 @@ type logFile struct {
 	size    spec.Bytes
 	written time.Time
 	newest  bool // it is being written to
+	info    os.FileInfo
 }
 
 // logsOf lists the files of an allocation's logs.
@@ -81,7 +97,7 @@ func (f folders) logsOf(id spec.AllocationID) (files []logFile) {
 		if err != nil || !info.Mode().IsRegular() {
 			continue // gone since
 		}
-		one := logFile{path: filepath.Join(f.logs(id), e.Name()), size: spec.Bytes(info.Size()), written: info.ModTime(), newest: number == ".0"}
+		one := logFile{path: filepath.Join(f.logs(id), e.Name()), size: spec.Bytes(info.Size()), written: info.ModTime(), newest: number == ".0", info: info}
 		if marks, err := os.Lstat(one.path + ".times"); err == nil {
 			one.size += spec.Bytes(marks.Size())
 		}
@@ -123,7 +139,7 @@ func (f folders) trimLogs(records []node.Record, limit spec.Bytes) (freed, left 
 			break
 		}
 		for _, one := range g.files {
-			if removeLog(one.path) == nil {
+			if one.remove() == nil {
 				freed, left = freed+one.size, left-one.size
 			}
 		}
@@ -131,10 +147,18 @@ func (f folders) trimLogs(records []node.Record, limit spec.Bytes) (freed, left 
 	return freed, left
 }
 
-// removeLog removes a log file and its marks. One that is gone is no error.
-func removeLog(path string) error {
-	_ = os.Remove(path + ".times")
-	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+// errRotated says that another file has the name by now.
+var errRotated = errors.New("the log was rotated meanwhile")
+
+// remove removes a log file and its marks, if the name still stands for the file that was listed: the executor gives it to a newer one when it rotates.
+// One that is gone is no error.
+func (l *logFile) remove() error {
+	now, err := os.Lstat(l.path)
+	if err == nil && !os.SameFile(now, l.info) {
+		return errRotated
+	}
+	_ = os.Remove(l.path + ".times")
+	if err := os.Remove(l.path); err != nil && !os.IsNotExist(err) {
 		return err
 	}
 	return nil

@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -82,5 +84,70 @@ func TestLogsAreHeldWithinTheirLimit(t *testing.T) {
 	}
 	if fmt.Sprint(f.logsOf("nobody-0-9")) != "[]" {
 		t.Error("there are logs of nobody")
+	}
+}
+
+// A file that gets another's name between being listed and being removed, as logs rotate meanwhile, stays with its marks.
+func TestALogThatRotatesWhileItIsTrimmedStays(t *testing.T) {
+	f := folders{t.TempDir()}
+	const id = "web-0-1"
+	if err := os.MkdirAll(f.logs(id), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	name := func(n int) string { return filepath.Join(f.logs(id), fmt.Sprint("t.stdout.", n)) }
+	for n := range 3 {
+		for _, path := range []string{name(n), name(n) + ".times"} {
+			if err := os.WriteFile(path, []byte(fmt.Sprint(n)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	listed := f.logsOf(id)
+	for n := 2; n > 0; n-- { // as the executor does
+		for _, end := range []string{"", ".times"} {
+			if err := os.Rename(name(n-1)+end, name(n)+end); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for i := range listed {
+		if err := listed[i].remove(); (err == nil) != listed[i].newest { // the newest has no successor yet
+			t.Errorf("%s: %v", listed[i].path, err)
+		}
+	}
+	for n := 1; n <= 2; n++ {
+		for _, end := range []string{"", ".times"} {
+			if got, err := os.ReadFile(name(n) + end); string(got) != fmt.Sprint(n-1) {
+				t.Errorf("%s: %q, %v", name(n)+end, got, err)
+			}
+		}
+	}
+	for _, one := range f.logsOf(id) {
+		if err := one.remove(); err != nil {
+			t.Errorf("%s, which did not move: %v", one.path, err)
+		}
+	}
+	if left, _ := os.ReadDir(f.logs(id)); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// That nothing more can be removed is said when it begins, not each time somebody looks.
+func TestLogsOverTheirLimitAreToldOnce(t *testing.T) {
+	var out bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&out, nil))
+	over := false
+	for i, c := range []struct {
+		freed, left spec.Bytes
+		said        string
+	}{
+		{0, 10, ""}, {0, 200, "take more"}, {0, 210, ""}, {0, 220, ""}, {50, 170, "the oldest are gone"}, {0, 170, ""},
+		{90, 80, "the oldest are gone"}, {0, 80, ""}, {0, 101, "take more"},
+	} {
+		out.Reset()
+		over = tellTrimmed(log, 100, c.freed, c.left, over)
+		if got := out.String(); (got != "") != (c.said != "") || !strings.Contains(got, c.said) {
+			t.Errorf("the %dth time it said %q, not %q", i, got, c.said)
+		}
 	}
 }
