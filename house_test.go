@@ -28,7 +28,7 @@ var layers = []struct {
 }{
 	{0, []string{"spec"}},
 	{1, []string{"reconcile"}},
-	{2, []string{"plugins"}},
+	{2, []string{"credit", "plugins"}},
 	{3, []string{"agent", "master"}},
 	{4, []string{"cmd", "examples", "docs"}},
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/stowage/stowage/credit"
 	"github.com/stowage/stowage/master/api"
 	"github.com/stowage/stowage/master/api/server"
 	"github.com/stowage/stowage/master/link"
@@ -58,6 +59,10 @@ func (m *Master) exec(w http.ResponseWriter, c *server.Call) error {
 	if err != nil {
 		return err
 	}
+	granting, err := flag(c.URL.Query().Get("credit"), false)
+	if err != nil {
+		return err
+	}
 	win, err := m.window(c, wire.Open{Exec: e})
 	if err != nil {
 		return err
@@ -71,11 +76,15 @@ func (m *Master) exec(w http.ResponseWriter, c *server.Call) error {
 	if err := conn.SetDeadline(time.Time{}); err != nil {
 		return stop(err)
 	}
-	if _, err := fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", api.ExecProtocol); err != nil {
+	said := ""
+	if granting {
+		said = fmt.Sprintf("%s: %d\r\n", api.CreditHeader, credit.Window)
+	}
+	if _, err := fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s\r\n", api.ExecProtocol, said); err != nil {
 		return stop(err)
 	}
 	m.config.Log.Info("exec", "who", c.Who, "allocation", c.PathValue("id"), "command", e.Command)
-	d := dialogue{conn: conn, win: win, idle: cmp.Or(m.config.IdleTime, idleTime)}
+	d := dialogue{conn: conn, win: win, granting: granting, queue: credit.NewQueue(), idle: cmp.Or(m.config.IdleTime, idleTime)}
 	return stop(d.run(c.Context(), buffered))
 }
 
@@ -86,7 +95,11 @@ type dialogue struct {
 	idle  time.Duration
 	timer *time.Timer // ends it when nothing moves
 
+	queue    *credit.Queue // input on its way to the command
+	granting bool          // the client waits for credit
+
 	write sync.Mutex // one frame at a time
+	over  bool       // the last one was written
 }
 
 // run passes on what either says until the command has ended or the client is gone.
@@ -111,7 +124,12 @@ func (d *dialogue) run(ctx context.Context, from io.Reader) error {
 	go func() {
 		defer close(done)
 		defer cancel()
-		d.input(ctx, from)
+		d.input(from)
+	}()
+	fed := make(chan struct{})
+	go func() {
+		defer close(fed)
+		d.feed(ctx)
 	}()
 	beating, stopBeating := context.WithCancel(ctx)
 	beat := make(chan struct{})
@@ -124,6 +142,9 @@ func (d *dialogue) run(ctx context.Context, from io.Reader) error {
 	err := d.output(ctx)
 	stopBeating()
 	<-beat
+	cancel() // nobody reads what would still be fed
+	d.queue.Close()
+	<-fed
 	hangUp(d.conn, done)
 	return err
 }
@@ -139,7 +160,7 @@ func (d *dialogue) output(ctx context.Context) error {
 			piece = wire.Data{End: true, Err: err.Error()}
 		}
 		d.timer.Reset(d.idle)
-		if err := d.locked(func() error { return writePiece(d.conn, piece, true) }); err != nil || piece.End {
+		if err := d.locked(func() error { d.over = piece.End; return writePiece(d.conn, piece, true) }); err != nil || piece.End {
 			return err
 		}
 	}
@@ -148,6 +169,9 @@ func (d *dialogue) output(ctx context.Context) error {
 func (d *dialogue) locked(write func() error) error {
 	d.write.Lock()
 	defer d.write.Unlock()
+	if d.over {
+		return nil
+	}
 	if err := d.conn.SetWriteDeadline(time.Now().Add(execTimeout)); err != nil {
 		return err
 	}
@@ -185,8 +209,28 @@ const execAlive = 2 * time.Second
 // execTimeout is how long the reader of a command's output may leave it unread.
 const execTimeout = 10 * time.Minute
 
-// input passes what the client sends to the command, until the client is gone.
-func (d *dialogue) input(ctx context.Context, r io.Reader) {
+// feed passes input on to the command, as fast as that reads, and grants the client as much again.
+func (d *dialogue) feed(ctx context.Context) {
+	for {
+		p, ok := d.queue.Get()
+		if !ok {
+			break
+		}
+		if err := d.win.Write(ctx, p); err != nil && ctx.Err() != nil {
+			return // else the command has ended: what still comes is dropped
+		}
+		d.queue.Done(len(p))
+		if d.granting {
+			_ = d.locked(func() error { return api.WriteJSONFrame(d.conn, api.FrameCredit, api.Credit{Bytes: len(p)}) })
+		}
+	}
+	if ctx.Err() == nil {
+		d.win.CloseWrite()
+	}
+}
+
+// input takes what the client sends, until the client is gone. What is for the command waits in a queue, so that a signal passes by it.
+func (d *dialogue) input(r io.Reader) {
 	win := d.win
 	for {
 		kind, payload, err := api.ReadFrame(r)
@@ -197,9 +241,9 @@ func (d *dialogue) input(ctx context.Context, r io.Reader) {
 		switch kind {
 		case api.FrameStdin:
 			if len(payload) == 0 {
-				win.CloseWrite()
-			} else if err := win.Write(ctx, payload); err != nil && ctx.Err() != nil {
-				return // else the command has ended: what still comes is read and dropped
+				d.queue.End()
+			} else {
+				d.queue.Put(payload)
 			}
 		case api.FrameResize:
 			var s api.Size

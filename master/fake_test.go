@@ -42,6 +42,7 @@ type fakeAgent struct {
 	room       int    // bytes that the reader of the window of an exec still grants
 	echo       []byte // input that there was no room for
 	inputEnded bool
+	stuck      bool // the command of the exec reads nothing
 	cancel     context.CancelFunc
 	done       sync.WaitGroup
 	connected  chan struct{} // receives at each welcome
@@ -301,12 +302,12 @@ func (a *fakeAgent) obey(as *spec.Assignment) *spec.Report {
 	return r
 }
 
-// window answers: logs are three lines, exec repeats its command and then its input.
+// window answers: logs are three lines, exec repeats its command and then its input, unless it is stuck, and ends at a signal.
 func (a *fakeAgent) window(o *wire.Open) []*wire.Up {
 	piece := func(d wire.Data) *wire.Up { d.Stream = o.Stream; return &wire.Up{Data: &d} }
 	if o.Exec != nil {
 		greeting := []byte(strings.Join(o.Exec.Command, " ") + o.Exec.Term + "\n")
-		a.room, a.echo, a.inputEnded = wire.Window-len(greeting), nil, false
+		a.room, a.echo, a.inputEnded, a.stuck = wire.Window-len(greeting), nil, false, o.Exec.Command[0] == "stuck"
 		return []*wire.Up{piece(wire.Data{Bytes: greeting})}
 	}
 	return []*wire.Up{piece(wire.Data{Bytes: []byte("one\ntwo\n")}), piece(wire.Data{Bytes: []byte("three\n"), Stderr: true}), piece(wire.Data{End: true})}
@@ -314,6 +315,12 @@ func (a *fakeAgent) window(o *wire.Open) []*wire.Up {
 
 func (a *fakeAgent) data(d *wire.Data) []*wire.Up {
 	piece := func(x wire.Data) *wire.Up { x.Stream = d.Stream; return &wire.Up{Data: &x} }
+	if d.Signal != "" {
+		return []*wire.Up{piece(wire.Data{Bytes: []byte(d.Signal)}), piece(wire.Data{End: true, Code: 130})}
+	}
+	if a.stuck {
+		return nil
+	}
 	a.room += d.Credit
 	a.echo = append(a.echo, d.Bytes...)
 	a.inputEnded = a.inputEnded || d.End && d.Err == ""

@@ -13,6 +13,7 @@ import (
 	"github.com/stowage/stowage/master/api/client"
 	"github.com/stowage/stowage/master/identity"
 	"github.com/stowage/stowage/spec"
+	"github.com/stowage/stowage/spec/wire"
 )
 
 func TestTheStoryGoesOnWhereItBrokeOff(t *testing.T) {
@@ -142,6 +143,33 @@ func TestLogsAndExec(t *testing.T) {
 		t.Errorf("no command: %v", err)
 	}
 }
+
+// Ctrl-C without a terminal reaches a command that does not read its input, however much of that there is.
+func TestASignalPassesByTheInput(t *testing.T) {
+	c := newCluster(t, map[string]string{"cluster.hcl": auto(header), "web.hcl": webApp})
+	joinAgent(t, c, "n1").run(t)
+	list := c.running(t, "shop/web", 3)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	signals := make(chan string, 1)
+	given := 0
+	input := readerFunc(func(p []byte) (int, error) {
+		before := given
+		if given += len(p); before <= wire.Window && given > wire.Window { // more than the node takes
+			signals <- "SIGINT"
+		}
+		return len(p), nil
+	})
+	var out, errs bytes.Buffer
+	code, err := c.client.Exec(ctx, list[0].ID, client.ExecRequest{Command: []string{"stuck"}}, client.Streams{Stdin: input, Stdout: &out, Stderr: &errs, Signals: signals})
+	if err != nil || code != 130 || out.String() != "stuck\nSIGINT" {
+		t.Errorf("%d, %v, %q", code, err, out.String())
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 type writerFunc func([]byte) (int, error)
 

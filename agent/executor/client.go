@@ -9,6 +9,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/stowage/stowage/credit"
 )
 
 // Client talks to an executor. It holds no connection between calls, so it outlives any number of executors on its socket. It
@@ -217,6 +219,7 @@ func (c *Client) Exec(ctx context.Context, id string, spec ExecSpec, streams Str
 	defer detach()
 	done := make(chan struct{})
 	defer close(done)
+	var room *credit.Allowance
 	var write sync.Mutex
 	send := func(k kind, payload []byte) error {
 		write.Lock()
@@ -233,12 +236,21 @@ func (c *Client) Exec(ctx context.Context, id string, spec ExecSpec, streams Str
 		}
 		switch k {
 		case kindStarted:
-			go sendInput(streams.Stdin, send)
+			var window int
+			_ = json.Unmarshal(payload, &window) // an older executor says nothing
+			room = credit.NewAllowance(window)
+			defer room.Close()
+			go sendInput(streams.Stdin, room, send)
 			if streams.Resize != nil {
 				go sendEach(kindResize, streams.Resize, done, send)
 			}
 			if streams.Signals != nil {
 				go sendEach(kindSignal, streams.Signals, done, send)
+			}
+		case kindTaken:
+			var bytes int
+			if json.Unmarshal(payload, &bytes) == nil && room != nil {
+				room.Grant(bytes)
 			}
 		case kindStdout:
 			err = copyTo(streams.Stdout, payload)
@@ -268,13 +280,17 @@ func copyTo(w io.Writer, p []byte) error {
 	return err
 }
 
-func sendInput(r io.Reader, send func(kind, []byte) error) {
+func sendInput(r io.Reader, room *credit.Allowance, send func(kind, []byte) error) {
 	if r != nil {
 		buf := make([]byte, 32<<10)
 		for {
 			n, err := r.Read(buf)
-			if n > 0 && send(kindStdin, buf[:n]) != nil {
-				return
+			for p := buf[:n]; len(p) > 0; {
+				may := room.Spend(len(p))
+				if may == 0 || send(kindStdin, p[:may]) != nil {
+					return
+				}
+				p = p[may:]
 			}
 			if err != nil {
 				break

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stowage/stowage/credit"
 	"github.com/stowage/stowage/spec/wire/peer"
 	"golang.org/x/sys/unix"
 )
@@ -23,6 +24,7 @@ type session struct {
 	stdin *os.File
 	term  *os.File
 	group *group
+	input *credit.Queue // for stdin
 }
 
 // frames is an io.Writer that sends what it is given as frames of one kind.
@@ -59,13 +61,13 @@ func (s *Server) exec(ctx context.Context, conn *net.UnixConn, c call) (answer, 
 	if err != nil {
 		return answer{}, err
 	}
-	ses := &session{conn: conn}
+	ses := &session{conn: conn, input: credit.NewQueue()}
 	proc, outputs, err := s.launch(ses, spec, c.Exec)
 	if err != nil {
 		return answer{}, err
 	}
 	ses.group = groupOf(proc)
-	if err := writeFrame(conn, kindStarted, nil); err != nil {
+	if err := writeJSON(conn, kindStarted, credit.Window); err != nil {
 		ses.group.kill()
 	}
 	var pumps sync.WaitGroup
@@ -73,6 +75,8 @@ func (s *Server) exec(ctx context.Context, conn *net.UnixConn, c call) (answer, 
 		pumps.Go(func() { pump(out, frames{ses, kindStdout + kind(i)}) })
 	}
 	s.work.Go(ses.readInput)
+	var feed sync.WaitGroup
+	feed.Go(ses.feed)
 	var hangUps sync.WaitGroup
 	hangUp := sync.OnceFunc(func() { hangUps.Go(func() { ses.group.hangUp(ctx) }) })
 	client := peer.Of(conn)
@@ -98,6 +102,8 @@ func (s *Server) exec(ctx context.Context, conn *net.UnixConn, c call) (answer, 
 	for _, out := range append(outputs, ses.stdin) { // a process in the background may hold the other end of the input too
 		out.Close()
 	}
+	ses.input.Close()
+	feed.Wait()
 	return answer{Exit: &exit}, nil
 }
 
@@ -147,13 +153,30 @@ func (s *Server) launch(ses *session, spec *Spec, e *ExecSpec) (*process, []*os.
 	return proc, ours[1:], nil
 }
 
-// readInput carries what the client sends to the process until either has ended.
-func (ses *session) readInput() {
+// feed gives the process its input, as fast as it reads, and tells the client, until either has ended.
+func (ses *session) feed() {
 	defer func() {
 		if ses.term == nil {
 			ses.stdin.Close()
 		}
 	}()
+	for {
+		p, ok := ses.input.Get()
+		if !ok {
+			return
+		}
+		// A process that has closed its stdin does not care.
+		_, _ = ses.stdin.Write(p)
+		ses.input.Done(len(p))
+		ses.write.Lock()
+		_ = writeJSON(ses.conn, kindTaken, len(p))
+		ses.write.Unlock()
+	}
+}
+
+// readInput takes what the client sends until either has ended. Input waits in a queue, so that a signal passes by what the process does not read.
+func (ses *session) readInput() {
+	defer ses.input.End()
 	for {
 		k, payload, err := readFrame(ses.conn)
 		if err != nil {
@@ -161,13 +184,12 @@ func (ses *session) readInput() {
 		}
 		switch k {
 		case kindStdin:
-			// A process that has closed its stdin does not care.
-			_, _ = ses.stdin.Write(payload)
+			ses.input.Put(payload)
 		case kindEOF:
 			if ses.term == nil {
-				ses.stdin.Close()
+				ses.input.End()
 			} else {
-				_, _ = ses.term.Write([]byte{4})
+				ses.input.Put([]byte{4})
 			}
 		case kindResize:
 			var size Size

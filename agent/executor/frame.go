@@ -20,7 +20,8 @@ const (
 	kindCall    kind = 'c' // client: request as JSON, always first
 	kindAnswer  kind = 'a' // server: answer as JSON, always last
 	kindItem    kind = 'i' // server: one of many answers as JSON (a container of a list, an exit event)
-	kindStarted kind = 's' // server: the exec runs
+	kindStarted kind = 's' // server: the exec runs, and how much stdin may be on the way, as JSON; older ones say nothing
+	kindTaken   kind = 't' // server: how much stdin the process was given since, as JSON; older clients pass it over
 	kindStdin   kind = '0' // client: bytes for the process
 	kindStdout  kind = '1' // server: bytes of the process
 	kindStderr  kind = '2' // server: bytes of the process

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stowage/stowage/credit"
 	"golang.org/x/sys/unix"
 )
 
@@ -326,6 +327,42 @@ func TestExecOverTheWire(t *testing.T) {
 	exit, err := w.client.Exec(t.Context(), "a", ExecSpec{Command: []string{"cat"}}, Streams{Stdin: strings.NewReader(big), Stdout: &out})
 	if err != nil || !exit.Success() || out.String() != big {
 		t.Errorf("exit %v, %v, %d bytes of %d", exit, err, out.Len(), len(big))
+	}
+}
+
+// endless is input without end, which tells when it has given so much.
+type endless struct {
+	given, tell int
+	told        chan struct{}
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	before := e.given
+	e.given += len(p)
+	if before < e.tell && e.given >= e.tell {
+		close(e.told)
+	}
+	return len(p), nil
+}
+
+// A signal passes by input that the process does not read, and the input is not taken without bound.
+func TestASignalPassesByTheInput(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.client.Start(t.Context(), w.spec("a", "exec sleep 1000")); err != nil {
+		t.Fatal(err)
+	}
+	const pipe = 64 << 10
+	input := &endless{tell: pipe + credit.Window, told: make(chan struct{})}
+	signals := make(chan int, 1)
+	go func() {
+		<-input.told
+		signals <- int(unix.SIGTERM)
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	exit, err := w.client.Exec(ctx, "a", ExecSpec{Command: []string{"sleep", "1000"}}, Streams{Stdin: input, Signals: signals})
+	if err != nil || exit.Signal != int(unix.SIGTERM) {
+		t.Errorf("exit %+v, %v", exit, err)
 	}
 }
 

@@ -19,6 +19,7 @@ const (
 	FrameResize FrameType = 3 // Size, to the task's terminal
 	FrameEnd    FrameType = 4 // End, the last frame
 	FrameSignal FrameType = 5 // Signal, to the command and what it has started
+	FrameCredit FrameType = 6 // Credit, to who sends input, if it asked for it
 )
 
 // MaxFrame bounds the payload of a frame, in bytes.
@@ -30,6 +31,15 @@ const FrameMedia = "application/vnd.stowage.frames"
 
 // ExecProtocol is the protocol that the exec route upgrades to: frames in both directions.
 const ExecProtocol = "stowage-exec"
+
+// CreditHeader of the answer to an exec with credit=true says how much input may be on the way, in bytes: who keeps to it can always
+// send a signal, also while the command reads nothing.
+const CreditHeader = "Stowage-Credit"
+
+// Credit grants more input.
+type Credit struct {
+	Bytes int `json:"bytes"`
+}
 
 // Size is a terminal's size.
 type Size struct {
@@ -79,7 +89,7 @@ func ReadFrame(r io.Reader) (FrameType, []byte, error) {
 		return 0, nil, err
 	}
 	n := binary.BigEndian.Uint32(head[4:])
-	if FrameType(head[0]) > FrameSignal || head[1]|head[2]|head[3] != 0 || n > MaxFrame {
+	if FrameType(head[0]) > FrameCredit || head[1]|head[2]|head[3] != 0 || n > MaxFrame {
 		return 0, nil, ErrFrame
 	}
 	payload := make([]byte, n)

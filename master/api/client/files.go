@@ -52,7 +52,7 @@ func (c *Client) download(ctx context.Context, p FilePath, route string, w, warn
 		return err
 	}
 	defer response.Body.Close()
-	_, err = readFrames(bufio.NewReader(response.Body), w, warnings)
+	_, err = readFrames(bufio.NewReader(response.Body), w, warnings, nil)
 	return err
 }
 

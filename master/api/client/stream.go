@@ -12,9 +12,11 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 	"sync"
 
+	"github.com/stowage/stowage/credit"
 	"github.com/stowage/stowage/master/api"
 	"github.com/stowage/stowage/reconcile"
 	"github.com/stowage/stowage/spec"
@@ -249,15 +251,15 @@ func (c *Client) Logs(ctx context.Context, id spec.AllocationID, f LogFilter, st
 		return err
 	}
 	defer response.Body.Close()
-	_, err = readFrames(bufio.NewReader(response.Body), stdout, stderr)
+	_, err = readFrames(bufio.NewReader(response.Body), stdout, stderr, nil)
 	if ctx.Err() != nil {
 		return nil // the reader has seen enough
 	}
 	return err
 }
 
-// readFrames writes output until the last frame, and returns the exit code in it.
-func readFrames(r io.Reader, stdout, stderr io.Writer) (int, error) {
+// readFrames writes output until the last frame, and returns the exit code in it. grant is called with what more may be sent.
+func readFrames(r io.Reader, stdout, stderr io.Writer, grant func(bytes int)) (int, error) {
 	for {
 		kind, payload, err := api.ReadFrame(r)
 		if err != nil {
@@ -271,6 +273,11 @@ func readFrames(r io.Reader, stdout, stderr io.Writer) (int, error) {
 			_, err = stdout.Write(payload)
 		case api.FrameStderr:
 			_, err = stderr.Write(payload)
+		case api.FrameCredit:
+			var more api.Credit
+			if json.Unmarshal(payload, &more) == nil && grant != nil {
+				grant(more.Bytes)
+			}
 		case api.FrameEnd:
 			var end api.End
 			if err := json.Unmarshal(payload, &end); err != nil {
@@ -310,7 +317,7 @@ type Streams struct {
 // Exec runs a command in a task and returns its exit code. The end of the context hangs the command up.
 func (c *Client) Exec(ctx context.Context, id spec.AllocationID, request ExecRequest, s Streams) (int, error) {
 	q := url.Values{"command": request.Command, "rows": {integer(request.Rows)}, "columns": {integer(request.Columns)},
-		"terminal": {fmt.Sprint(request.Terminal)}, "stdin": {fmt.Sprint(s.Stdin != nil)}}
+		"terminal": {fmt.Sprint(request.Terminal)}, "stdin": {fmt.Sprint(s.Stdin != nil)}, "credit": {"true"}}
 	set(q, "task", string(request.Task))
 	set(q, "term", request.Term)
 	r, err := c.request(ctx, http.MethodPost, "/v1/allocations/"+segment(string(id))+"/exec", q, nil, "")
@@ -346,8 +353,11 @@ func (c *Client) Exec(ctx context.Context, id spec.AllocationID, request ExecReq
 		defer one.Unlock()
 		return api.WriteFrame(conn, kind, payload)
 	}
+	window, _ := strconv.Atoi(response.Header.Get(api.CreditHeader)) // an older master says nothing
+	room := credit.NewAllowance(window)
+	defer room.Close()
 	if s.Stdin != nil {
-		go sendInput(s.Stdin, send) // ends with its reader, which may be a terminal that nobody types on
+		go sendInput(s.Stdin, room, send) // ends with its reader, which may be a terminal that nobody types on
 	}
 	if s.Resize != nil {
 		go sendEach(s.Resize, done, func(size api.Size) error { return sendJSON(send, api.FrameResize, size) })
@@ -355,19 +365,23 @@ func (c *Client) Exec(ctx context.Context, id spec.AllocationID, request ExecReq
 	if s.Signals != nil {
 		go sendEach(s.Signals, done, func(name string) error { return sendJSON(send, api.FrameSignal, api.Signal{Signal: name}) })
 	}
-	code, err := readFrames(reader, s.Stdout, s.Stderr)
+	code, err := readFrames(reader, s.Stdout, s.Stderr, room.Grant)
 	if ctx.Err() != nil {
 		return code, ctx.Err()
 	}
 	return code, err
 }
 
-func sendInput(r io.Reader, send func(api.FrameType, []byte) error) {
+func sendInput(r io.Reader, room *credit.Allowance, send func(api.FrameType, []byte) error) {
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := r.Read(buffer)
-		if n > 0 && send(api.FrameStdin, buffer[:n]) != nil {
-			return
+		for p := buffer[:n]; len(p) > 0; {
+			may := room.Spend(len(p))
+			if may == 0 || send(api.FrameStdin, p[:may]) != nil {
+				return
+			}
+			p = p[may:]
 		}
 		if err != nil {
 			_ = send(api.FrameStdin, nil)
