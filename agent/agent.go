@@ -71,6 +71,7 @@ type agent struct {
 	catalogue catalogue
 	usage     usage
 	crowded   chan struct{} // the disk may be full
+	earlier   []string      // the digests of the images that were there when this agent began
 	reserve   sync.Mutex    // one change of the reserved cores at a time
 
 	describe sync.Mutex
@@ -88,8 +89,14 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	a.rememberImages(remembered.Records)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	a.usage.look = func() spec.NodeUsage {
+		ctx, cancel := context.WithTimeout(ctx, usageWithin)
+		defer cancel()
+		return a.look(ctx)
+	}
 	a.prober = probe.New(func(r probe.Result) { a.checked(ctx, r) })
 	var parts sync.WaitGroup
 	failed := make(chan error, 1) // the first
@@ -125,6 +132,7 @@ func Run(ctx context.Context, cfg Config) error {
 	a.preparing.wait()
 	a.commands.Wait()
 	a.link.serving.Wait()
+	a.usage.looks.Wait()
 	select {
 	case err := <-failed:
 		return err

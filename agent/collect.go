@@ -11,6 +11,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stowage/stowage/agent/image"
+	"github.com/stowage/stowage/reconcile/node"
 	"github.com/stowage/stowage/spec"
 )
 
@@ -21,12 +23,17 @@ const collectEvery = time.Minute
 // allocation runs, and goes with the folder.
 const imagesFile = "images.json"
 
-// noteImages adds images to what an allocation uses. It is not flushed to the disk: what a loss of power takes of it is noted again
-// when the tasks, which went too, are started again.
+// unsure stands in a note for images that nobody knows any more.
+const unsure = "?"
+
+// noteImages makes sure of an allocation's note before its images are prepared, and adds to what it uses. It is not flushed to the disk: of what a
+// loss of power takes, the next agent notes what it can.
 func (f folders) noteImages(id spec.AllocationID, digests ...string) error {
-	name := filepath.Join(f.allocation(id), imagesFile)
-	all, err := readImages(name)
+	all, err := f.imagesOf(id)
 	missing := err != nil // also when the note is damaged
+	if missing && len(digests) > 0 {
+		all = []string{unsure} // what its other tasks use is not noted
+	}
 	for _, d := range digests {
 		if !slices.Contains(all, d) {
 			all, missing = append(all, d), true
@@ -35,14 +42,84 @@ func (f folders) noteImages(id spec.AllocationID, digests ...string) error {
 	if !missing {
 		return nil
 	}
+	return f.writeNote(id, all)
+}
+
+func (f folders) writeNote(id spec.AllocationID, all []string) error {
 	data, err := json.Marshal(all)
+	if err == nil {
+		err = writeWhole(filepath.Join(f.allocation(id), imagesFile), data)
+	}
 	if err != nil {
 		return fmt.Errorf("note images: %w", err)
 	}
-	if err := writeWhole(name, data); err != nil {
-		return fmt.Errorf("note images: %w", err)
-	}
 	return nil
+}
+
+func (f folders) imagesOf(id spec.AllocationID) ([]string, error) {
+	return readImages(filepath.Join(f.allocation(id), imagesFile))
+}
+
+// restoreNotes writes the notes that are missing or damaged, as those of an earlier agent's allocations are and some after a loss of power, from what
+// is remembered of the allocations. known is the digest that an image of a task is known to have, or "".
+func (f folders) restoreNotes(records []node.Record, known func(*spec.Task) string) error {
+	var failed error
+	for i := range records {
+		id := records[i].Decided.ID
+		if _, err := f.imagesOf(id); err == nil || records[i].App == nil {
+			continue
+		}
+		if _, err := os.Lstat(f.allocation(id)); errors.Is(err, fs.ErrNotExist) {
+			continue // it is not prepared yet, or removed
+		}
+		all := []string{}
+		for j := range records[i].App.Tasks {
+			if t := &records[i].App.Tasks[j]; t.Image != "" {
+				digest := known(t)
+				if digest == "" {
+					digest = unsure
+				}
+				all = append(all, digest)
+			}
+		}
+		failed = errors.Join(failed, f.writeNote(id, all))
+	}
+	return failed
+}
+
+// knownImage is the digest of a task's image if the store remembers it: not of one in the repository, which its commit names and no digest.
+func (a *agent) knownImage(t *spec.Task) string {
+	ref, err := image.ParseRef(t.Image, t.ImageSHA, os.DirFS("/"))
+	if err != nil {
+		return ""
+	}
+	return a.images.Known(ref)
+}
+
+// rememberImages notes which images what was there before this agent uses, as far as that can be known.
+func (a *agent) rememberImages(records []node.Record) {
+	var err error
+	if a.earlier, err = a.images.Digests(); err != nil {
+		a.log.Error("cannot list images", "error", err)
+	}
+	if err := a.folders.restoreNotes(records, a.knownImage); err != nil {
+		a.log.Error("cannot note which images are in use", "error", err)
+	}
+}
+
+// imagesInUse are the images that must stay. While there is an allocation of which not all is known, every image stays that was there when
+// this agent began: what such an allocation runs on is one of them.
+func (a *agent) imagesInUse() (map[string]bool, error) {
+	use, unknown, err := a.folders.usedImages()
+	if err == nil && unknown {
+		if a.earlier == nil {
+			return nil, errors.New("which images are in use is not noted: restart the agent")
+		}
+		for _, d := range a.earlier {
+			use[d] = true
+		}
+	}
+	return use, err
 }
 
 // writeWhole writes a small file so that another process sees it as a whole or not at all, whenever this one is killed.
@@ -67,29 +144,29 @@ func readImages(name string) ([]string, error) {
 }
 
 // usedImages are the images of all allocations whose folder is there: also of those that have ended, as long as the master may
-// ask about them. Of one without a note nobody knows what it uses.
-func (f folders) usedImages() (map[string]bool, error) {
+// ask about them. With unknown there is one whose note is missing, damaged or unsure.
+func (f folders) usedImages() (use map[string]bool, unknown bool, err error) {
 	entries, err := os.ReadDir(filepath.Join(f.dir, "allocations"))
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	use := map[string]bool{}
+	use = map[string]bool{}
 	for _, e := range entries {
-		all, err := readImages(filepath.Join(f.dir, "allocations", e.Name(), imagesFile))
-		if errors.Is(err, fs.ErrNotExist) {
-			if _, gone := os.Lstat(filepath.Join(f.dir, "allocations", e.Name())); errors.Is(gone, fs.ErrNotExist) {
-				continue
-			}
-			return nil, fmt.Errorf("which images %s uses is not noted: it was prepared by an earlier agent; its replacement is", e.Name())
-		}
+		dir := filepath.Join(f.dir, "allocations", e.Name())
+		all, err := readImages(filepath.Join(dir, imagesFile))
 		if err != nil {
-			return nil, err
+			if _, gone := os.Lstat(dir); !errors.Is(gone, fs.ErrNotExist) {
+				unknown = true
+			}
+			continue
 		}
 		for _, d := range all {
 			use[d] = true
 		}
 	}
-	return use, nil
+	unknown = unknown || use[unsure]
+	delete(use, unsure)
+	return use, unknown, nil
 }
 
 // collectImages keeps the disk from filling up with images that nothing uses, until ctx ends.
@@ -104,7 +181,7 @@ func (a *agent) collectImages(ctx context.Context) error {
 		case <-tick.C:
 		case <-a.crowded:
 		}
-		done, err := a.images.Collect(ctx, a.cfg.ImageDisk, a.folders.usedImages)
+		done, err := a.images.Collect(ctx, a.cfg.ImageDisk, a.imagesInUse)
 		if done.Images+done.Layers+done.Downloads > 0 {
 			a.log.Info("unused images removed", "images", done.Images, "layers", done.Layers, "downloads", done.Downloads)
 		}

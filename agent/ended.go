@@ -48,5 +48,5 @@ func lastOf(path string, c *executor.Container) string {
 	tail := make([]byte, min(info.Size(), maxTail))
 	n, _ := file.ReadAt(tail, info.Size()-int64(len(tail))) // what could be read will do
 	text := strings.TrimRight(string(tail[:n]), "\r\n\t ")
-	return text[strings.LastIndexAny(text, "\r\n")+1:] // the core makes it fit to be shown
+	return strings.ToValidUTF8(text[strings.LastIndexAny(text, "\r\n")+1:], "?")
 }

@@ -23,21 +23,54 @@ import (
 // usageFresh is how long a look at what is used serves others who ask: many may watch, and it costs the node one look.
 const usageFresh = 500 * time.Millisecond
 
+// usageWithin bounds a look, should the executor not answer.
+const usageWithin = 5 * time.Second
+
 // usage is the last look at what the node uses. Nothing is counted while nobody asks.
 type usage struct {
-	mu   sync.Mutex
-	last spec.NodeUsage
-	when time.Time
+	look  func() spec.NodeUsage // no asker's own: others get its answer too, also when he has left
+	looks sync.WaitGroup
+
+	mu      sync.Mutex
+	looking chan struct{} // is closed when the present look is over; nil: there is none
+	last    spec.NodeUsage
+	when    time.Time
+}
+
+// ask returns a fresh look, or fails when ctx ends before there is one.
+func (u *usage) ask(ctx context.Context) (spec.NodeUsage, error) {
+	u.mu.Lock()
+	if u.looking == nil && time.Since(u.when) > usageFresh {
+		u.looking = make(chan struct{})
+		u.looks.Go(func() {
+			last := u.look()
+			u.mu.Lock()
+			defer u.mu.Unlock()
+			close(u.looking)
+			u.last, u.when, u.looking = last, time.Now(), nil
+		})
+	}
+	looking, last := u.looking, u.last
+	u.mu.Unlock()
+	if looking == nil {
+		return last, nil
+	}
+	select {
+	case <-looking:
+	case <-ctx.Done():
+		return spec.NodeUsage{}, ctx.Err()
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.last, nil
 }
 
 // serveUsage writes what the node, or one of its allocations, uses as JSON.
 func (a *agent) serveUsage(ctx context.Context, o *wire.Open, out io.Writer) error {
-	a.usage.mu.Lock()
-	if time.Since(a.usage.when) > usageFresh {
-		a.usage.last, a.usage.when = a.look(ctx), time.Now()
+	u, err := a.usage.ask(ctx)
+	if err != nil {
+		return err
 	}
-	u := a.usage.last
-	a.usage.mu.Unlock()
 	if o.ID != "" {
 		u.Allocations = slices.DeleteFunc(slices.Clone(u.Allocations), func(one spec.AllocationUsage) bool { return one.ID != o.ID })
 	}

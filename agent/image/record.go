@@ -103,6 +103,43 @@ func (s *Store) archived(key string) (record, bool) {
 	return r, s.touch(r.Digest) == nil
 }
 
+// Known returns the digest of the image that a reference was seen to lead to, "" if that is not remembered. It does not count as a use.
+func (s *Store) Known(ref Ref) string {
+	key := strings.TrimPrefix(ref.Image.Digest, "sha256:")
+	if ref.Image.Repository == "" {
+		key = archiveKey(ref)
+	}
+	if key == "" {
+		return ""
+	}
+	digest, err := os.ReadFile(filepath.Join(s.dir, "archives", key))
+	if err != nil || !isSHA256(strings.TrimPrefix(string(digest), "sha256:")) {
+		return ""
+	}
+	return string(digest)
+}
+
+// archiveKey names the note on which image is in an archive; "" if no checksum tells the archive from others.
+func archiveKey(ref Ref) string {
+	if ref.SHA256 == "" || ref.Tag == "" {
+		return ref.SHA256
+	}
+	return ref.SHA256 + "-" + hashText(ref.Tag)
+}
+
+// Digests are those of all images that are there, in no order.
+func (s *Store) Digests() ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(s.dir, "images"))
+	if err != nil {
+		return nil, err
+	}
+	digests := make([]string, len(entries))
+	for i, e := range entries {
+		digests[i] = "sha256:" + e.Name()
+	}
+	return digests, nil
+}
+
 // writeFile writes a small file so that it is there as a whole or not at all.
 func (s *Store) writeFile(name string, data []byte) error {
 	f, err := os.CreateTemp(s.tmp(), "file-")

@@ -176,10 +176,7 @@ func (s *Store) prepare(ctx context.Context, ref Ref) (Image, error) {
 	}
 	var image Image
 	err := s.once(ctx, "archive "+ref.SHA256, func() (err error) {
-		key := ref.SHA256
-		if ref.Tag != "" {
-			key += "-" + hashText(ref.Tag)
-		}
+		key := archiveKey(ref)
 		if r, ok := s.archived(key); ok {
 			image = s.image(r)
 			return nil
