@@ -175,7 +175,7 @@ func (m *Master) problems(s *snapshot, st *api.Status, misplaced []spec.Misplace
 		a := &s.apps[i]
 		failed := failed(a.Rollout)
 		if failed {
-			add(string(a.App), "rollout failed: "+a.Rollout.Reason+s.said(a.Rollout.Failed), logsOf(a.Rollout.Failed, "mend it and commit"))
+			add(string(a.App), "rollout failed: "+a.Rollout.Reason+s.said(a.Rollout.Failed), logsOf(a.Rollout.Logs, "mend it and commit"))
 		}
 		switch {
 		case a.Held != "":
@@ -295,7 +295,7 @@ func (s *snapshot) blocked(a *control.AppView) (subject, what, remedy string) {
 		if n := a.Blocked - 1; n > 0 {
 			what += more(n)
 		}
-		remedy = logsOf(f.ID, remedy)
+		remedy = logsOf(f.Logs, remedy)
 	}
 	return subject, what, remedy
 }
@@ -314,12 +314,12 @@ func more(n int) string {
 	return fmt.Sprintf("; so do %d more", n)
 }
 
-// logsOf names the command that shows what an allocation said, and what to do then.
-func logsOf(id spec.AllocationID, then string) string {
-	if id == "" {
+// logsOf names the command that shows what an allocation said, if it said anything, and what to do then.
+func logsOf(arguments, then string) string {
+	if arguments == "" {
 		return then
 	}
-	return "stowage logs " + string(id) + "; " + then
+	return "stowage logs " + arguments + "; " + then
 }
 
 // lacking says what slots lack: a place at all, or one to go to.

@@ -94,7 +94,7 @@ func (x *app) failedBefore(s *rollout.Step) *spec.FailedAllocation {
 	for i := len(x.allocs) - 1; i >= 0; i-- {
 		a := &x.allocs[i]
 		if a.Index == s.Slot && a.Canary == s.Canary && a.State.Terminal() && a.Want == spec.WantRun {
-			return &spec.FailedAllocation{ID: a.ID, Slot: a.Slot, Node: a.Node, At: a.Since, Why: a.Trouble()}
+			return &spec.FailedAllocation{ID: a.ID, Slot: a.Slot, Node: a.Node, At: a.Since, Why: a.Trouble(), Logs: a.Logs(a.ID)}
 		}
 	}
 	return nil

@@ -195,7 +195,8 @@ type FailedAllocation struct {
 	Slot Slot         `json:"slot"`
 	Node NodeID       `json:"node"`
 	At   Time         `json:"at"`
-	Why  string       `json:"why"` // a sentence
+	Why  string       `json:"why"`            // a sentence
+	Logs string       `json:"logs,omitempty"` // as AllocationStatus.Logs gives them
 }
 
 // Rival is an app or a role that was served in the plan while another app waits.

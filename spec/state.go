@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -239,6 +240,26 @@ func (s *AllocationStatus) Said() string {
 	return ""
 }
 
+// Logs are the arguments with which stowage logs shows what a failed allocation with this ID said, with the task that is to blame
+// where there are several. "" when that did not run: it said nothing.
+func (s *AllocationStatus) Logs(id AllocationID) string {
+	blamed := slices.IndexFunc(s.Tasks, func(t TaskStatus) bool { return t.State == StateFailed })
+	if blamed < 0 {
+		blamed = slices.IndexFunc(s.Tasks, func(t TaskStatus) bool {
+			failing := slices.ContainsFunc(t.Checks, func(c Result) bool { return !c.Passing })
+			return t.State != StateComplete && (t.Reason != "" || failing)
+		})
+	}
+	ran := func(t TaskStatus) bool { return t.Started != 0 }
+	switch {
+	case blamed < 0 && !slices.ContainsFunc(s.Tasks, ran), blamed >= 0 && !ran(s.Tasks[blamed]):
+		return ""
+	case blamed >= 0 && len(s.Tasks) > 1:
+		return string(id) + " --task " + string(s.Tasks[blamed].Name)
+	}
+	return string(id)
+}
+
 // Misplaced is an allocation that runs where the rules of its app would not let it be placed now.
 type Misplaced struct {
 	Slot  Slot         `json:"slot"`
@@ -278,6 +299,7 @@ type Rollout struct {
 	Promoted bool         `json:"promoted,omitempty"`
 	Reason   string       `json:"reason,omitempty"` // of a failure
 	Failed   AllocationID `json:"failed,omitempty"` // of Target, that ended last or is not healthy: what a failure is due to, if anything is known
+	Logs     string       `json:"logs,omitempty"`   // of Failed, as AllocationStatus.Logs gives them
 }
 
 // Scale is the count that somebody, a person or a program, chose for an app within the bounds of its Scaling.

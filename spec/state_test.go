@@ -27,3 +27,27 @@ func TestTroubleIsWhatIsWrong(t *testing.T) {
 		}
 	}
 }
+
+// The hint to look at the output of what failed names the task where there are several, and is not given where nothing ran.
+func TestWhereTheOutputOfAFailureIs(t *testing.T) {
+	side, failed := spec.TaskStatus{Name: "proxy", State: spec.StateComplete, Reason: "stopped", Started: 1}, spec.TaskStatus{Name: "migrate", State: spec.StateFailed, Started: 1}
+	never := spec.TaskStatus{Name: "main", State: spec.StateFailed, Reason: "command not found"}
+	ill := spec.TaskStatus{Name: "main", State: spec.StateRunning, Started: 1, Checks: []spec.Result{{Check: "up"}}}
+	well := spec.TaskStatus{Name: "proxy", State: spec.StateRunning, Started: 1}
+	for name, c := range map[string]struct {
+		tasks []spec.TaskStatus
+		want  string
+	}{
+		"no task was begun":   {nil, ""},
+		"the only one":        {[]spec.TaskStatus{{Name: "main", State: spec.StateFailed, Started: 1}}, "web-0-1"},
+		"one of several":      {[]spec.TaskStatus{side, failed}, "web-0-1 --task migrate"},
+		"its command is gone": {[]spec.TaskStatus{never}, ""},
+		"beside one that ran": {[]spec.TaskStatus{side, never}, ""},
+		"fails a check":       {[]spec.TaskStatus{well, ill}, "web-0-1 --task main"},
+		"nobody is to blame":  {[]spec.TaskStatus{well}, "web-0-1"},
+	} {
+		if got := (&spec.AllocationStatus{Tasks: c.tasks}).Logs("web-0-1"); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}

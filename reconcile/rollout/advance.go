@@ -215,7 +215,7 @@ func placed(r *spec.Rollout, f *Facts, c *counts) bool {
 // fail ends the rollout, and goes back where there is something to go back to.
 func fail(r *spec.Rollout, f *Facts, why string, tell func(what, why string)) {
 	if last := culprit(r, f); last != nil && r.State != spec.RolloutCanaries {
-		r.Failed = last.ID
+		r.Failed, r.Logs = last.ID, last.Logs(last.ID)
 		why = fmt.Sprintf(whyLast, why, last.ID, last.Node, cmp.Or(last.Trouble(), fmt.Sprintf(whyIll, last.State)))
 	}
 	r.State, r.Reason = spec.RolloutFailed, why

@@ -60,10 +60,10 @@ func (p *Page) unfinished(a *spec.AppPlan) {
 
 // MendRollout says what to do about a rollout that has failed.
 func MendRollout(r *spec.Rollout) string {
-	if r.Failed == "" {
+	if r.Logs == "" {
 		return "mend it and commit"
 	}
-	return "stowage logs " + string(r.Failed) + " has what it said; mend it and commit"
+	return "stowage logs " + r.Logs + " has what it said; mend it and commit"
 }
 
 // actionOf is what a plan does to an app as a whole: it stops one only if nothing of it goes on.

@@ -22,8 +22,8 @@ func (p *Page) blocked(b *spec.Blocked, indent string) {
 	for i := range b.Served {
 		p.Line("%s    %s", indent, b.Served[i].Why)
 	}
-	if b.Failed != nil {
-		p.Line("%s    stowage logs %s has what it said", indent, b.Failed.ID)
+	if b.Failed != nil && b.Failed.Logs != "" {
+		p.Line("%s    stowage logs %s has what it said", indent, b.Failed.Logs)
 	}
 	if b.After != 0 {
 		p.Line("%s    tried again at %s", indent, b.After.Std().Format("15:04:05"))

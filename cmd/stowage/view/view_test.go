@@ -150,12 +150,12 @@ func TestCapacityHasALineForEachPool(t *testing.T) {
 func TestFailuresAreNoMissingPlaces(t *testing.T) {
 	plan := &spec.Plan{ID: "p-1", Commit: "9c1e2d7aaaaaaaaa", Summary: spec.Summary{Blocked: 1, Failed: 1}, Apps: []spec.AppPlan{
 		{App: "nightly", Action: spec.ChangeBlocked, Blocked: &spec.Blocked{Slots: []int{1}, Of: 3, After: spec.Time(110 * spec.Second),
-			Failed:  &spec.FailedAllocation{ID: "nightly-1-4", Slot: spec.Slot{App: "nightly", Index: 1}, Node: "n2", Why: "exit code 3"},
+			Failed:  &spec.FailedAllocation{ID: "nightly-1-4", Slot: spec.Slot{App: "nightly", Index: 1}, Node: "n2", Why: "exit code 3", Logs: "nightly-1-4 --task dump"},
 			Reasons: []spec.Reason{{Rule: "back-off: the last attempt failed", Detail: "nightly[1] on n2: exit code 3"}}}},
 		{App: "shop/api", Action: spec.ChangeBlocked, Blocked: &spec.Blocked{Slots: []int{0, 1}, Of: 3, Leaving: 2, Reasons: []spec.Reason{{Rule: "memory", Nodes: 2}}}},
 		{App: "shop/db", Action: spec.ChangeBlocked, Blocked: &spec.Blocked{Slots: []int{0, 1, 2}, Of: 3, Leaving: 1, Kept: 1, Reasons: []spec.Reason{{Rule: "memory", Nodes: 2}}}},
 		{App: "shop/web", Action: spec.ChangeStay, Older: "41bb0aabbbbbbb", Pos: spec.Pos{File: "apps/web.hcl", Line: 3},
-			Rollout: &spec.Rollout{State: spec.RolloutFailed, Commit: "9c1e2d7aaaaaaaaa", Failed: "shop.web-0-7",
+			Rollout: &spec.Rollout{State: spec.RolloutFailed, Commit: "9c1e2d7aaaaaaaaa", Failed: "shop.web-0-7", Logs: "shop.web-0-7",
 				Reason: `no allocation became healthy for 20s; the last one was shop.web-0-7 on n2: task "server": exit code 1`},
 			Fields: []spec.FieldChange{{Path: "task.server.command", From: "a", To: "b", Effect: "not carried out"}}},
 	}}
