@@ -13,11 +13,11 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/stowage/stowage/credit"
 	"github.com/stowage/stowage/master/api"
 	"github.com/stowage/stowage/master/api/server"
 	"github.com/stowage/stowage/master/link"
 	"github.com/stowage/stowage/spec/wire"
+	"github.com/stowage/stowage/spec/wire/credit"
 	"github.com/stowage/stowage/spec/wire/peer"
 )
 

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/stowage/stowage/credit"
+	"github.com/stowage/stowage/spec/wire/credit"
 )
 
 // Client talks to an executor. It holds no connection between calls, so it outlives any number of executors on its socket. It

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/stowage/stowage/credit"
+	"github.com/stowage/stowage/spec/wire/credit"
 	"github.com/stowage/stowage/spec/wire/peer"
 	"golang.org/x/sys/unix"
 )

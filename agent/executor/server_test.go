@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stowage/stowage/credit"
+	"github.com/stowage/stowage/spec/wire/credit"
 	"golang.org/x/sys/unix"
 )
 

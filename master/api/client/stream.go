@@ -16,10 +16,10 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/stowage/stowage/credit"
 	"github.com/stowage/stowage/master/api"
 	"github.com/stowage/stowage/reconcile"
 	"github.com/stowage/stowage/spec"
+	"github.com/stowage/stowage/spec/wire/credit"
 )
 
 // ErrHungUp is what a stream ends with when the master goes away in the middle of it.
