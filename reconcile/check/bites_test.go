@@ -92,6 +92,18 @@ func TestEveryFindingBites(t *testing.T) {
 			in.Desired.Disruption.MaxTotal = &spec.Percent{Value: 0, Absolute: true}
 			p.Apps[0].Changes[0].KeepOld = false
 		}},
+		{"budget", "2 of 2 slots lose their work", everywhere(), func(in *input, p *plan, _ *report) { // both nodes of one slot
+			in.Desired.Disruption.MaxTotal = &spec.Percent{Value: 1, Absolute: true}
+			stops := map[spec.AllocationID]bool{}
+			for i := range in.Current {
+				in.Current[i].Slot.Index = i / 2
+				stops[in.Current[i].ID] = i < 2
+			}
+			for i := range p.Apps[0].Changes {
+				c := &p.Apps[0].Changes[i]
+				c.Now, c.After, c.KeepOld = true, "", !stops[c.Old]
+			}
+		}},
 		{"ports", "port http has no number", world(), change(func(c []spec.Change) { c[0].Ports[0].Number = 0 })},
 		{"ports", "is held by web-1-1", running(), func(in *input, p *plan, _ *report) {
 			c := &p.Apps[0].Changes[0]

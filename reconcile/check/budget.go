@@ -10,12 +10,13 @@ import (
 // standing is how many slots of an app work before and after the steps that are taken now, and how many there are.
 type standing struct {
 	slots, before, after map[int]bool
-	over                 map[int]bool         // those whose node need no longer have them
-	hosts, remain        map[spec.NodeID]bool // of a system app, those that should have it and where it works before and after
+	over                 map[int]bool          // those whose node need no longer have them
+	hosts, remain        map[spec.NodeID]bool  // of a system app, those that should have it and where it works before and after
+	on                   map[spec.NodeID][]int // the slots that work on a node before
 }
 
 func newStanding() *standing {
-	return &standing{map[int]bool{}, map[int]bool{}, map[int]bool{}, map[int]bool{}, map[spec.NodeID]bool{}, map[spec.NodeID]bool{}}
+	return &standing{map[int]bool{}, map[int]bool{}, map[int]bool{}, map[int]bool{}, map[spec.NodeID]bool{}, map[spec.NodeID]bool{}, map[spec.NodeID][]int{}}
 }
 
 // without counts the slots of a set that are not over.
@@ -24,6 +25,17 @@ func (s *standing) without(set map[int]bool) int {
 	for k := range s.over { // any order: counted
 		if set[k] {
 			n--
+		}
+	}
+	return n
+}
+
+// losses counts the nodes that should have the app and lose it. One whose slots all work on other nodes afterwards loses nothing.
+func (s *standing) losses() int {
+	n := 0
+	for id, in := range s.hosts { // any order: counted
+		if in && !s.remain[id] && slices.ContainsFunc(s.on[id], func(k int) bool { return !s.after[k] }) {
+			n++
 		}
 	}
 	return n
@@ -84,6 +96,7 @@ func (c *checker) stand(all map[spec.AppName]*standing, a *spec.AllocationView, 
 		s.over[a.Index] = true
 	}
 	s.before[a.Index], s.hosts[a.Node] = true, s.hosts[a.Node] || stays
+	s.on[a.Node] = append(s.on[a.Node], a.Index)
 	if !c.stops[a.ID] {
 		s.after[a.Index], s.remain[a.Node] = true, s.remain[a.Node] || stays
 	}
@@ -104,7 +117,7 @@ func (c *checker) total(bound spec.Percent, standings map[spec.AppName]*standing
 			gone = max(0, min(s.without(s.before), low)-s.without(s.after))
 			n, most = max(len(s.before), min(n, low)), max(len(s.before), min(n, high))
 		} else { // a system app: one of two on a node is no loss, nor is one of a slot that works on another node
-			gone = max(0, min(s.without(s.before)-s.without(s.after), count(s.hosts)-count(s.remain)))
+			gone = s.losses()
 		}
 		slots, missing, lost = slots+most, missing+n-len(s.before), lost+gone
 		if c.allowed(app, n) == n {
@@ -114,16 +127,6 @@ func (c *checker) total(bound spec.Percent, standings map[spec.AppName]*standing
 	if most := bound.Of(slots); lost > 0 && missing+lost > most && (lost > recreated || missing > 0) {
 		c.report("budget", "the cluster", "%d of %d slots lose their work, %d have none already, at most %d may", lost, slots, missing, most)
 	}
-}
-
-func count(set map[spec.NodeID]bool) int {
-	n := 0
-	for _, in := range set { // any order: counted
-		if in {
-			n++
-		}
-	}
-	return n
 }
 
 // stays reports whether a system app may stay on a node: what it is there for is over where its constraints no longer
