@@ -50,7 +50,7 @@
 //	expect node NODE N             allocations on it that have not ended; 0 while it is silent
 //	expect changes N, expect no-changes      of the newest commit's plan: right after commit all of it, later the rest
 //	expect at-rest                 no changes are left but for apps whose rollout has failed, or that wait for room, or for the
-//	                               cluster's budget while something has no place or has failed
+//	                               cluster's budget while what has no place or has failed uses it up
 //	expect rollout APP STATE, expect following NAME, expect waiting NAME, expect not-used NAME
 //	expect event TEXT              a line of the story holds the text; expect events N TEXT: so many do
 //	expect runs APP STATE N        runs that are remembered in a state: waiting, running, complete, failed, cancelled, skipped

@@ -171,8 +171,9 @@ func (p *player) expectRest() error {
 		if b := plan.Apps[i].Blocked; b != nil && slices.ContainsFunc(b.Reasons, func(r spec.Reason) bool { return r.Rule == reconcile.RuleBudget }) {
 			continue
 		}
+		short := p.short(&plan, failed, &plan.Apps[i])
 		for _, ch := range plan.Apps[i].Changes {
-			waits := !ch.Now && plan.Apps[i].Blocked != nil && !system[ch.App] || ch.After == rollout.AfterTotal && lacks(&plan)
+			waits := !ch.Now && plan.Apps[i].Blocked != nil && !system[ch.App] || ch.After == rollout.AfterTotal && short
 			if ch.Kind != spec.ChangeBlocked && ch.Kind != spec.ChangeStay && !failed[ch.App] && !waits {
 				return fmt.Errorf("left is: %s %s: %s", ch.Kind, ch.Slot, ch.Reason)
 			}
@@ -181,8 +182,53 @@ func (p *player) expectRest() error {
 	return nil
 }
 
-// lacks reports whether something has no place, or has failed: then the cluster's budget may be used up for good.
-func lacks(p *spec.Plan) bool { return p.Summary.Blocked+p.Summary.Failed > 0 }
+// short reports whether the cluster's budget has no room for the changes of an app that wait for it, and stays so: because of
+// what is missing of apps that have no place or have failed. What else is missing comes back, and then the changes are made.
+func (p *player) short(plan *spec.Plan, failed map[spec.AppName]bool, waiting *spec.AppPlan) bool {
+	in := p.world.master.core.Input()
+	bound := in.Desired.Disruption.MaxTotal
+	if bound == nil {
+		return false
+	}
+	lacks := map[spec.AppName]bool{}
+	for i := range plan.Apps {
+		a := &plan.Apps[i]
+		lacks[a.App] = a.Blocked != nil || a.Unfinished()
+	}
+	slots, missing, ask := 0, 0, 0
+	for _, app := range in.Desired.Apps {
+		if app.Kind == spec.KindBatch {
+			continue
+		}
+		n, up := p.world.slotsOf(&in, app)
+		if slots += n; lacks[app.Name] || failed[app.Name] {
+			missing += n - up
+		}
+		if app.Name == waiting.App {
+			ask = up
+		}
+	}
+	return missing > 0 && missing+ask > bound.Of(slots)
+}
+
+// slotsOf counts the slots of an app that have an allocation, at most as many as it wants, and those of them that work.
+func (w *world) slotsOf(in *reconcile.Input, app *spec.App) (slots, up int) {
+	all, works := map[int]bool{}, map[int]bool{}
+	for i := range in.Current {
+		a := &in.Current[i]
+		if a.App != app.Name || a.Canary || a.Want != spec.WantRun {
+			continue
+		}
+		all[a.Index] = true
+		if a.Healthy && !a.State.Terminal() && w.master.core.Reachable(a.Node) {
+			works[a.Index] = true
+		}
+	}
+	if app.Kind == spec.KindService {
+		return max(len(works), min(len(all), app.Count)), len(works)
+	}
+	return len(all), len(works)
+}
 
 func (p *player) expectBlocked(args []string) error {
 	if len(args) < 2 {

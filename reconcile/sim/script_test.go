@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -91,6 +92,68 @@ func TestWhatIsMeantIsNoMistake(t *testing.T) {
 	} {
 		if r := sim.Run([]byte(script+"\n"+repository+others), sim.Options{Load: load}); r.Err != nil {
 			t.Errorf("%q ends with %v", script, r.Err)
+		}
+	}
+}
+
+// budgeted is a repository whose second commit changes an app that goes all at once, and adds one that has no place anywhere.
+var budgeted = func() string {
+	text := ""
+	for i, huge := range []string{"count = 0", "count = 1"} {
+		text += fmt.Sprintf(`
+-- v%[1]d/cluster.hcl --
+cluster "test" {
+  disruption {
+    max_total = 1
+  }
+}
+-- v%[1]d/apps.hcl --
+app "huge" {
+  %[2]s
+  task "t" {
+    rootfs  = "host"
+    command = ["true"]
+    memory  = "900GiB"
+  }
+}
+app "api" {
+  count = 2
+  task "t" {
+    rootfs  = "host"
+    command = ["true"]
+    memory  = "3GiB"
+    check "ready" {
+      type    = "exec"
+      command = ["true"]
+      gate    = true
+    }
+  }
+}
+app "web" {
+  count = 2
+  update { strategy = "recreate" }
+  task "t" {
+    rootfs  = "host"
+    command = ["true", "%[1]d"]
+    memory  = "100MiB"
+  }
+}
+`, i+1, huge)
+	}
+	return text
+}()
+
+// TestRestKnowsWhatUsesTheBudgetUp: a change that waits for the cluster's budget waits for good where what has no place uses
+// that up, and not where something else is missing, which comes back.
+func TestRestKnowsWhatUsesTheBudgetUp(t *testing.T) {
+	for script, want := range map[string]string{
+		"crash n2\nadvance 10m\ncommit v2\nadvance 10m\nexpect blocked api 1\nexpect at-rest":                                  "",
+		"unhealthy api[0]\nadvance 1m\ncommit v2\nadvance 1m\nexpect blocked huge 1\nexpect allocations web 2\nexpect at-rest": "left is: replace web[0]",
+	} {
+		script = "nodes n[1-2] memory=4GiB\ncommit v1\nsettle\nexpect allocations api 2\n" + script
+		r := sim.Run([]byte(script+"\n"+budgeted), sim.Options{Load: load})
+		if want == "" && r.Err != nil || want != "" && (r.Err == nil || !strings.Contains(r.Err.Error(), want)) {
+			t.Errorf("%q ends with %v, want %q", script, r.Err, want)
 		}
 	}
 }
