@@ -243,6 +243,36 @@ func TestFailedPrepareLeavesNothing(t *testing.T) {
 	}
 }
 
+// TestWhatIsBeingMadeExistsOnceItIsMade: an agent that died while it asked for a container is followed by one that asks for it
+// again. That one hears that it exists when there is something to know about it, not before.
+func TestWhatIsBeingMadeExistsOnceItIsMade(t *testing.T) {
+	w := newWorld(t)
+	first, second := make(chan error, 1), make(chan error, 1)
+	w.runtime.mu.Lock()
+	go func() { _, err := w.client.Start(t.Context(), w.spec("a", "sleep 1000")); first <- err }()
+	w.await("it is being made", func() bool {
+		_, err := os.Stat(filepath.Join(w.dir, "state", "containers", "a", "spec.json"))
+		return err == nil
+	})
+	go func() {
+		_, err := w.client.Start(t.Context(), w.spec("a", "sleep 1000"))
+		if errors.Is(err, ErrExists) {
+			_, err = w.client.Get(t.Context(), "a")
+		}
+		second <- err
+	}()
+	select {
+	case err := <-second:
+		t.Errorf("the second is answered while the first is under way: %v", err)
+		second <- nil
+	case <-time.After(100 * time.Millisecond): // enough for an answer that comes too early to be seen mostly
+	}
+	w.runtime.mu.Unlock()
+	if err := errors.Join(<-first, <-second); err != nil {
+		t.Error(err)
+	}
+}
+
 // A command that cannot be executed ends the process that was to become it. Whoever asked for the start is told why; the end of
 // that process is no exit of a task.
 func TestExitOfWhatNeverRanIsNotTold(t *testing.T) {

@@ -106,9 +106,18 @@ func (s *Server) prepare(spec *Spec, goal State) (*task, error) {
 	t.step.Lock()
 	defer t.step.Unlock()
 	s.mu.Lock()
-	if s.tasks[spec.ID] != nil {
+	for s.tasks[spec.ID] != nil {
+		// Another call may be making it, for an agent that died meanwhile. Whoever hears that it exists asks what it is, so that
+		// has to be known by then; and if it comes to nothing, it is made here.
+		other := s.tasks[spec.ID]
+		made := other.container.State != ""
 		s.mu.Unlock()
-		return nil, Errorf(CodeExists, "container %q exists already", spec.ID)
+		if made {
+			return nil, Errorf(CodeExists, "container %q exists already", spec.ID)
+		}
+		other.step.Lock()
+		other.step.Unlock() //nolint:staticcheck // it was waited for
+		s.mu.Lock()
 	}
 	s.tasks[spec.ID] = t
 	s.mu.Unlock()
