@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hooksHCL is an app with something to do before, after, and on the way out. All of it says so in its log.
+// hooksHCL is an app with something to do before, after, and on the way out. All of it says so in a file of its own: what is
+// printed while no executor is there is lost with the process that printed it.
 const hooksHCL = `app "hooks" {
   count = %d
   update { healthy_for = "0s" }
@@ -25,16 +26,16 @@ const hooksHCL = `app "hooks" {
   task "first" {
     lifecycle = "prestart"
     rootfs    = "host"
-    command   = ["sh", "-c", "echo ran; sleep 0.3"]
+    command   = ["sh", "-c", "echo ran >>/said; sleep 0.3"]
     memory    = "16MiB"
   }
   task "server" {
     rootfs  = "host"
-    command = ["sh", "-c", "trap 'sleep 0.2; echo ended; exit 0' TERM; echo ran; while :; do sleep 0.02; done"]
+    command = ["sh", "-c", "trap 'sleep 0.2; echo ended >>/said; exit 0' TERM; echo ran >>/said; while :; do sleep 0.02; done"]
     memory  = "16MiB"
     stop {
       delay           = "300ms"
-      command         = ["sh", "-c", "echo drained >/proc/1/fd/1; sleep 0.2"]
+      command         = ["sh", "-c", "echo drained >>/said; sleep 0.2"]
       command_timeout = "4m"
       timeout         = "4m"
     }
@@ -42,7 +43,7 @@ const hooksHCL = `app "hooks" {
   task "clean" {
     lifecycle = "poststop"
     rootfs    = "host"
-    command   = ["sh", "-c", "echo ran; sleep 0.3"]
+    command   = ["sh", "-c", "echo ran >>/said; sleep 0.3"]
     memory    = "16MiB"
     max_run   = "4m"
   }
@@ -110,18 +111,18 @@ func TestHooksUnderKills(t *testing.T) {
 			}
 			return fmt.Errorf("%s has not ended", id)
 		})
-		printed := func(task string) []string {
-			text, err := os.ReadFile(filepath.Join(n.dir, "allocations", string(id), "logs", task+".stdout.0"))
+		said := func(task string) []string {
+			text, err := os.ReadFile(filepath.Join(n.dir, "allocations", string(id), task, "root", "said"))
 			if err != nil {
 				t.Error(err)
 			}
 			return strings.Fields(string(text))
 		}
-		first, server, clean := printed("first"), printed("server"), printed("clean")
+		first, server, clean := said("first"), said("server"), said("clean")
 		t.Logf("round %d: %v, %v, %v", round, first, server, clean)
 		if ended.State != spec.StateComplete || len(first) < 1 || len(clean) != 1 || len(server) < 3 ||
 			server[0] != "ran" || server[len(server)-1] != "ended" || server[len(server)-2] != "drained" || strings.Count(strings.Join(server, " "), "ran") != 1 {
-			t.Errorf("round %d: %s ended as %s (%s); before it ran %v, it did %v, after it ran %v", round, id, ended.State, ended.Reason, first, server, clean)
+			t.Errorf("round %d: %s ended as %s (%s); before it ran %v, it did %v, after it ran %v; its tasks: %+v", round, id, ended.State, ended.Reason, first, server, clean, ended.Tasks)
 		}
 	}
 }
