@@ -202,7 +202,7 @@ func (d *dev) connect(ctx context.Context, masterDir string, failed <-chan error
 		c, err := client.Load(filepath.Join(masterDir, "credentials.json"))
 		if err == nil {
 			if _, err = c.Status(ctx); err == nil {
-				return c, d.leaveCredentials(filepath.Join(masterDir, "credentials.json"))
+				return c, d.leaveCredentials(ctx, filepath.Join(masterDir, "credentials.json"))
 			}
 		}
 		select {
@@ -270,13 +270,34 @@ func (d *dev) waitForNodes(ctx context.Context, c *client.Client, failed <-chan 
 	}
 }
 
-// leaveCredentials copies the master's credentials to where the command line looks for them first.
-func (d *dev) leaveCredentials(from string) error {
+// leaveCredentials copies the master's credentials to where the command line looks for them first, unless they would take
+// the place of those of another cluster that runs: then it says how to reach each.
+func (d *dev) leaveCredentials(ctx context.Context, from string) error {
 	var err error
 	if d.issued, err = os.ReadFile(from); err != nil {
 		return fmt.Errorf("read credentials: %w", err)
 	}
-	return copyFile(from, filepath.Join(d.home(), "dev.json"))
+	file := filepath.Join(d.home(), "dev.json")
+	if answers(ctx, file) {
+		d.say("Another stowage dev runs here, and the command line goes on to reach that one. To reach this one, give each command --credentials %s, or\n  export STOWAGE_CREDENTIALS=%[1]s", from)
+		return nil
+	}
+	return copyFile(from, file)
+}
+
+// devAnswer bounds how long another cluster may take to answer before it counts as gone.
+const devAnswer = 3 * time.Second
+
+// answers reports whether a master answers to these credentials.
+func answers(ctx context.Context, credentials string) bool {
+	c, err := client.Load(credentials)
+	if err != nil {
+		return false // there are none, or nobody can use them
+	}
+	ctx, cancel := context.WithTimeout(ctx, devAnswer)
+	defer cancel()
+	_, err = c.Status(ctx)
+	return err == nil
 }
 
 // removeCredentials takes them away again, unless a cluster that was started since has left its own.
