@@ -68,7 +68,7 @@ func (t *Task) Weakenings() []Weakening {
 // Refusal says that an app may not weaken the isolation of its tasks so, and what to do. covering is an allowance that covers
 // the app, or nil.
 func (w Weakening) Refusal(app *App, covering *Allowance) string {
-	remedy := fmt.Sprintf("write allowance \"NAME\" { apps = [%q]  %s }", app.Name, w.Grant)
+	remedy := fmt.Sprintf("declare it: allowance \"NAME\" { … }, with apps = [%q] and %s on lines of their own", app.Name, w.Grant)
 	if covering != nil {
 		remedy = fmt.Sprintf("add %s to the allowance %q", w.Grant, covering.Name)
 		if covering.Pos.File != "" {
