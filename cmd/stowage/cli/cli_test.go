@@ -134,11 +134,27 @@ func fakeMaster(t *testing.T, answer http.HandlerFunc) (credentials string) {
 func TestAnAppThatIsNotThereIsAnError(t *testing.T) {
 	credentials := fakeMaster(t, func(w http.ResponseWriter, r *http.Request) {
 		answer := "[]"
-		if r.URL.Path == "/v1/apps" {
+		switch r.URL.Path {
+		case "/v1/apps":
 			answer = `[{"name": "shop/web"}]`
+		case "/v1/status", "/v1/nodes/n1":
+			answer = `{}`
+		case "/v1/nodes/n9":
+			w.WriteHeader(http.StatusNotFound)
+			answer = `{"error": "there is no node \"n9\""}`
 		}
 		_, _ = io.WriteString(w, answer)
 	})
+	for _, command := range [][]string{{"ps", "--node"}, {"top", "--every", "500ms", "--node"}} {
+		for name, want := range map[string]int{"n1": 0, "n9": 1} {
+			if code, _, stderr := run(append([]string{"--credentials", credentials}, append(command, name)...)...); code != want || want == 1 && !strings.Contains(stderr, "there is no node") {
+				t.Errorf("%v %s: exit code %d: %s", command, name, code, stderr)
+			}
+		}
+	}
+	if code, _, stderr := run("--credentials", credentials, "top", "shop/wbe"); code != 1 || !strings.Contains(stderr, "there is no app") {
+		t.Errorf("top of no app: exit code %d: %s", code, stderr)
+	}
 	for _, command := range []string{"ps", "why"} {
 		for name, want := range map[string]int{"nope": 1, "shop": 0, "shop/web": 0, "shop/we": 1} {
 			if code, _, stderr := run("--credentials", credentials, command, name); code != want || want == 1 && !strings.Contains(stderr, "there is no app") {

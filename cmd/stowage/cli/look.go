@@ -52,6 +52,9 @@ func (s *shell) psCommand() *cobra.Command {
 			if err == nil && len(list) == 0 && filter.App != "" {
 				err = known(cmd, c, string(filter.App))
 			}
+			if err == nil && len(list) == 0 {
+				err = knownNode(cmd, c, filter.Node)
+			}
 			return list, err
 		}, func(p *view.Page, list []spec.AllocationView) { p.Allocations(list) })
 	c.Flags().StringVar((*string)(&filter.Node), "node", "", "only on this node")
@@ -228,6 +231,15 @@ func known(cmd *cobra.Command, c *client.Client, name string) error {
 		}
 	}
 	return fmt.Errorf("there is no app %q: stowage apps lists them", name)
+}
+
+// knownNode returns an error unless a node has that name, or none is given.
+func knownNode(cmd *cobra.Command, c *client.Client, name spec.NodeID) error {
+	if name == "" {
+		return nil
+	}
+	_, err := c.Node(cmd.Context(), name)
+	return err
 }
 
 // target finds the allocation that a person means: by its ID, its slot, or the only (or first healthy) one of an app.

@@ -38,6 +38,14 @@ func (s *shell) topCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if filter.App != "" {
+				if err := known(cmd, c, string(filter.App)); err != nil {
+					return err
+				}
+			}
+			if err := knownNode(cmd, c, filter.Node); err != nil {
+				return err
+			}
 			return s.watchUsage(cmd.Context(), c, filter, every, sort, false)
 		}}
 	c.Flags().StringVar((*string)(&filter.Node), "node", "", "only on this node")
