@@ -31,7 +31,7 @@ const hooksHCL = `app "hooks" {
   }
   task "server" {
     rootfs  = "host"
-    command = ["sh", "-c", "trap 'sleep 0.2; echo ended >>/said; exit 0' TERM; echo ran >>/said; while :; do sleep 0.02; done"]
+    command = ["sh", "-c", "trap 'trap : TERM; sleep 0.2; echo ended >>/said; exit 0' TERM; echo ran >>/said; while :; do sleep 0.02; done"]
     memory  = "16MiB"
     stop {
       delay           = "300ms"
@@ -52,7 +52,7 @@ const hooksHCL = `app "hooks" {
 
 // TestHooksUnderKills takes an allocation through its whole life while its agent, its executor or both are killed again and again. Each of
 // the things it has to do is done as often as is promised: before the main task at least once, after it once, the command of its stop at
-// least once.
+// least once; so is its signal sent, of which the task heeds the first.
 func TestHooksUnderKills(t *testing.T) {
 	c := newCluster(t, 1)
 	n := c.agents[0]
