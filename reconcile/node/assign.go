@@ -16,6 +16,7 @@ func (c *Core) restore(m Memory, boot string) {
 	c.header.FormatVersion = MemoryVersion
 	for _, r := range m.Records {
 		a := newAllocation(r)
+		a.Record = a.record() // what was remembered stays the caller's, who shows it to others
 		c.insert(a)
 		if c.blank {
 			c.judge(a)
