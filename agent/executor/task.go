@@ -115,8 +115,7 @@ func (s *Server) prepare(spec *Spec, goal State) (*task, error) {
 		if made {
 			return nil, Errorf(CodeExists, "container %q exists already", spec.ID)
 		}
-		other.step.Lock()
-		other.step.Unlock() //nolint:staticcheck // it was waited for
+		other.settle()
 		s.mu.Lock()
 	}
 	s.tasks[spec.ID] = t
@@ -189,6 +188,12 @@ func (s *Server) create(t *task, spec *Spec, goal State) error {
 	}
 	s.watch(t, spec.Log, outR, errR)
 	return nil
+}
+
+// settle waits until nobody is in the middle of making, releasing or deleting it.
+func (t *task) settle() {
+	t.step.Lock()
+	defer t.step.Unlock()
 }
 
 // watch drains the output of a task and records its exit.
