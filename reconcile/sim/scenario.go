@@ -25,6 +25,8 @@ type Options struct {
 	Story bool
 	// Out gets each line of output, without its newline.
 	Out func(line string)
+	// After is told after each command how far the run is: the simulated time since its beginning and the events so far.
+	After func(now spec.Duration, events int)
 	// Load reads the repository of a commit. The language lives above this package's layer, so it is passed in.
 	Load func(fs.FS) (*spec.Cluster, []spec.Diagnostic)
 	// Policies are those beside the built-in ones, by plugin name.
@@ -189,6 +191,9 @@ func (s *scenario) play(o *Options) Result {
 		p.asked = i+1 < len(s.commands) && looks(&s.commands[i+1])
 		since, began := len(w.master.events), w.now
 		err = p.play(&s.commands[i])
+		if o.After != nil {
+			o.After(w.now.Sub(s.beginning()), w.handled)
+		}
 		if o.Story && (err != nil || s.commands[i].args[0] != "expect") {
 			p.tell(&s.commands[i], since, began)
 		}

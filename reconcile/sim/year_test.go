@@ -1,12 +1,15 @@
 package sim_test
 
 import (
+	"fmt"
 	"os"
 	"runtime/debug"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stowage/stowage/reconcile/sim"
+	"github.com/stowage/stowage/spec"
 )
 
 // scaled changes what the environment says: STOWAGE_SIM_DAYS, STOWAGE_SIM_NODES, STOWAGE_SIM_ALLOCATIONS,
@@ -64,7 +67,15 @@ func live(b *testing.B, life sim.Life) {
 	// Most of the world is always there: collecting it often finds little, as long as there is memory.
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(8 << 30))
-	r := sim.Live(life, sim.Options{Seed: 1})
+	// A benchmark's log comes at its end, and a year takes more than half an hour.
+	const every = 7 * 24 * spec.Hour
+	told, start := spec.Duration(0), time.Now()
+	r := sim.Live(life, sim.Options{Seed: 1, After: func(now spec.Duration, events int) {
+		if now >= told+every {
+			told = now / every * every
+			fmt.Fprintf(os.Stderr, "day %d of %d: %d events, %s\n", told/(24*spec.Hour), life.Days, events, time.Since(start).Round(time.Second))
+		}
+	}})
 	if r.Err != nil {
 		b.Fatal(r.Err)
 	}
