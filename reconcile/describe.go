@@ -186,13 +186,55 @@ func (w *world) unknownAttributes(a *spec.App) []spec.Reason {
 		if c.Attribute == "" || w.fleet.Len() == 0 || w.fleet.Has(*c) {
 			continue
 		}
-		r := spec.Reason{Rule: fmt.Sprintf(ruleNoAttribute, c.Attribute), Nodes: w.fleet.Len()}
-		if meant := spec.Closest(c.Attribute, w.fleet.Attributes()); meant != "" {
-			r.Rule = fmt.Sprintf(hintAttribute, r.Rule, meant)
-		}
+		r := spec.Reason{Rule: w.noAttribute(c.Attribute), Nodes: w.fleet.Len()}
 		if !slices.ContainsFunc(out, func(o spec.Reason) bool { return o.Rule == r.Rule }) {
 			out = append(out, r)
 		}
+	}
+	return out
+}
+
+// noAttribute says that no node has the attribute, and which one was most likely meant.
+func (w *world) noAttribute(attribute string) string {
+	text, meant := fmt.Sprintf(ruleNoAttribute, attribute), spec.AttributeID
+	if attribute != "node" { // which elsewhere, as in node/n3, stands for its name
+		meant = spec.Closest(attribute, w.fleet.Attributes())
+	}
+	if meant != "" {
+		text = fmt.Sprintf(hintAttribute, text, meant)
+	}
+	return text
+}
+
+// idleSpreads warns of spreads over attributes that no node has. Nothing is blocked by them, so nothing else would tell.
+func (w *world) idleSpreads() []spec.Warning {
+	if w.fleet.Len() == 0 {
+		return nil
+	}
+	apps, first := map[string]int{}, map[string]*app{}
+	var attributes []string
+	for _, x := range w.apps {
+		if x.desired == nil {
+			continue
+		}
+		for i := range x.desired.app.Spreads {
+			attribute := x.desired.app.Spreads[i].Attribute
+			if apps[attribute]++; apps[attribute] == 1 {
+				attributes, first[attribute] = append(attributes, attribute), x
+			}
+		}
+	}
+	var out []spec.Warning
+	for _, attribute := range attributes {
+		if w.fleet.Has(spec.Constraint{Attribute: attribute, Operator: spec.OpSet}) {
+			continue
+		}
+		x := first[attribute]
+		rule := fmt.Sprintf(warnIdleSpread, x.name)
+		if more := apps[attribute] - 1; more > 0 {
+			rule = fmt.Sprintf(warnIdleSpreads, x.name, more)
+		}
+		out = append(out, spec.Warning{Rule: rule, Detail: w.noAttribute(attribute), Pos: x.desired.app.Pos})
 	}
 	return out
 }

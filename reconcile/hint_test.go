@@ -50,6 +50,25 @@ func TestAnAttributeThatNoNodeHas(t *testing.T) {
 	}
 }
 
+// Nothing is blocked by a spread over what no node has, so a warning tells of it.
+func TestASpreadThatSaysNothing(t *testing.T) {
+	n := node("n1", 4000, 8*spec.GiB)
+	n.Attributes["rack"] = "r1"
+	l := cluster(t, n)
+	l.commit(edit(asks("a", 1, 100, spec.MiB), spreads("rack", "node")), edit(asks("b", 1, 100, spec.MiB), spreads("node", "row")), asks("c", 1, 100, spec.MiB))
+	p, _ := l.plan()
+	got := ""
+	for _, w := range p.Warnings {
+		got += w.Rule + ": " + w.Detail + "\n"
+	}
+	want := `spread of a, and of 1 more, says nothing: no node has the attribute "node"; did you mean "node.id"?
+spread of b says nothing: no node has the attribute "row"
+`
+	if got != want {
+		t.Errorf("warned of\n%swant\n%s", got, want)
+	}
+}
+
 // A task has cores of its own or a share of the cpu, never both: a fix is written as the task is.
 func TestFixesOfTasksWithCores(t *testing.T) {
 	for have, want := range map[int]string{1: "", 3: "cores = 2"} {

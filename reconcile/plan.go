@@ -52,6 +52,9 @@ func (w *world) plan() spec.Plan {
 	}
 	reservations, warnings := w.reserved.states()
 	p.Reservations, p.Warnings = reservations, append(p.Warnings, warnings...)
+	if !in.Brief {
+		p.Warnings = append(p.Warnings, w.idleSpreads()...)
+	}
 	w.describe(&p)
 	return p
 }

@@ -28,5 +28,7 @@ const (
 	ruleReserved      = "reservation %s for role %s"
 	ruleNoAttribute   = "no node has the attribute %q"
 	hintAttribute     = "%s; did you mean %q?"
+	warnIdleSpread    = "spread of %s says nothing"
+	warnIdleSpreads   = "spread of %s, and of %d more, says nothing"
 	ruleKept          = "kept for role %s: %s %s"
 )

@@ -132,7 +132,7 @@ func (p *Page) failure(f *spec.FailureImpact) {
 		case len(d.Values) > 0:
 			p.loss(d.Attribute, &d.Values[0], d.Looked, d.Of)
 		case d.Of == 0:
-			p.Line("  if a %s fails   no node has the attribute %q", d.Attribute, d.Attribute)
+			p.Line("  if a %s fails   no node has such an attribute", d.Attribute)
 		default:
 			p.Line("  if a %s fails   not looked at: too much runs in each of its %s", d.Attribute, plural(d.Of, "value"))
 		}

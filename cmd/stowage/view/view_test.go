@@ -76,7 +76,7 @@ func example() *spec.Plan {
 func TestPlan(t *testing.T) {
 	text := golden(t, "plan.txt", 0, func(p *Page) { p.Plan(example(), PlanOptions{Apply: "stowage apply p-7f3a9c"}) })
 	for _, want := range []string{"2 of 10 do not fit", "9 nodes: constraint kernel.version >= 6.1", "quota of role eng: cpu (12 of 12 are used)", "constraint kernel.version >= 6.1, and memory", "would fit with count = 8", "next n09 0.79: less free memory",
-		"after shop/web[4] is healthy", "preempts batch-0-3", "worst n07: 3 allocations displaced, all fit elsewhere", "worst r2: 12 allocations displaced, 2 without a home: shop/web[3], shop/web[4] (the 2 fullest of 3 looked at)", "if a zone fails   not looked at", "no node has the attribute \"row\"", "2 commits behind", "(signed)"} {
+		"after shop/web[4] is healthy", "preempts batch-0-3", "worst n07: 3 allocations displaced, all fit elsewhere", "worst r2: 12 allocations displaced, 2 without a home: shop/web[3], shop/web[4] (the 2 fullest of 3 looked at)", "if a zone fails   not looked at", "if a row fails   no node has such an attribute", "2 commits behind", "(signed)"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the plan does not say %q", want)
 		}
