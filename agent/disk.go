@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -76,7 +77,11 @@ func (f *full) explain(run node.Run, e spec.Exit) spec.Exit {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if o, ok := f.runs[run.String()]; ok && e.Signal == "SIGKILL" && !e.OOM {
-		e.DiskUsed, e.DiskLimit = spec.Bytes(o.Used), spec.Bytes(o.Limit)
+		if e.DiskLimit = spec.Bytes(o.Limit.Bytes); o.Used.Bytes > o.Limit.Bytes {
+			e.DiskUsed = spec.Bytes(o.Used.Bytes)
+		} else {
+			e.FilesLimit = o.Limit.Files
+		}
 	}
 	return e
 }
@@ -97,23 +102,57 @@ func (f *full) explained(ev node.Event) node.Event {
 	return ev
 }
 
-// overDisk ends the run of a task that holds too much. As its folder stays, so does the reason: the next attempt ends too, until the allocation
-// has failed and gets another folder.
+// overDisk ends the run of a task that holds too much.
 func (a *agent) overDisk(ctx context.Context, o disk.Over) {
 	id, task := filepath.Base(filepath.Dir(o.Folder)), filepath.Base(o.Folder)
-	list, err := a.keeper.client.List(ctx)
+	list, err := a.runsOf(ctx, id, task)
 	if err != nil {
 		return // the next look finds it again
 	}
+	if !a.disk.Full(o.Folder) {
+		return // emptied meanwhile: what runs now is another
+	}
 	for i := range list {
 		c := &list[i]
-		if c.Labels["allocation"] != id || c.Labels["task"] != task || c.State != executor.StateRunning {
+		if c.State != executor.StateRunning {
 			continue
 		}
-		a.log.Warn("a task holds more disk than it asked for, and is ended", "run", c.ID, "used", spec.Bytes(o.Used), "limit", spec.Bytes(o.Limit))
+		a.log.Warn("a task holds more disk than it asked for, and is ended", "run", c.ID, "used", spec.Bytes(o.Used.Bytes), "limit", spec.Bytes(o.Limit.Bytes),
+			"files", o.Used.Files, "may", o.Limit.Files)
 		a.full.put(c.ID, o)
 		if err := a.keeper.client.Kill(ctx, c.ID); err != nil {
 			a.log.Error("cannot end a task that holds too much disk", "run", c.ID, "error", fmt.Sprint(err))
 		}
 	}
+}
+
+// runsOf are the containers of a task.
+func (a *agent) runsOf(ctx context.Context, id, task string) ([]executor.Container, error) {
+	list, err := a.keeper.client.List(ctx)
+	return slices.DeleteFunc(list, func(c executor.Container) bool { return c.Labels["allocation"] != id || c.Labels["task"] != task }), err
+}
+
+// freshLayer gives a task that starts again an empty writable layer if there is nothing left of its disk: on the full one it would fail as the run
+// before did. While there is a container of the task it stays as it is: it may be the one to start, which an agent before has started.
+func (a *agent) freshLayer(ctx context.Context, run node.Run) error {
+	folder := a.folders.task(run.ID, run.Task)
+	if run.Attempt == 0 || !a.disk.Full(folder) {
+		return nil
+	}
+	if list, err := a.runsOf(ctx, string(run.ID), string(run.Task)); err != nil || len(list) > 0 {
+		return unlessRefused(err)
+	}
+	a.log.Warn("a task has used up its disk, and starts again with an empty one", "run", run.String())
+	entries, err := os.ReadDir(folder)
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(folder, e.Name())))
+	}
+	if err == nil {
+		err = os.Mkdir(a.folders.root(run.ID, run.Task), 0o755)
+	}
+	if err != nil {
+		return fmt.Errorf("empty the disk of the task: %w", err)
+	}
+	a.disk.Emptied(folder)
+	return nil
 }

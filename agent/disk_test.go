@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -8,23 +10,58 @@ import (
 	"github.com/stowage/stowage/spec"
 )
 
-// A task that writes more than it asked for is ended, and why is told; with each attempt, as its folder stays, and after a restart of the agent.
+// A task that writes more than it asked for is ended, and why is told; then it begins with an empty layer, also if the agent was restarted meanwhile, and
+// with the one that it has if there is room in it.
 func TestATaskIsHeldToItsDisk(t *testing.T) {
 	needRoot(t)
 	m, dir := newFakeMaster(t), dataDir(t)
 	stop := run(t, m, dir)
-	a := app("sh", "-c", "sleep 0.1; head -c 3000000 /dev/zero >> /var/lib/file; exec sleep 1000")
+	a := app("sh", "-c", "ls /var/lib/file && exit 7; echo >> /var/lib/file; while sleep 0.05; do [ ! -e /go ] || head -c 3000000 /dev/zero >> /var/lib/file; done")
 	a.Tasks[0].Disk = 2 * spec.MiB
-	a.Restart.Attempts = 1
+	a.Restart.Attempts = 2
 	if err := m.connected().Send(assignment(2, a, spec.WantRun)); err != nil {
 		t.Fatal(err)
 	}
-	m.status("web-0-1", "it is ended and starts again", func(s *spec.AllocationStatus) bool { return s.Restarts == 1 })
+	begin := func() {
+		m.status("web-0-1", "it runs", func(s *spec.AllocationStatus) bool { return s.Tasks[0].State == spec.StateRunning })
+		if err := os.WriteFile(filepath.Join(dir, "allocations/web-0-1/server/root/go"), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended := func(s *spec.AllocationStatus) {
+		t.Helper()
+		if e := s.Tasks[0].Exit; e == nil || e.DiskLimit != 2*spec.MiB || e.DiskUsed < 2_900_000 || !strings.Contains(e.String(), "of 2MiB used") {
+			t.Errorf("exit %+v, reason %q", s.Tasks[0].Exit, s.Reason)
+		}
+	}
+	begin()
+	ended(m.status("web-0-1", "it is ended and starts again", func(s *spec.AllocationStatus) bool { return s.Restarts == 1 && s.Tasks[0].State == spec.StateRunning }))
 	stop()
 	defer run(t, m, dir)()
+	begin()
+	ended(m.status("web-0-1", "it is ended and starts again", func(s *spec.AllocationStatus) bool { return s.Restarts == 2 && s.Tasks[0].State == spec.StateRunning }))
+}
+
+// A task that makes more files than its disk may hold is ended for them, and begins with none; a layer that has room stays.
+func TestATaskIsHeldToItsFiles(t *testing.T) {
+	needRoot(t)
+	m := newFakeMaster(t)
+	run(t, m, dataDir(t))
+	a := app("sh", "-c", "cd /var/lib; [ ! -e 1 ] || exit 7; if [ -e ../before ]; then exit 8; fi; touch ../before; seq 2000 | xargs touch; exec sleep 1000")
+	a.Tasks[0].Disk = 2 * spec.MiB
+	a.Restart.Attempts = 1
+	keeps := a.Tasks[0]
+	keeps.Name, keeps.Command = "keeps", []string{"sh", "-c", "test -e /before && exec sleep 1000; touch /before; exit 3"}
+	a.Tasks = append(a.Tasks, keeps)
+	if err := m.connected().Send(assignment(2, a, spec.WantRun)); err != nil {
+		t.Fatal(err)
+	}
 	s := m.status("web-0-1", "it fails", func(s *spec.AllocationStatus) bool { return s.State == spec.StateFailed })
-	if e := s.Tasks[0].Exit; e == nil || e.DiskLimit != 2*spec.MiB || e.DiskUsed < 2_900_000 || !strings.Contains(s.Reason+e.String(), "of 2MiB used") {
-		t.Errorf("exit %+v, reason %q", s.Tasks[0].Exit, s.Reason)
+	if e := s.Tasks[0].Exit; s.Tasks[0].Restarts != 1 || e == nil || e.FilesLimit != 1024 || e.String() != "ended for its files: more than the 1024 that a disk of 2MiB may hold" {
+		t.Errorf("main: %+v, exit %+v", s.Tasks[0], e)
+	}
+	if s.Tasks[1].Restarts != 1 {
+		t.Errorf("keeps: %+v, exit %+v", s.Tasks[1], s.Tasks[1].Exit)
 	}
 }
 

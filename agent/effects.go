@@ -157,6 +157,9 @@ func (a *agent) startContainer(ctx context.Context, e node.Start) (executor.Cont
 			return executor.Container{}, unlessRefused(err)
 		}
 	}
+	if err := a.freshLayer(ctx, e.Run); err != nil {
+		return executor.Container{}, err
+	}
 	c, err := a.keeper.client.Start(ctx, container)
 	if errors.Is(err, executor.ErrExists) {
 		c, err = a.keeper.client.Get(ctx, e.Run.String())

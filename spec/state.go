@@ -166,6 +166,7 @@ type Exit struct {
 	MemoryLimit Bytes  `json:"memory_limit,omitempty"` // at this limit, when OOM
 	DiskUsed    Bytes  `json:"disk_used,omitempty"`    // that its folder held when it was ended for it
 	DiskLimit   Bytes  `json:"disk_limit,omitempty"`   // what it had asked for, then
+	FilesLimit  int64  `json:"files_limit,omitempty"`  // how many files a disk of DiskLimit may hold there, when it was ended for having more
 	Unknown     bool   `json:"unknown,omitempty"`      // nobody was there to collect the code
 	Rebooted    bool   `json:"rebooted,omitempty"`     // it ended with its machine, which has started anew since; Unknown too
 }
@@ -181,6 +182,8 @@ func (e Exit) String() string {
 		return "killed for memory at " + e.MemoryLimit.String()
 	case e.OOM:
 		return "killed for memory"
+	case e.FilesLimit > 0:
+		return "ended for its files: more than the " + strconv.FormatInt(e.FilesLimit, 10) + " that a disk of " + e.DiskLimit.String() + " may hold"
 	case e.DiskLimit > 0 && e.DiskUsed.String() == e.DiskLimit.String():
 		return "ended for its disk: more than " + e.DiskLimit.String() + " used"
 	case e.DiskLimit > 0:

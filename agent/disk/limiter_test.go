@@ -3,8 +3,10 @@ package disk
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -19,6 +21,33 @@ func write(t *testing.T, path string, size int) {
 	if err := os.WriteFile(path, make([]byte, size), 0o644); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// measure looks at a folder whatever it holds.
+func measure(folder string) (int64, error) {
+	w := walk{limit: math.MaxInt64, pause: func() error { return nil }}
+	used, err := w.measure(folder)
+	return used.Bytes, err
+}
+
+func measured(dir string) *Limiter {
+	return &Limiter{root: dir, log: slog.New(slog.DiscardHandler), light: lightNames, folders: map[string]*folder{}, turn: make(chan struct{}, 1)}
+}
+
+// look is one look of the light lane.
+func look(t *testing.T, l *Limiter, now time.Time, inUse int64) (all []Over) {
+	t.Helper()
+	l.lookLight(t.Context(), now, Amount{Bytes: inUse}, func(o Over) { all = append(all, o) })
+	return all
+}
+
+func paths(folders []*folder) string {
+	all := []string{}
+	for _, f := range folders {
+		all = append(all, f.path)
+	}
+	slices.Sort(all)
+	return fmt.Sprint(all)
 }
 
 func TestMeasure(t *testing.T) {
@@ -73,11 +102,11 @@ func TestDeepFoldersCountAsTooMuch(t *testing.T) {
 		fd = inner
 	}
 	unix.Close(fd)
-	l := &Limiter{root: dir, log: slog.New(slog.DiscardHandler), folders: map[string]*folder{}}
+	l := measured(dir)
 	if err := l.Set(dir, 1<<40, true); err != nil {
 		t.Fatal(err)
 	}
-	if over := l.look(t.Context(), time.Now(), 0); len(over) != 1 {
+	if over := look(t, l, time.Now(), 0); len(over) != 1 {
 		t.Errorf("over: %v", over)
 	}
 }
@@ -88,7 +117,7 @@ func TestLooksOnlyWhenThereIsAReason(t *testing.T) {
 	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
 	write(t, filepath.Join(one, "x"), 100<<10)
 	write(t, filepath.Join(two, "x"), 100<<10)
-	l := &Limiter{root: dir, log: slog.New(slog.DiscardHandler), folders: map[string]*folder{}}
+	l := measured(dir)
 	for path, limit := range map[string]int64{one: 1 << 20, two: 10 << 20, filepath.Join(dir, "none"): 1 << 20} {
 		if err := l.Set(path, limit, true); err != nil {
 			t.Fatal(err)
@@ -96,9 +125,9 @@ func TestLooksOnlyWhenThereIsAReason(t *testing.T) {
 	}
 	now, base := time.Now(), int64(1<<30)
 	due := func(after time.Duration, grown int64) string {
-		return fmt.Sprint(l.due(now.Add(after), base+grown))
+		return paths(l.due(now.Add(after), Amount{Bytes: base + grown}))
 	}
-	if over := l.look(t.Context(), now, base); len(over) != 0 {
+	if over := look(t, l, now, base); len(over) != 0 {
 		t.Fatalf("at the beginning: %v", over)
 	}
 	// The folder that is not there is looked for each time: it may come.
@@ -116,18 +145,18 @@ func TestLooksOnlyWhenThereIsAReason(t *testing.T) {
 		}
 	}
 	write(t, filepath.Join(one, "y"), 1<<20)
-	over := l.look(t.Context(), now.Add(time.Second), base+1<<20)
-	if len(over) != 1 || over[0].Folder != one || over[0].Limit != 1<<20 || over[0].Used < 1<<20+100<<10 {
+	over := look(t, l, now.Add(time.Second), base+1<<20)
+	if len(over) != 1 || over[0].Folder != one || over[0].Limit.Bytes != 1<<20 || over[0].Used.Bytes < 1<<20+100<<10 {
 		t.Fatalf("over: %v", over)
 	}
 	// Too much is too much with each look, until it is gone.
-	if over := l.look(t.Context(), now.Add(2*time.Second), base+1<<20); len(over) != 1 {
+	if over := look(t, l, now.Add(2*time.Second), base+1<<20); len(over) != 1 {
 		t.Errorf("again: %v", over)
 	}
 	if err := os.Remove(filepath.Join(one, "y")); err != nil {
 		t.Fatal(err)
 	}
-	if over := l.look(t.Context(), now.Add(3*time.Second), base); len(over) != 0 {
+	if over := look(t, l, now.Add(3*time.Second), base); len(over) != 0 {
 		t.Errorf("after it was removed: %v", over)
 	}
 	l.Forget(one)
@@ -164,6 +193,18 @@ func TestProjectQuota(t *testing.T) {
 	if err := fill(filepath.Join(two, "root/large"), 2<<20); err != nil {
 		t.Errorf("the other folder: %v", err)
 	}
+	// The files are held too, those that hold nothing.
+	var err error
+	made := 0
+	for ; made < 2*minFiles && err == nil; made++ {
+		err = fill(filepath.Join(two, "root", fmt.Sprint("empty", made)), 0)
+	}
+	if !isQuota(err) || made > minFiles || made < minFiles-20 {
+		t.Errorf("%d empty files in a disk that may have %d: %v", made, minFiles, err)
+	}
+	if !l.Full(one) || !l.Full(two) {
+		t.Errorf("full: %v of bytes, %v of files", l.Full(one), l.Full(two))
+	}
 	// What was there before counts, and moving in place works.
 	if err := os.Mkdir(filepath.Join(one, "root.work"), 0o755); err != nil {
 		t.Fatal(err)
@@ -178,6 +219,9 @@ func TestProjectQuota(t *testing.T) {
 	}
 	if err := fill(filepath.Join(one, "root/large"), 2<<20); err != nil {
 		t.Errorf("after the limit was raised: %v", err)
+	}
+	if again.Full(one) {
+		t.Error("full though there is room again")
 	}
 	three := filepath.Join(mounted, "allocations/b/three")
 	write(t, filepath.Join(three, "x"), 1)
@@ -196,7 +240,7 @@ func TestProjectQuota(t *testing.T) {
 	if err := fill(filepath.Join(loose, "y"), 2<<20); err != nil {
 		t.Errorf("one that is measured: %v", err)
 	}
-	if over := again.look(t.Context(), time.Now(), 0); len(over) != 1 || over[0].Folder != loose {
+	if over := look(t, again, time.Now(), 0); len(over) != 1 || over[0].Folder != loose {
 		t.Errorf("measured beside the quotas: %v", over)
 	}
 	was := projectOf(one)

@@ -51,7 +51,7 @@ func openProjects(root string) (*projects, error) {
 }
 
 // set makes a folder a project, unless it is one, and limits it.
-func (p *projects) set(path string, limit int64) error {
+func (p *projects) set(path string, limit Amount) error {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("limit disk of %s: %w", path, err)
@@ -63,7 +63,7 @@ func (p *projects) set(path string, limit int64) error {
 	}
 	id := attr.project
 	if id < firstProject {
-		if limit <= 0 {
+		if limit == (Amount{}) {
 			return nil
 		}
 		id = p.take()
@@ -72,12 +72,30 @@ func (p *projects) set(path string, limit int64) error {
 		}
 	}
 	// The kernel counts in KiB.
-	quota := diskQuota{hard: uint64(max(limit, 0)+1023) / 1024, valid: validBlocks}
+	quota := diskQuota{hard: uint64(limit.Bytes+1023) / 1024, inodesHard: uint64(limit.Files), valid: validBlocks | validInodes}
 	if err := quotactl(fd, qSetQuota, id, unsafe.Pointer(&quota)); err != nil {
 		return fmt.Errorf("limit disk of %s: set quota of project %d: %w", path, id, err)
 	}
 	return nil
 }
+
+// full reports whether less than one part in fullPart is left of what a folder's project may hold. A write that does not fit may have left a little.
+func (p *projects) full(path string) bool {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	var attr fileAttributes
+	var quota diskQuota
+	if ioctl(fd, ioctlGetAttributes, &attr) != nil || attr.project < firstProject || quotactl(fd, qGetQuota, attr.project, unsafe.Pointer(&quota)) != nil {
+		return false
+	}
+	return quota.hard > 0 && quota.space/1024 >= quota.hard-quota.hard/fullPart || quota.inodesHard > 0 && quota.inodes >= quota.inodesHard
+}
+
+// fullPart is of which part of its disk a task that has less left counts as having nothing left.
+const fullPart = 100
 
 // take finds a number that nobody has.
 func (p *projects) take() uint32 {
@@ -128,7 +146,7 @@ func (p *projects) forget(id uint32) {
 		return
 	}
 	if fd, err := unix.Open(p.root, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
-		_ = quotactl(fd, qSetQuota, id, unsafe.Pointer(&diskQuota{valid: validBlocks})) // the next who gets the number sets it anew
+		_ = quotactl(fd, qSetQuota, id, unsafe.Pointer(&diskQuota{valid: validBlocks | validInodes})) // the next who gets the number sets it anew
 		unix.Close(fd)
 	}
 	p.mu.Lock()
@@ -153,10 +171,12 @@ func projectOf(path string) uint32 {
 // What follows is of linux/quota.h, linux/dqblk_xfs.h and linux/fs.h.
 const (
 	projectQuota       = 2
+	qGetQuota          = 0x800007<<8 | projectQuota
 	qSetQuota          = 0x800008<<8 | projectQuota
 	qXGetState         = ('X'<<8+5)<<8 | projectQuota // of all kinds of quota, also for ext4
 	projectEnforced    = 1 << 5
 	validBlocks        = 1
+	validInodes        = 4
 	ioctlGetAttributes = 0x801c581f
 	ioctlSetAttributes = 0x401c5820
 	flagInherit        = 0x200

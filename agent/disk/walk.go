@@ -20,9 +20,12 @@ func gone(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP)
 }
 
-// names calls a function with each name in a folder, until one fails.
-func names(dir *os.File, do func(name string) error) error {
+// names calls a function with each name in a folder, until one fails, and pause before it looks up more of them.
+func names(dir *os.File, pause func() error, do func(name string) error) error {
 	for {
+		if err := pause(); err != nil {
+			return err
+		}
 		some, err := dir.Readdirnames(256)
 		for _, name := range some {
 			if err := do(name); err != nil {
@@ -44,7 +47,7 @@ func each(dir *os.File, device uint64, depth int, do func(f *os.File, folder boo
 	if depth > maxDepth {
 		return errDeep
 	}
-	return names(dir, func(name string) error {
+	return names(dir, func() error { return nil }, func(name string) error {
 		f, folder, err := openSame(dir, name, device)
 		if f == nil {
 			return err
