@@ -104,32 +104,25 @@ func (f *full) explained(ev node.Event) node.Event {
 
 // overDisk ends the run of a task that holds too much.
 func (a *agent) overDisk(ctx context.Context, o disk.Over) {
-	id, task := filepath.Base(filepath.Dir(o.Folder)), filepath.Base(o.Folder)
-	list, err := a.runsOf(ctx, id, task)
-	if err != nil {
+	r, ok := a.catalogue.record(spec.AllocationID(filepath.Base(filepath.Dir(o.Folder))))
+	i := slices.IndexFunc(r.Status.Tasks, func(t spec.TaskStatus) bool { return string(t.Name) == filepath.Base(o.Folder) })
+	if !ok || i < 0 || i >= len(r.Tasks) {
+		return
+	}
+	run := node.Run{ID: r.Decided.ID, Task: r.Status.Tasks[i].Name, Attempt: r.Tasks[i].Attempt}.String()
+	c, err := a.keeper.client.Get(ctx, run)
+	if err != nil || c.State != executor.StateRunning {
 		return // the next look finds it again
 	}
 	if !a.disk.Full(o.Folder) {
 		return // emptied meanwhile: what runs now is another
 	}
-	for i := range list {
-		c := &list[i]
-		if c.State != executor.StateRunning {
-			continue
-		}
-		a.log.Warn("a task holds more disk than it asked for, and is ended", "run", c.ID, "used", spec.Bytes(o.Used.Bytes), "limit", spec.Bytes(o.Limit.Bytes),
-			"files", o.Used.Files, "may", o.Limit.Files)
-		a.full.put(c.ID, o)
-		if err := a.keeper.client.Kill(ctx, c.ID); err != nil {
-			a.log.Error("cannot end a task that holds too much disk", "run", c.ID, "error", fmt.Sprint(err))
-		}
+	a.log.Warn("a task holds more disk than it asked for, and is ended", "run", run, "used", spec.Bytes(o.Used.Bytes), "limit", spec.Bytes(o.Limit.Bytes),
+		"files", o.Used.Files, "may", o.Limit.Files)
+	a.full.put(run, o)
+	if err := a.keeper.client.Kill(ctx, run); err != nil {
+		a.log.Error("cannot end a task that holds too much disk", "run", run, "error", fmt.Sprint(err))
 	}
-}
-
-// runsOf are the containers of a task.
-func (a *agent) runsOf(ctx context.Context, id, task string) ([]executor.Container, error) {
-	list, err := a.keeper.client.List(ctx)
-	return slices.DeleteFunc(list, func(c executor.Container) bool { return c.Labels["allocation"] != id || c.Labels["task"] != task }), err
 }
 
 // freshLayer gives a task that starts again an empty writable layer if there is nothing left of its disk: on the full one it would fail as the run
@@ -139,8 +132,14 @@ func (a *agent) freshLayer(ctx context.Context, run node.Run) error {
 	if run.Attempt == 0 || !a.disk.Full(folder) {
 		return nil
 	}
-	if list, err := a.runsOf(ctx, string(run.ID), string(run.Task)); err != nil || len(list) > 0 {
+	list, err := a.keeper.client.List(ctx)
+	if err != nil {
 		return unlessRefused(err)
+	}
+	if slices.ContainsFunc(list, func(c executor.Container) bool {
+		return c.Labels["allocation"] == string(run.ID) && c.Labels["task"] == string(run.Task)
+	}) {
+		return nil
 	}
 	a.log.Warn("a task has used up its disk, and starts again with an empty one", "run", run.String())
 	entries, err := os.ReadDir(folder)

@@ -215,9 +215,9 @@ func (s *Server) do(ctx context.Context, conn *net.UnixConn, c call) (answer, er
 	case verbPing:
 		return answer{Features: &s.features}, nil
 	case verbStart:
-		return s.answerContainer(s.start(c.Spec))
+		return s.answerContainer(s.start(c.Spec, conn))
 	case verbPrepare:
-		return s.answerContainer(s.prepare(c.Spec, StateCreated))
+		return s.answerContainer(s.prepare(c.Spec, StateCreated, conn))
 	case verbRelease:
 		return s.answerContainer(s.release(c.ID))
 	case verbGet:
@@ -260,7 +260,12 @@ func (s *Server) snapshot(t *task) Container {
 	return t.copy()
 }
 
+// list sends every container. It waits for those that are being made: an agent that asked for one may have died, and what its successor does not
+// hear of here it takes for something that there is not.
 func (s *Server) list(conn net.Conn) error {
+	for _, t := range s.making() {
+		t.settle()
+	}
 	s.mu.Lock()
 	all := make([]Container, 0, len(s.tasks))
 	for _, t := range s.tasks {
@@ -276,6 +281,35 @@ func (s *Server) list(conn net.Conn) error {
 		}
 	}
 	return nil
+}
+
+// making are the containers of which it is not known yet whether they come to anything.
+func (s *Server) making() []*task {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []*task
+	for _, t := range s.tasks {
+		if t.container.State == "" {
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
+// hungUp reports whether the caller of a connection has gone.
+func hungUp(conn *net.UnixConn) bool {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return true
+	}
+	fds := []unix.PollFd{{Events: unix.POLLRDHUP}}
+	if err := raw.Control(func(fd uintptr) {
+		fds[0].Fd = int32(fd)
+		_, err = unix.Poll(fds, 0)
+	}); err != nil {
+		return true
+	}
+	return err == nil && fds[0].Revents != 0
 }
 
 func (s *Server) stats(id string) (answer, error) {

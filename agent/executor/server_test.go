@@ -273,6 +273,64 @@ func TestWhatIsBeingMadeExistsOnceItIsMade(t *testing.T) {
 	}
 }
 
+// What is being made for an agent that died is in the list that its successor gets; what was not begun by then never is.
+func TestWhatIsBeingMadeIsListedOnceItIsMade(t *testing.T) {
+	w := newWorld(t)
+	dies, die := context.WithCancel(t.Context())
+	started := make(chan error, 1)
+	w.runtime.mu.Lock()
+	go func() { _, err := w.client.Start(dies, w.spec("a", "sleep 1000")); started <- err }()
+	w.await("it is being made", func() bool {
+		_, err := os.Stat(filepath.Join(w.dir, "state", "containers", "a", "spec.json"))
+		return err == nil
+	})
+	die()
+	if err := <-started; err == nil {
+		t.Fatal("the agent that died has heard of its container")
+	}
+	listed := make(chan []Container, 1)
+	go func() {
+		all, err := w.client.List(t.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		listed <- all
+	}()
+	select {
+	case all := <-listed:
+		t.Fatalf("listed while it is being made: %v", all)
+	case <-time.After(100 * time.Millisecond): // enough for an answer that comes too early to be seen mostly
+	}
+	w.runtime.mu.Unlock()
+	if all := <-listed; len(all) != 1 || all[0].ID != "a" || all[0].Pid == 0 {
+		t.Errorf("listed: %+v", all)
+	}
+
+	// The call of one that is gone by the time it is read.
+	conn, err := net.Dial("unix", filepath.Join(w.dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := w.spec("late", "sleep 1000")
+	if err := writeJSON(conn, kindCall, call{Version: Version, Verb: verbStart, Spec: &late}); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.(*net.UnixConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	kind, payload, err := readFrame(conn)
+	if err != nil || kind != kindAnswer {
+		t.Fatal(kind, err)
+	}
+	if _, err := readAnswer(payload); !errors.Is(err, ErrState) {
+		t.Errorf("start for one that has gone: %v", err)
+	}
+	conn.Close()
+	if all, err := w.client.List(t.Context()); err != nil || len(all) != 1 {
+		t.Errorf("listed: %+v, %v", all, err)
+	}
+}
+
 // A command that cannot be executed ends the process that was to become it. Whoever asked for the start is told why; the end of
 // that process is no exit of a task.
 func TestExitOfWhatNeverRanIsNotTold(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"os"
 	"slices"
 	"sync"
@@ -73,8 +74,8 @@ func (s *Server) state(t *task) State {
 }
 
 // start is prepare and release; a container that cannot be released leaves nothing behind.
-func (s *Server) start(spec *Spec) (*task, error) {
-	t, err := s.prepare(spec, StateRunning)
+func (s *Server) start(spec *Spec, caller *net.UnixConn) (*task, error) {
+	t, err := s.prepare(spec, StateRunning, caller)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +96,7 @@ func (s *Server) start(spec *Spec) (*task, error) {
 
 // prepare creates a container. Its first record says where it is going: created to stay parked, or running to be released next. If the
 // executor dies in between, adoption finishes that.
-func (s *Server) prepare(spec *Spec, goal State) (*task, error) {
+func (s *Server) prepare(spec *Spec, goal State, caller *net.UnixConn) (*task, error) {
 	if spec == nil {
 		return nil, Errorf(CodeInvalid, "no spec given")
 	}
@@ -121,6 +122,13 @@ func (s *Server) prepare(spec *Spec, goal State) (*task, error) {
 	s.tasks[spec.ID] = t
 	s.mu.Unlock()
 
+	// An agent that has died is asked about nothing any more: its successor may have been told already what there is, and that was without this one.
+	if hungUp(caller) {
+		s.mu.Lock()
+		delete(s.tasks, spec.ID)
+		s.mu.Unlock()
+		return nil, Errorf(CodeState, "container %q is not made: who asked for it has gone", spec.ID)
+	}
 	s.slots <- struct{}{}
 	err := s.create(t, spec, goal)
 	<-s.slots

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -74,6 +75,67 @@ func TestCrashWhileStarting(t *testing.T) {
 					t.Errorf("left of a container that is not known: %s", dir)
 				}
 			}
+		}
+		for _, c := range all {
+			if err := n.client.Delete(t.Context(), c.ID); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// callerDir makes of the test program one that asks the executor of a folder for containers until it is killed.
+const callerDir = "STOWAGE_TEST_CALLER"
+
+const callerStarts = 12
+
+func startMany(dir string) {
+	n := &node{dir: dir}
+	client := executor.NewClient(n.socket())
+	var wg sync.WaitGroup
+	for i := range callerStarts {
+		wg.Go(func() {
+			spec := n.host(fmt.Sprintf("c%d", i), "exec sleep 1000")
+			if _, err := client.Start(context.Background(), spec); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+			}
+			fmt.Println(spec.ID)
+		})
+	}
+	wg.Wait()
+	select {} // until it is killed
+}
+
+// An agent is killed while it starts containers. What its successor is told then is all that there will be: no container comes later.
+func TestNothingComesAfterTheList(t *testing.T) {
+	n := newNode(t)
+	for range 3 {
+		caller := exec.Command("/proc/self/exe")
+		caller.Env = append(os.Environ(), callerDir+"="+n.dir)
+		caller.Stderr = os.Stderr
+		out, err := caller.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := caller.Start(); err != nil {
+			t.Fatal(err)
+		}
+		_, err = out.Read(make([]byte, 1)) // the first is started, others are being made, others wait for their turn
+		_ = caller.Process.Kill()
+		_ = caller.Wait()
+		if err != nil {
+			t.Fatal(err)
+		}
+		told, err := n.client.List(t.Context())
+		if err != nil || len(told) == 0 {
+			t.Fatalf("%d containers, %v", len(told), err)
+		}
+		if _, err := n.client.Start(t.Context(), n.host("after", "exec sleep 1000")); err != nil { // is made after all that were asked for before
+			t.Fatal(err)
+		}
+		all, err := n.client.List(t.Context())
+		if err != nil || len(all) != len(told)+1 {
+			t.Errorf("%d containers are there, told of %d of %d, %v", len(all)-1, len(told), callerStarts, err)
 		}
 		for _, c := range all {
 			if err := n.client.Delete(t.Context(), c.ID); err != nil {

@@ -28,6 +28,10 @@ var program struct {
 }
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(callerDir); dir != "" {
+		startMany(dir)
+		return
+	}
 	code := m.Run()
 	if program.dir != "" {
 		os.RemoveAll(program.dir)
