@@ -35,10 +35,17 @@ func run(m *testing.M) (int, error) {
 	if os.Getuid() != 0 {
 		return m.Run(), nil
 	}
-	dir, err := os.MkdirTemp("", "stowage-e2e-")
+	if binaries = os.Getenv(deadRun); binaries != "" {
+		return m.Run(), nil
+	}
+	if err := endDeadRuns(); err != nil {
+		fmt.Fprintln(os.Stderr, err) // somebody may have to look, but not for these tests
+	}
+	dir, release, err := claim("stowage-e2e-")
 	if err != nil {
 		return 1, err
 	}
+	defer release()
 	defer os.RemoveAll(dir)
 	for _, cmd := range []*exec.Cmd{
 		exec.Command("go", "build", "-o", dir+"/stowage", "github.com/stowage/stowage/cmd/stowage"),
@@ -112,7 +119,11 @@ func start(t testing.TB, name, log string, args ...string) *process {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	err = note(filepath.Dir(log), p.pid())
 	go func() { _ = p.cmd.Wait(); close(p.done) }()
+	if err != nil {
+		t.Fatal(err)
+	}
 	return p
 }
 
@@ -136,10 +147,11 @@ func freePort(t testing.TB) string {
 // newCluster starts a master that follows an empty repository, and agents n1 to nN.
 func newCluster(t testing.TB, agents int) *cluster {
 	needRoot(t)
-	dir, err := os.MkdirTemp("", "stw")
+	dir, release, err := claim("stw")
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(release)
 	c := &cluster{t: t, dir: dir, repo: dir + "/repo", api: freePort(t), link: freePort(t)}
 	t.Cleanup(c.close)
 	c.git("init", "-q", "-b", "main", c.repo)
