@@ -36,6 +36,8 @@ type Config struct {
 
 	Tags Tags // says what the tags of images mean; nil: nobody knows
 
+	FirstNodes int // of a new cluster: nothing is placed before so many have joined; see control.Config
+
 	Recover   bool              // agents of a cluster whose masters were lost are expected back: wait for them
 	Overrides map[string]string // programs run in place of a plugin's checked one, for its development
 	Profile   bool              // serve /debug/pprof to operators

@@ -104,7 +104,7 @@ func (m *Master) reign(parent context.Context) error {
 	state := m.machine.clone()
 	m.revisions.remember(state)
 	fresh := m.authority.New() && !m.config.Recover
-	core := control.New(control.Config{Seed: m.config.Seed, Fresh: fresh}, state, m.now())
+	core := control.New(control.Config{Seed: m.config.Seed, Fresh: fresh, FirstNodes: m.config.FirstNodes}, state, m.now())
 	m.trouble.Store(&trouble{phase: api.PhaseLeading})
 	m.term.Store(t)
 	m.touch()

@@ -46,9 +46,18 @@ type Input struct {
 	// the whole cluster, what of an app stays and which fields of it changed, and the fixes of what is blocked, which are
 	// planned to see whether they do.
 	Brief bool `json:"brief,omitempty"`
+	// Gathering, when not nil, says that the cluster is new and more nodes are about to join: nothing starts before.
+	Gathering *Gathering `json:"gathering,omitempty"`
 	// AtOnce says that changes of the commit wait for no window: an operator wants it so, or has gone back to an older commit.
 	// Moves of a rebalancing wait all the same.
 	AtOnce bool `json:"at_once,omitempty"`
+}
+
+// Gathering is how far a new cluster is whose nodes still join. See docs/decisions/0028-the-first-nodes.md.
+type Gathering struct {
+	Joined   int       `json:"joined"`
+	Expected int       `json:"expected"` // more than Joined
+	Until    spec.Time `json:"until"`    // they are waited for until then, unless another one joins; 0: none has joined
 }
 
 // Failure is one failed allocation of an app on a node.

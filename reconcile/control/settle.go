@@ -76,6 +76,23 @@ func (c *Core) ready() bool {
 	return true
 }
 
+// gathering says what the first placements of a new cluster wait for; nil when they need not wait. Without an allocation
+// nothing can be restarted or torn apart by waiting.
+func (c *Core) gathering() *reconcile.Gathering {
+	joined := len(c.state.Nodes)
+	if joined >= c.config.FirstNodes || len(c.state.Allocations) > 0 {
+		return nil
+	}
+	g := &reconcile.Gathering{Joined: joined, Expected: c.config.FirstNodes}
+	for _, r := range c.state.Nodes { // any order: the latest
+		g.Until = max(g.Until, r.Joined.Add(GatherFor))
+	}
+	if joined > 0 && c.now >= g.Until {
+		return nil
+	}
+	return g
+}
+
 // leap goes on from a generation that cannot have been before the journal was lost: the milliseconds of the clock, which
 // no cluster has that many decisions in. An agent that is still away may hold allocations of any generation up to the
 // last one, and two with one ID would be taken for the same.
@@ -143,6 +160,7 @@ func (c *Core) input(d *desired, r *spec.Revision, signed bool, behind int) reco
 		Runs: c.state.Runs, Agendas: c.state.Agendas, Memory: &c.memory,
 		Policies: map[string]place.Policy{}, PolicyVersions: map[string]string{},
 	}
+	in.Gathering = c.gathering()
 	if c.state.Following != nil {
 		in.Base.Commit = c.state.Following.Revision.Commit
 	}

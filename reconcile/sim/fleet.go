@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -10,10 +11,26 @@ import (
 
 // fleetCommands are about which machines there are.
 var fleetCommands = map[string]handler{
-	"nodes":    {1, (*player).nodes},
-	"workload": {1, (*player).workload},
-	"arrivals": {1, (*player).arrivals},
-	"measure":  {1, (*player).measure},
+	"first-nodes": {1, (*player).firstNodes},
+	"nodes":       {1, (*player).nodes},
+	"workload":    {1, (*player).workload},
+	"arrivals":    {1, (*player).arrivals},
+	"measure":     {1, (*player).measure},
+}
+
+// firstNodes 3: nothing is placed before so many have joined.
+func (p *player) firstNodes(args []string) error {
+	n, err := strconv.Atoi(args[0])
+	switch m := p.world.master; {
+	case err != nil || n < 1:
+		return fmt.Errorf("%q is not how many", args[0])
+	case len(p.world.machines) > 0 || m.head != nil:
+		return errors.New("it stands before the first nodes and the first commit")
+	default:
+		m.first = n
+		m.lead()
+		return nil
+	}
 }
 
 func (p *player) nodes(args []string) error {

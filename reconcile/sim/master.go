@@ -27,6 +27,7 @@ type master struct {
 	term    int
 	deposed int // leaders
 	fresh   bool
+	first   int             // nodes that are waited for at the beginning
 	held    []control.Event // while frozen
 	frozen  bool
 	full    bool          // its disk
@@ -64,7 +65,7 @@ func (m *master) lead() {
 	m.term++
 	m.up, m.frozen, m.held = true, false, nil
 	m.doneAt, m.wake = m.w.now, 0
-	config := control.Config{Seed: m.w.seed, Fresh: m.fresh, Audit: m.w.audit}
+	config := control.Config{Seed: m.w.seed, Fresh: m.fresh, FirstNodes: m.first, Audit: m.w.audit}
 	m.skew = 0 // another machine, another clock
 	m.shows = spec.Clock{}
 	m.core = control.New(config, state, m.now())

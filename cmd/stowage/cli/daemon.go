@@ -179,6 +179,9 @@ func (s *shell) masterCommand() *cobra.Command {
 		if cfg.Overrides, err = parseOverrides(override); err != nil {
 			return err
 		}
+		if cfg.FirstNodes < 0 {
+			return fmt.Errorf("--first-nodes %d: write how many nodes the cluster begins with, or leave it out", cfg.FirstNodes)
+		}
 		return master.Run(cmd.Context(), cfg)
 	}}
 	f := c.Flags()
@@ -195,6 +198,7 @@ func (s *shell) masterCommand() *cobra.Command {
 	f.StringVar(&cfg.API, "api", master.DefaultAPI, "address of the API")
 	f.StringVar(&cfg.Link, "link", master.DefaultLink, "address of the agents' link")
 	f.StringArrayVar(&cfg.Advertise, "advertise", nil, "name or address by which others reach this master; may be repeated")
+	f.IntVar(&cfg.FirstNodes, "first-nodes", 0, "how many nodes a new cluster begins with: nothing is placed before so many have joined, or none has for a minute")
 	f.BoolVar(&cfg.Recover, "recover", false, "agents of a cluster whose masters were lost are expected back: wait for them before deciding")
 	f.StringArrayVar(&override, "plugin-override", nil, "run another program in place of a plugin's checked one, as NAME=PATH; for its development, marked in every plan")
 	f.DurationVar(&cfg.IdleTime, "exec-idle", 0, "how long a command of stowage exec may neither read nor print before it is hung up (default 4h)")

@@ -131,7 +131,7 @@ func (d *dev) run(ctx context.Context) (err error) {
 	}
 	masterDir := filepath.Join(d.dataDir, "master")
 	part(func() error {
-		return master.Run(run, master.Config{DataDir: masterDir, Repository: git.Config{URL: d.repo}, Path: d.path, API: d.apiAddr, Link: linkAddr, Tags: tags, Version: d.Version, Log: d.log})
+		return master.Run(run, master.Config{DataDir: masterDir, Repository: git.Config{URL: d.repo}, Path: d.path, API: d.apiAddr, Link: linkAddr, FirstNodes: d.agents, Tags: tags, Version: d.Version, Log: d.log})
 	})
 	c, err := d.connect(ctx, masterDir, failed)
 	if err != nil {
