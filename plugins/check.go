@@ -252,6 +252,7 @@ func (c *checker) check(k spec.Check, ports map[string]bool) {
 	c.within("the interval of a check", int64(k.Interval), int64(spec.Millisecond), int64(spec.MaxDuration))
 	c.within("the timeout of a check", int64(k.Timeout), int64(spec.Millisecond), int64(spec.MaxDuration))
 	c.within("the failures of a check", k.Failures, 1, 1_000_000)
+	c.within("the successes of a check", k.Successes, 0, 1_000_000)
 	c.within("the time that a start check gives", int64(k.Within), 0, int64(spec.MaxDuration))
 	c.that(!k.Start || !k.Gate && !k.Restart, "check %q has start, and gate or restart beside it", k.Name)
 	c.that(k.Start || k.Within == 0, "check %q has within, which goes with start", k.Name)

@@ -503,6 +503,8 @@ type Check struct {
 	Timeout  Duration `json:"timeout"`
 	Failures int      `json:"failures"` // in a row before a passing check counts as failing
 
+	Successes int `json:"successes,omitempty"` // in a row before a check that does not pass counts as passing; 0: 1
+
 	Gate    bool     `json:"gate"`              // the allocation is healthy only while this passes
 	Start   bool     `json:"start,omitempty"`   // until this has passed once, the task's other checks wait, and the allocation is not healthy
 	Within  Duration `json:"within,omitempty"`  // with Start: a task of which it has not passed by then is restarted; 0: DefaultCheckWithin

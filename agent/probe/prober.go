@@ -17,8 +17,7 @@ import (
 type Check struct {
 	ID string // the caller's name for it, unique in the Prober
 	spec.Check
-	Address   string // host:port that is asked; not for exec
-	Successes int    // good runs in a row before a failing check counts as passing; 0 means 1
+	Address string // host:port that is asked; not for exec
 	// Passing is where the check starts from: true for a task that was known to be well, when an agent takes it over.
 	Passing bool
 	// Exec runs Command in the task until ctx ends, for exec checks. Output is the beginning of what it printed.
@@ -138,8 +137,8 @@ func validate(c Check) error {
 	switch {
 	case c.Interval < MinInterval:
 		return fmt.Errorf("the interval is less than %v", time.Duration(MinInterval))
-	case c.Timeout < 0 || c.Failures < 0:
-		return errors.New("timeout and failures must not be negative")
+	case c.Timeout < 0 || c.Failures < 0 || c.Successes < 0:
+		return errors.New("timeout, failures and successes must not be negative")
 	}
 	switch {
 	case c.Type == spec.CheckExec:
@@ -281,6 +280,10 @@ func (p *Prober) finish(s *state, output string, err error) (Result, bool) {
 		s.last.Output = output
 		if s.row >= 2*s.last.Row || s.row == s.Failures {
 			s.last.Row = s.row
+		}
+	case good && !s.last.Passing: // but not often enough
+		if s.last.Row = 0; s.streak == 1 {
+			s.last.Output = fmt.Sprintf("answers well, and has to %d times in a row", s.Successes)
 		}
 	case !s.reported && good == s.last.Passing:
 		s.last.Output = output

@@ -109,7 +109,7 @@ func TestThresholds(t *testing.T) {
 		c.Successes = 2
 		add(t, p, c)
 		after(150 * time.Millisecond) // first run, at most 100 ms later
-		b.want(t, "a-0")
+		b.want(t, "a-0 answers well, and has to 2 times in a row")
 		after(10 * time.Second)
 		b.want(t, "a+")
 		k.code.Store(1)
@@ -129,7 +129,13 @@ func TestThresholds(t *testing.T) {
 		b.want(t, "a-12 exit code 7")
 		k.code.Store(0)
 		after(5 * time.Second)
-		b.want(t)
+		b.want(t, "a-0 answers well, and has to 2 times in a row")
+		k.code.Store(7)
+		after(5 * time.Second) // the row is broken, and another one begins
+		b.want(t, "a-1 exit code 7")
+		k.code.Store(0)
+		after(5 * time.Second)
+		b.want(t, "a-0 answers well, and has to 2 times in a row")
 		after(5 * time.Second)
 		b.want(t, "a+")
 	})

@@ -30,7 +30,7 @@
 //	reset n3                       the link breaks once, with all that is under way on it
 //	drain n3 [window=nightly] [deadline=1h], undrain n3, remove n3
 //	exit shop/web[2] 1 [30s]       whatever runs in that slot exits with 1, from now on
-//	unhealthy shop/web[2]          … fails its checks; healthy shop/web[2] takes either back
+//	unhealthy shop/web[2]          … fails its checks (one that restarts: after failures times interval); healthy shop/web[2] takes either back
 //	start shop/web 5s              how long its tasks take to become healthy (1s); never: they do not
 //	run nightly 10m                how long the tasks of a batch app work (10s)
 //	pull APP 2m|fails|ok, exec APP fails|ok    how starting goes

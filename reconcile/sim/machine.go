@@ -364,14 +364,41 @@ func (m *machine) answer(k *container) {
 	if !k.running || m.containers[k.run] != k {
 		return
 	}
-	app := m.w.appBehaviour(k.alloc.App)
-	well := !app.never && m.w.now >= k.started.Add(app.start) && !m.w.behaviour(k.alloc.Slot).unhealthy
+	well := m.answersWell(k)
 	names := sortedKeys(k.probes)
 	m.later(m.w.jitter(spec.Millisecond), func() {
 		for _, name := range names {
 			m.hearTwice(node.Checked{Run: k.run, Check: name, Passing: well})
 		}
 	})
+	if !well {
+		m.despair(k)
+	}
+}
+
+// answersWell reports whether the checks of a task would pass now.
+func (m *machine) answersWell(k *container) bool {
+	app := m.w.appBehaviour(k.alloc.App)
+	return !app.never && m.w.now >= k.started.Add(app.start) && !m.w.behaviour(k.alloc.Slot).unhealthy
+}
+
+// despair has the checks that restart a task tell, after as long as they take to fail often enough, how often they have, if it is still not well.
+func (m *machine) despair(k *container) {
+	for i := range k.app.Tasks {
+		if k.app.Tasks[i].Name != k.run.Task {
+			continue
+		}
+		for _, c := range k.app.Tasks[i].Checks {
+			if !c.Restart {
+				continue
+			}
+			m.laterBoot(spec.Duration(c.Failures)*c.Interval, func() {
+				if k.running && m.containers[k.run] == k && k.probes[c.Name] && !m.answersWell(k) {
+					m.hearTwice(node.Checked{Run: k.run, Check: c.Name, Row: c.Failures})
+				}
+			})
+		}
+	}
 }
 
 // ask ends a container after a delay, as the core wishes.

@@ -36,6 +36,8 @@ var checkTable = &table[spec.Check]{
 		arg("interval", duration, func(c *spec.Check) *spec.Duration { return &c.Interval }, "Between two questions"),
 		arg("timeout", duration, func(c *spec.Check) *spec.Duration { return &c.Timeout }, "For one answer"),
 		arg("failures", whole(1, 1000), func(c *spec.Check) *int { return &c.Failures }, "In a row before a passing check counts as failing"),
+		{name: "successes", kind: whole(1, 1000).name, doc: "In a row before a check that does not pass counts as passing, of a task that has just started too", set: setSuccesses,
+			show: func(*spec.Check) string { return "1" }},
 		arg("gate", flag, func(c *spec.Check) *bool { return &c.Gate }, "The allocation is healthy only while this passes"),
 		arg("restart", flag, func(c *spec.Check) *bool { return &c.Restart }, "When it fails, the task is stopped and started again, as the app's restart block says"),
 		arg("start", flag, func(c *spec.Check) *bool { return &c.Start }, "The task has started when this passes for the first time: until then its other checks wait, and the allocation is not healthy"),
@@ -244,6 +246,16 @@ func (d *decoder) checkLife(b *block, t *spec.Task) {
 			d.at(c.place(), b.env.context, "Check without effect", fmt.Sprintf("A %s task runs to its end and is not asked whether it is well. Remove the check.", t.Lifecycle))
 		}
 	}
+}
+
+// setSuccesses keeps the default as nothing, so that checks which never heard of it stay the same version.
+func setSuccesses(c *spec.Check, v cty.Value) error {
+	n, err := whole(1, 1000).read(v)
+	if n == 1 {
+		n = 0
+	}
+	c.Successes = n
+	return err
 }
 
 // setRestartMode keeps the default as nothing, so that apps which never heard of modes stay the same version.
