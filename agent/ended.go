@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/stowage/stowage/agent/executor"
 	"github.com/stowage/stowage/agent/logs"
@@ -19,6 +20,10 @@ func (f folders) exited(run node.Run, c *executor.Container) node.Event {
 
 // maxTail bounds how much of the end of an output is looked at for its last line, in bytes.
 const maxTail = 4 << 10
+
+// clockTick is by how much the time of a file may lie behind the clock: the kernel takes it from its last tick, and a tick is at most that
+// long (CONFIG_HZ=100; see current_time in the kernel's fs/inode.c). What a run before wrote is older: making a container takes longer.
+const clockTick = 10 * time.Millisecond
 
 // output is the last line that a container printed, if it ended without success: of stderr, where programs complain, or else of stdout.
 // The files go over from one run of a task to the next; a file that was last written to before this run began says nothing of it.
@@ -42,7 +47,7 @@ func lastOf(path string, c *executor.Container) string {
 	}
 	defer file.Close()
 	info, err := file.Stat()
-	if err != nil || info.Mode()&fs.ModeType != 0 || info.ModTime().Before(c.Created) {
+	if err != nil || info.Mode()&fs.ModeType != 0 || info.ModTime().Before(c.Created.Add(-clockTick)) {
 		return ""
 	}
 	tail := make([]byte, min(info.Size(), maxTail))

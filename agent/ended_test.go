@@ -17,17 +17,19 @@ func TestTheLastLineOfAnOutput(t *testing.T) {
 	for name, c := range map[string]struct {
 		stdout, stderr string
 		old            bool // stderr was last written to before the run
+		early          bool // the run ended within the tick of the clock in which it began
 		exit           executor.Exit
 		want           string
 	}{
-		"of stderr":                    {"out\n", "one\ntwo\n", false, executor.Exit{Code: 1}, "two"},
-		"of stdout, as stderr is old":  {"out\n", "one\n", true, executor.Exit{Code: 1}, "out"},
-		"of stdout, as stderr is void": {"out", " \n\n", false, executor.Exit{Code: 1}, "out"},
-		"the last that says something": {"", "two\r\n\n \n", false, executor.Exit{Code: 1}, "two"},
-		"the end of a long one":        {"", strings.Repeat("x", 10*maxTail) + "y\n", false, executor.Exit{Code: 1}, strings.Repeat("x", maxTail-2) + "y"},
-		"what is no text":              {"", "a\xffb\n", false, executor.Exit{Code: 1}, "a?b"},
-		"none of a success":            {"", "warning\n", false, executor.Exit{}, ""},
-		"none where there is none":     {"", "", false, executor.Exit{Code: 1}, ""},
+		"of stderr":                    {"out\n", "one\ntwo\n", false, false, executor.Exit{Code: 1}, "two"},
+		"of stdout, as stderr is old":  {"out\n", "one\n", true, false, executor.Exit{Code: 1}, "out"},
+		"of stdout, as stderr is void": {"out", " \n\n", false, false, executor.Exit{Code: 1}, "out"},
+		"the last that says something": {"", "two\r\n\n \n", false, false, executor.Exit{Code: 1}, "two"},
+		"the end of a long one":        {"", strings.Repeat("x", 10*maxTail) + "y\n", false, false, executor.Exit{Code: 1}, strings.Repeat("x", maxTail-2) + "y"},
+		"what is no text":              {"", "a\xffb\n", false, false, executor.Exit{Code: 1}, "a?b"},
+		"of a quick end":               {"out\n", "one\n", false, true, executor.Exit{Code: 1}, "one"},
+		"none of a success":            {"", "warning\n", false, false, executor.Exit{}, ""},
+		"none where there is none":     {"", "", false, false, executor.Exit{Code: 1}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := folders{t.TempDir()}
@@ -42,6 +44,9 @@ func TestTheLastLineOfAnOutput(t *testing.T) {
 				written := began.Add(time.Second)
 				if c.old && file == "main.stderr.0" {
 					written = began.Add(-time.Second)
+				}
+				if c.early {
+					written = began.Add(-4 * time.Millisecond) // a tick of CONFIG_HZ=250
 				}
 				if err := os.Chtimes(filepath.Join(dir, file), written, written); err != nil {
 					t.Fatal(err)

@@ -115,6 +115,7 @@ func (s *snapshot) explain(a *spec.AllocationView) api.Explanation {
 	e := s.explainApp(a.App)
 	e.Subject, e.Allocation = a.Slot.String(), a
 	e.Next = s.next(a.Slot, a)
+	e.Loops = slices.DeleteFunc(e.Loops, func(l api.Loop) bool { return l.Allocation != a.ID })
 	e.Blocked = nil
 	for _, p := range s.plans() {
 		if p.Commit != a.Commit {
@@ -147,7 +148,7 @@ func (s *snapshot) explainApp(app spec.AppName) api.Explanation {
 	e := api.Explanation{Subject: string(app)}
 	if i := s.indexOf(app); i >= 0 {
 		e.Spec, e.Rollout, e.Held = s.specs[i], s.apps[i].Rollout, s.apps[i].Held
-		e.Scale = s.apps[i].Scale
+		e.Scale, e.Loops = s.apps[i].Scale, s.loops(app)
 	}
 	if p := planOf(&s.plan, app); p != nil {
 		e.Blocked, e.Waits = p.Blocked, p.Waits

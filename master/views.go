@@ -117,6 +117,12 @@ func (s *snapshot) countWork() api.WorkCounts {
 			w.Blocked, w.Leaving, w.Kept = w.Blocked+b.Homeless(), w.Leaving+b.Leaving, w.Kept+b.Kept
 		}
 	}
+	for i := range s.apps {
+		w.Looping += len(s.loops(s.apps[i].App))
+		if s.apps[i].Held != "" {
+			w.Held++
+		}
+	}
 	for i := range s.allocations {
 		a := &s.allocations[i]
 		w.States[a.State]++
@@ -177,12 +183,16 @@ func (m *Master) problems(s *snapshot, st *api.Status, misplaced []spec.Misplace
 		if failed {
 			add(string(a.App), "rollout failed: "+a.Rollout.Reason+s.said(a.Rollout.Failed), logsOf(a.Rollout.Logs, "mend it and commit"))
 		}
+		loops := s.loops(a.App)
+		if len(loops) > 0 {
+			list = append(list, looping(a.App, loops))
+		}
 		switch {
 		case a.Held != "":
-			add(string(a.App), "held: "+a.Held, "")
-		case a.Blocked > 0 && !(failed && s.backsOff(a.App)):
+			add(string(a.App), "held: "+a.Held, "stowage explain "+string(a.App))
+		case a.Blocked > 0 && !((failed || len(loops) > 0) && s.backsOff(a.App)):
 			add(s.blocked(a))
-		case !failed:
+		case !failed && len(loops) == 0:
 			if slot, what := s.ailing(a.App); what != "" {
 				add(string(a.App), what, "stowage explain "+slot.String())
 			}
@@ -209,51 +219,6 @@ func failed(r *spec.Rollout) bool {
 
 // mendMisplaced is what to do about an allocation that stands where its rules no longer allow.
 const mendMisplaced = "nothing moves by itself: stowage rebalance moves what it may, stowage restart "
-
-// ailing returns the first slot of an app whose allocation keeps restarting or fails its checks, and what is wrong with it;
-// "" when there is none. One restart may happen to anybody, and a check may take its time at the beginning.
-func (s *snapshot) ailing(app spec.AppName) (slot spec.Slot, what string) {
-	first, _ := slices.BinarySearchFunc(s.allocations, app, func(a spec.AllocationView, n spec.AppName) int { return cmp.Compare(a.App, n) })
-	for i := first; i < len(s.allocations) && s.allocations[i].App == app; i++ {
-		a := &s.allocations[i]
-		if a.State.Terminal() || a.Want != spec.WantRun {
-			continue
-		}
-		for k := range a.Tasks {
-			if what := s.complaint(&a.Tasks[k]); what != "" {
-				return a.Slot, fmt.Sprintf("%s: task %s %s", a.Slot, a.Tasks[k].Name, what)
-			}
-		}
-	}
-	return slot, ""
-}
-
-const (
-	// restless is how long a task that was restarted has to run before its restarts are history.
-	restless = 2 * spec.Minute
-	// patient is how long a task that runs may fail its checks before a person is told.
-	patient = 10 * spec.Second
-)
-
-func (s *snapshot) complaint(t *spec.TaskStatus) string {
-	if t.Restarts > 1 && (t.State != spec.StateRunning || s.at.Sub(t.Started) < restless) {
-		what, _, _ := strings.Cut(t.Reason, "; started again") // the reason says how long it waits
-		if t.State == spec.StateRunning || what == "" {
-			what = ""
-			if t.Exit != nil {
-				what = t.Exit.String()
-			}
-		}
-		return strings.TrimSuffix(fmt.Sprintf("keeps ending, %s so far: %s", plural(t.Restarts, "restart"), what), ": ") + saidLast(t.Output)
-	}
-	for i := range t.Checks {
-		c := &t.Checks[i]
-		if t.State == spec.StateRunning && !c.Passing && s.at.Sub(max(c.Since, t.Started)) >= patient {
-			return strings.TrimSuffix(fmt.Sprintf("fails check %s: %s", c.Check, c.Output), ": ")
-		}
-	}
-	return ""
-}
 
 // saidLast is the last line of a failed task as the end of a sentence.
 func saidLast(line string) string {
@@ -414,6 +379,7 @@ func (s *snapshot) appView(i int, whole bool) api.App {
 			a.Live++
 		}
 	}
+	a.Loops = s.loops(v.App)
 	if p := planOf(&s.plan, v.App); p != nil {
 		a.Blocked, a.Steps, a.Version = p.Blocked, p.Steps, p.Version
 		if p.Older != "" {
@@ -460,7 +426,8 @@ func below(app spec.AppName, name string) bool {
 }
 
 // pick returns the allocations of an app and a node. Ended ones are left out unless asked for, but for those of batch
-// work that is done; of a run that has ended also those, unless it is asked for by its name or its app's.
+// work that is done, and those after which a slot waits for its next attempt; of a run that has ended also those, unless it is asked for
+// by its name or its app's.
 func (s *snapshot) pick(app, node string, ended bool) []spec.AllocationView {
 	list := []spec.AllocationView{}
 	over := map[spec.AppName]bool{}
@@ -473,7 +440,7 @@ func (s *snapshot) pick(app, node string, ended bool) []spec.AllocationView {
 	}
 	for i := range s.allocations {
 		a := &s.allocations[i]
-		if below(a.App, app) && (node == "" || string(a.Node) == node) && (ended || !a.State.Terminal() || completed(a) && !over[a.App]) {
+		if below(a.App, app) && (node == "" || string(a.Node) == node) && (ended || !a.State.Terminal() || completed(a) && !over[a.App] || s.retried(i)) {
 			list = append(list, *a)
 		}
 	}
@@ -495,7 +462,9 @@ func (m *Master) getAllocations(c *server.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.pick(q.Get("app"), q.Get("node"), ended), nil
+	list := s.pick(q.Get("app"), q.Get("node"), ended)
+	s.sayLoops(list, m.now())
+	return list, nil
 }
 
 func flag(text string, otherwise bool) (bool, error) {
@@ -582,8 +551,8 @@ func (m *Master) getBlocked(c *server.Call) (any, error) {
 		if !failed(a.Rollout) {
 			a.Rollout = nil
 		}
-		if a.Blocked != nil || a.Held != "" || a.Waits != nil || a.Rollout != nil || len(stands) > 0 {
-			list = append(list, api.BlockedApp{App: a.Name, Blocked: a.Blocked, Held: a.Held, Waits: a.Waits, Rollout: a.Rollout, Misplaced: stands, Pos: a.Pos})
+		if a.Blocked != nil || a.Held != "" || a.Waits != nil || a.Rollout != nil || len(stands)+len(a.Loops) > 0 {
+			list = append(list, api.BlockedApp{App: a.Name, Blocked: a.Blocked, Held: a.Held, Waits: a.Waits, Rollout: a.Rollout, Misplaced: stands, Loops: a.Loops, Pos: a.Pos})
 		}
 	}
 	return list, nil

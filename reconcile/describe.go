@@ -267,6 +267,12 @@ func (w *world) describe(p *spec.Plan) {
 		if a.Unfinished() {
 			p.Summary.Failed++
 		}
+		if a.Held != "" {
+			p.Summary.Held++
+		}
+		if a.Forget {
+			p.Summary.Forget++
+		}
 	}
 	w.guards(p)
 	if !w.in.Brief {
@@ -297,7 +303,7 @@ func (w *world) guards(p *spec.Plan) {
 		if x.desired != nil && x.run == nil {
 			left++
 		}
-		if !slices.ContainsFunc(x.views, func(a spec.AllocationView) bool { return !a.State.Terminal() && a.Want == spec.WantRun }) {
+		if !x.wanted() && !x.retries() {
 			continue
 		}
 		running++

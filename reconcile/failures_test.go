@@ -375,6 +375,30 @@ func TestPruneIsGuarded(t *testing.T) {
 	}
 }
 
+// An app that leaves the repository while it waits for its next attempt, or for a place, is in the plan, once; max_prune counts the one that
+// has run.
+func TestWhatLeavesWhileNothingOfItRunsIsInThePlan(t *testing.T) {
+	l := newLab(t, 3)
+	huge := asks("huge", 1, 1_000_000, spec.MiB)
+	keep, crash, other := service("keep", 1), service("crash", 1), service("other", 1)
+	l.in.Desired.Sync.MaxPrune = spec.Percent{Value: 20}
+	l.commit(crash, huge, keep, other)
+	l.settle()
+	l.fail(l.newest("crash"))
+	l.fail(l.newest("other"))
+	want(t, l.step(), spec.Summary{Blocked: 3})
+	l.commit(keep)
+	p := l.step()
+	want(t, p, spec.Summary{Forget: 3})
+	if len(p.Guards) != 1 || p.Guards[0].Detail != "2 of 3 apps would stop, 20% are allowed at once" {
+		t.Errorf("%+v", p.Guards)
+	}
+	p = l.step()
+	if want(t, p, spec.Summary{}); len(p.Apps)+len(p.Guards) > 0 {
+		t.Errorf("once it is followed: %s", show(p))
+	}
+}
+
 func TestMovedRestartsNothing(t *testing.T) {
 	l, web := ten(t)
 	l.commit(edit(web, func(a *spec.App) { a.Name = "shop/web" }))
@@ -430,7 +454,7 @@ func TestHeldAppsStayAsTheyAre(t *testing.T) {
 	l.commit(edit(web, command("v2")), service("other", 1))
 	l.in.Held = map[spec.AppName]string{"web": "its framework driver is down"}
 	p := l.step()
-	want(t, p, spec.Summary{Start: 1})
+	want(t, p, spec.Summary{Start: 1, Held: 1})
 	l.in.Desired.Policy.Name = "gone"
 	p, _ = l.plan()
 	if len(p.Apps) != 1 || p.Apps[0].App != "web" {
@@ -526,7 +550,7 @@ func TestPolicyThatFailsHoldsItsApp(t *testing.T) {
 		l.in.Policies = map[string]place.Policy{"moody": moody{answer}}
 		l.commit(edit(web, func(a *spec.App) { command("v2")(a); a.Policy = &spec.PolicyRef{Name: "moody"} }), service("other", 1))
 		p := l.step()
-		want(t, p, spec.Summary{Start: 1})
+		want(t, p, spec.Summary{Start: 1, Held: 1})
 		if !strings.Contains(show(p), name) || l.running("web")["v1"] != 2 {
 			t.Fatalf("%s", show(p))
 		}

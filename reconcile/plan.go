@@ -78,6 +78,12 @@ func (w *world) appPlan(x *app) (spec.AppPlan, bool) {
 		a.Changes = append(a.Changes, x.changes[i].Change)
 		a.Action = stronger(a.Action, x.changes[i].Kind)
 	}
+	if x.toForget() {
+		a.Forget, a.Action, a.Version = true, spec.ChangeStop, x.record.Target
+		if v := w.known(a.Version); v != nil {
+			a.Pos = v.app.Pos
+		}
+	}
 	if a.Idle() && !x.unfinished() {
 		return a, false
 	}
@@ -101,6 +107,22 @@ func (w *world) appPlan(x *app) (spec.AppPlan, bool) {
 		}
 	}
 	return a, true
+}
+
+// toForget reports whether the app left the repository with this commit while nothing of it ran: what is followed has it, as its rollout
+// says.
+func (x *app) toForget() bool {
+	return x.desired == nil && x.run == nil && x.held == "" && x.record != nil && !x.wanted()
+}
+
+// wanted reports whether an allocation of the app has neither ended nor is to end.
+func (x *app) wanted() bool {
+	return slices.ContainsFunc(x.views, func(a spec.AllocationView) bool { return !a.State.Terminal() && a.Want == spec.WantRun })
+}
+
+// retries reports whether a slot of the app waits for its next attempt: it counts as running for whoever takes the app away.
+func (x *app) retries() bool {
+	return x.record != nil && slices.ContainsFunc(x.views, func(a spec.AllocationView) bool { return a.State == spec.StateFailed && a.Want == spec.WantRun })
 }
 
 // unfinished reports whether the app is not as the commit says, and stays so, as its rollout has failed.

@@ -225,7 +225,7 @@ func TestAppsOfFrameworksOverASavedInput(t *testing.T) {
 	}
 	block.Config = map[string]any{"size": 2.0}
 	tree.Frameworks = []spec.Framework{block}
-	if p, _ = reconcile.Plan(s.Over(&tree, "")); p.Summary != (spec.Summary{Start: 1}) || p.Apps[0].Held == "" {
+	if p, _ = reconcile.Plan(s.Over(&tree, "")); p.Summary != (spec.Summary{Start: 1, Held: 1}) || p.Apps[0].Held == "" {
 		t.Errorf("another block: %+v", p)
 	}
 	tree.Frameworks = nil
@@ -251,7 +251,7 @@ func TestImagesByTagOverASavedInput(t *testing.T) {
 	tree := *l.in.Desired
 	tree.Apps = []*spec.App{imaged("new", "new:1"), imaged("web", "web:1")}
 	p, _ := reconcile.Plan(s.Over(&tree, ""))
-	if len(p.Apps) != 1 || p.Apps[0].App != "new" || !strings.Contains(p.Apps[0].Held, "the digest of image new:1 is not in the saved input") || p.Summary != (spec.Summary{}) {
+	if len(p.Apps) != 1 || p.Apps[0].App != "new" || !strings.Contains(p.Apps[0].Held, "the digest of image new:1 is not in the saved input") || p.Summary != (spec.Summary{Held: 1}) {
 		t.Errorf("got %+v, apps %+v", p.Summary, p.Apps)
 	}
 	tree.Apps = []*spec.App{imaged("web", spec.Pin("web:1", "sha256:"+strings.Repeat("1f", 32)))}

@@ -20,7 +20,7 @@ type Plan struct {
 	// Suppose is what the plan assumes of the nodes that is not so. Such a plan is only shown, never applied.
 	Suppose  *Supposition    `json:"suppose,omitempty"`
 	Policies []PolicyVersion `json:"policies,omitempty"`
-	Apps     []AppPlan       `json:"apps,omitempty"` // only apps with a change, a block, a hold or a rollout that has failed; sorted by name
+	Apps     []AppPlan       `json:"apps,omitempty"` // only apps with a change, a block, a hold or a rollout that has failed, and those to forget; sorted by name
 	Capacity CapacityChange  `json:"capacity"`
 	Worst    *WorstMoment    `json:"worst,omitempty"` // nil when nothing is started
 	Cost     *Cost           `json:"cost,omitempty"`  // nil when no node has a price
@@ -65,7 +65,10 @@ type AppPlan struct {
 	Rollout *Rollout    `json:"rollout,omitempty"`
 	// Older is the commit whose version runs while the rollout of this one has failed; "" when none does.
 	Older Commit `json:"older,omitempty"`
-	Run   bool   `json:"run,omitempty"` // the app of a run: what the clock or an operator started needs no approval
+	// Forget says that the app left the repository while nothing of it ran, as it waits for its next attempt or for a place: there is
+	// nothing to stop, and its slots are not tried again.
+	Forget bool   `json:"forget,omitempty"`
+	Run    bool   `json:"run,omitempty"` // the app of a run: what the clock or an operator started needs no approval
 	Pos   Pos    `json:"pos"`
 }
 
@@ -366,6 +369,8 @@ type Summary struct {
 	Preempt int `json:"preempt,omitempty"` // allocations that stop so that others have room
 	Blocked int `json:"blocked"`
 	Failed  int `json:"failed,omitempty"` // apps that are not as the commit says, as their rollout has failed
+	Held    int `json:"held,omitempty"`   // apps that are left exactly as they are, see AppPlan.Held
+	Forget  int `json:"forget,omitempty"` // apps that left the repository while nothing of them ran, see AppPlan.Forget
 }
 
 // Homeless counts the slots without any allocation that works.
@@ -378,7 +383,7 @@ func (a *AppPlan) Unfinished() bool {
 }
 
 // Idle reports whether nothing happens to the app, and nothing stands in the way of anything.
-func (a *AppPlan) Idle() bool { return len(a.Changes) == 0 && a.Blocked == nil && a.Held == "" }
+func (a *AppPlan) Idle() bool { return len(a.Changes) == 0 && a.Blocked == nil && a.Held == "" && !a.Forget }
 
 // Changes returns how many steps the plan has, blocked slots not counted.
 func (s Summary) Changes() int { return s.Start + s.Update + s.Replace + s.Stop + s.Move }

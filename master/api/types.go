@@ -122,6 +122,8 @@ type WorkCounts struct {
 	Blocked     int                `json:"blocked"`           // slots without a place
 	Leaving     int                `json:"leaving,omitempty"` // slots that work on a node that they must leave, and cannot yet
 	Kept        int                `json:"kept,omitempty"`    // slots that work and are to be replaced, for which there is no room yet
+	Looping     int                `json:"looping,omitempty"` // slots whose tasks end again and again, see Loop
+	Held        int                `json:"held,omitempty"`    // apps that are left exactly as they are
 	States      map[spec.State]int `json:"states,omitempty"`
 }
 
@@ -138,6 +140,21 @@ type Problem struct {
 	Subject string `json:"subject"` // app, node, plugin, commit …
 	What    string `json:"what"`
 	Remedy  string `json:"remedy,omitempty"`
+	Loop    *Loop  `json:"loop,omitempty"` // of what ends again and again: how often, since when, and when it is tried next
+}
+
+// Loop is a slot whose tasks end again and again though they should run.
+type Loop struct {
+	Slot       spec.Slot         `json:"slot"`
+	Allocation spec.AllocationID `json:"allocation"` // the newest of the slot
+	Node       spec.NodeID       `json:"node"`       // of Allocation
+	Why        string            `json:"why"`        // how it ended last, as a sentence
+	Said       string            `json:"said,omitempty"`
+	Ends       int               `json:"ends"`           // that are known of, since it was last well
+	Since      spec.Time         `json:"since"`          // when the first of the allocations that they are of was placed
+	Last       spec.Time         `json:"last,omitempty"` // of the ends
+	Next       spec.Time         `json:"next,omitempty"` // when the slot is placed again; 0: it has an allocation
+	Logs       string            `json:"logs,omitempty"` // arguments with which stowage logs shows what it said
 }
 
 // Node is a node with what runs on it.
@@ -167,13 +184,14 @@ type App struct {
 	Blocked   *spec.Blocked    `json:"blocked,omitempty"`
 	Held      string           `json:"held,omitempty"`
 	Waits     *spec.WindowWait `json:"waits,omitempty"` // the window that its change waits for
+	Loops     []Loop           `json:"loops,omitempty"` // its slots whose tasks end again and again
 	Steps     []string         `json:"steps,omitempty"` // of a framework driver
 	Pos       spec.Pos         `json:"pos"`
 	Spec      *spec.App        `json:"spec,omitempty"` // where one app is asked for
 }
 
 // BlockedApp is an app with slots that have no place or have one that its rules no longer allow, that is held, whose change waits
-// for a window, or whose rollout has failed.
+// for a window, whose rollout has failed, or whose tasks end again and again.
 type BlockedApp struct {
 	App       spec.AppName     `json:"app"`
 	Blocked   *spec.Blocked    `json:"blocked,omitempty"`
@@ -181,6 +199,7 @@ type BlockedApp struct {
 	Held      string           `json:"held,omitempty"`
 	Waits     *spec.WindowWait `json:"waits,omitempty"`
 	Rollout   *spec.Rollout    `json:"rollout,omitempty"` // that has failed
+	Loops     []Loop           `json:"loops,omitempty"`   // slots whose tasks end again and again
 	Pos       spec.Pos         `json:"pos"`
 }
 
@@ -213,6 +232,7 @@ type Explanation struct {
 	Rollout    *spec.Rollout        `json:"rollout,omitempty"`
 	Run        *spec.Run            `json:"run,omitempty"`   // that it belongs to
 	Runs       *Runs                `json:"runs,omitempty"`  // of an app that has some
+	Loops      []Loop               `json:"loops,omitempty"` // of it, slots whose tasks end again and again
 	Story      []spec.Event         `json:"story,omitempty"` // oldest first
 }
 

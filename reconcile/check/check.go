@@ -332,6 +332,12 @@ func (c *checker) counts() {
 		if c.plan.Apps[i].Unfinished() {
 			s.Failed++
 		}
+		if c.plan.Apps[i].Held != "" {
+			s.Held++
+		}
+		if c.plan.Apps[i].Forget {
+			s.Forget++
+		}
 	}
 	if s != c.plan.Summary {
 		c.report("counts", "the plan", "the summary says %+v, the changes %+v", c.plan.Summary, s)

@@ -173,3 +173,19 @@ func TestTheLastLineIsTold(t *testing.T) {
 		})
 	}
 }
+
+// What a run before said explains nothing of a stop that is asked for while the next one is waited for.
+func TestTheLastLineIsNotOfARunBefore(t *testing.T) {
+	r := newRig(t)
+	app := service(task("main"))
+	a := r.running(app)
+	r.step(Exited{Run: run(a.ID, "main", 0), Exit: spec.Exit{Code: 1}, At: r.now, Output: "no database\n"})
+	if got := r.status(a.ID).Tasks[0].Output; got != "no database" {
+		t.Fatalf("told %q while it waits for its restart", got)
+	}
+	a.Want = spec.WantStop
+	r.step(assigned(2, app, a))
+	if s := r.status(a.ID); s.State != spec.StateComplete || s.Tasks[0].Output != "" || s.Said() != "" {
+		t.Errorf("%+v", s)
+	}
+}

@@ -271,6 +271,7 @@ func (c *Core) conclude(a *allocation) {
 			if st.Started == 0 {
 				st.Reason = reasonNeverStarted
 			}
+			st.Output = "" // of a run before: it says nothing of a stop that was asked for
 		}
 	}
 	state := spec.StateComplete

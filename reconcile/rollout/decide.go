@@ -250,8 +250,7 @@ func (d *decision) retryAfter(failed *Alloc, step *Step) bool {
 	if failed.Fit == Outdated {
 		return false
 	}
-	attempt := failed.attempts(d.a.Spec)
-	step.Attempt, step.Until = attempt+1, failed.Since.Add(BackOff(d.a.Spec.Reschedule, attempt))
+	step.Attempt, step.Until = failed.attempts(d.a.Spec)+1, Retry(d.a.Spec, failed.AllocationView)
 	if d.a.Now >= step.Until {
 		return false
 	}
@@ -286,6 +285,12 @@ func (a *Alloc) attempts(app *spec.App) int {
 		return 0
 	}
 	return a.Attempt
+}
+
+// Retry is when the slot of an allocation that failed is placed again, if there is room.
+func Retry(app *spec.App, failed *spec.AllocationView) spec.Time {
+	a := Alloc{AllocationView: failed}
+	return failed.Since.Add(BackOff(app.Reschedule, a.attempts(app)))
 }
 
 // BackOff returns how long to wait after the given attempt failed: the delay, doubled for each attempt before.

@@ -168,9 +168,15 @@ func (p *Page) Age(t spec.Time) string {
 		return "-"
 	}
 	d := p.Now.Sub(t)
-	switch {
-	case d < spec.Second:
+	if d < spec.Second {
 		return "now"
+	}
+	return age(d)
+}
+
+// age says how long something lasts, from a second on.
+func age(d spec.Duration) string {
+	switch {
 	case d < 2*spec.Minute:
 		return fmt.Sprintf("%ds", d/spec.Second)
 	case d < 2*spec.Hour:
@@ -179,6 +185,15 @@ func (p *Page) Age(t spec.Time) string {
 		return fmt.Sprintf("%dh", d/spec.Hour)
 	}
 	return fmt.Sprintf("%dd", d/(24*spec.Hour))
+}
+
+// clock is a moment as the clock on the wall shows it, with the day when that is another one.
+func (p *Page) clock(t spec.Time) string {
+	at := t.Std().Local()
+	if now := p.Now.Std().Local(); at.YearDay() != now.YearDay() || at.Year() != now.Year() {
+		return at.Format("2006-01-02 15:04:05")
+	}
+	return at.Format("15:04:05")
 }
 
 // Ago is Age in a sentence: "now", "12s ago".

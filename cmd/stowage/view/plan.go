@@ -158,5 +158,11 @@ func summary(s spec.Summary) string {
 	if s.Failed > 0 {
 		parts = append(parts, plural(s.Failed, "rollout")+" failed")
 	}
+	if s.Held > 0 {
+		parts = append(parts, plural(s.Held, "app")+" held")
+	}
+	if s.Forget > 0 {
+		parts = append(parts, plural(s.Forget, "app")+" to forget")
+	}
 	return strings.Join(parts, ", ") + "."
 }

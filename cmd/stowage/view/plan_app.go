@@ -24,6 +24,9 @@ func (p *Page) appPlan(a *spec.AppPlan, o PlanOptions) {
 	if a.Held != "" {
 		p.Line("      %s %s", p.paint(yellow, "held:"), a.Held)
 	}
+	if a.Forget {
+		p.Line("      it left the repository; nothing of it runs, and it is not tried again")
+	}
 	if a.Waits != nil {
 		p.Line("      %s %s", p.paint(yellow, "waits:"), p.wait(a.Waits))
 	}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/stowage/stowage/master/api"
 	"github.com/stowage/stowage/spec"
@@ -43,6 +44,12 @@ func (p *Page) Status(s *api.Status) {
 	if w.Kept > 0 {
 		work += fmt.Sprintf(", %d cannot be replaced yet", w.Kept)
 	}
+	if w.Looping > 0 {
+		work += fmt.Sprintf(", %d ending again and again", w.Looping)
+	}
+	if w.Held > 0 {
+		work += ", " + plural(w.Held, "app") + " held"
+	}
 	p.pairs([][2]string{{"work", work}})
 	if r := s.Runs; r != nil {
 		text := fmt.Sprintf("%d under way", r.Active)
@@ -70,6 +77,9 @@ func (p *Page) Status(s *api.Status) {
 			said = true
 		}
 		p.Line("%s %s: %s", p.paint(red, "!"), problem.Subject, spec.Printable(problem.What))
+		if l := problem.Loop; l != nil {
+			p.Line("    %s", p.loop(l))
+		}
 		if problem.Remedy != "" {
 			p.Line("    %s", problem.Remedy)
 		}
@@ -85,6 +95,24 @@ func phaseWords(s *api.Status) string {
 		return string(s.Phase) + ": " + s.Waiting
 	}
 	return string(s.Phase)
+}
+
+// loop says how often a slot's tasks have ended, since when, and when it is tried again: "ended 7 times in 4m, last 3s ago; tried again in 12s".
+func (p *Page) loop(l *api.Loop) string {
+	text := "ended once"
+	if l.Ends > 1 {
+		text = fmt.Sprintf("ended %d times since %s (%s)", l.Ends, p.clock(l.Since), p.Ago(l.Since))
+	}
+	if l.Last != 0 {
+		text += ", last " + strings.Replace(p.Ago(l.Last), "now", "just now", 1)
+	}
+	switch {
+	case l.Next == 0:
+		return text + "; it is on " + string(l.Node) + " now"
+	case l.Next < p.Now.Add(spec.Second):
+		return text + "; tried again now"
+	}
+	return text + fmt.Sprintf("; tried again at %s (in %s)", p.clock(l.Next), age(l.Next.Sub(p.Now)))
 }
 
 // Explanation prints why something is as it is; of an app also its allocations.
@@ -132,7 +160,8 @@ func (p *Page) Explanation(e *api.Explanation, list []spec.AllocationView) {
 	if e.Next != nil {
 		p.pairs([][2]string{{"next", string(e.Next.Kind) + ": " + p.why(e.Next)}})
 	}
-	if e.Blocked != nil {
+	p.loops(e.Loops, "  ", e.Allocation == nil)
+	if e.Blocked != nil && !told(e.Blocked, e.Loops) {
 		p.blocked(e.Blocked, "  ")
 	}
 	p.misplaced(e.Misplaced, "  ")
@@ -270,6 +299,31 @@ type Why struct {
 	Refused *api.Refused // the newest revision, when it cannot be used
 }
 
+// told reports whether all that is blocked waits for its next attempt, which the loops tell better.
+func told(b *spec.Blocked, loops []api.Loop) bool { return b.After != 0 && len(loops) >= len(b.Slots) }
+
+// loops prints what ends again and again; long: with how it ended, which is not told elsewhere.
+func (p *Page) loops(list []api.Loop, indent string, long bool) {
+	for i := range list {
+		l := &list[i]
+		if i == foldAfter {
+			p.Line("%s… and %d more (--json has them)", indent, len(list)-i)
+			return
+		}
+		p.Line("%s%s %s %s", indent, p.paint(red, "!"), l.Slot, p.loop(l))
+		if !long {
+			continue
+		}
+		p.Line("%s    %s", indent, spec.Printable(l.Why))
+		if l.Said != "" {
+			p.Line("%s    it said last: %s", indent, spec.Printable(l.Said))
+		}
+		if l.Logs != "" {
+			p.Line("%s    stowage logs %s has what it said", indent, l.Logs)
+		}
+	}
+}
+
 // Why prints what has no place, is held, waits or has failed, and why. Diagnostics of a refused revision are printed by the caller.
 func (p *Page) Why(w Why) {
 	drains := slices.DeleteFunc(slices.Clone(w.Drains), func(n api.Node) bool {
@@ -278,9 +332,9 @@ func (p *Page) Why(w Why) {
 	switch {
 	case len(w.Apps)+len(drains) > 0 || w.Refused != nil:
 	case w.App != "":
-		p.Line("Nothing of %s is blocked or held, none of it waits for a window, its rollout has not failed, and all of it stands where its rules allow.", w.App)
+		p.Line("Nothing of %s is blocked or held or ends again and again, none of it waits for a window, its rollout has not failed, and all of it stands where its rules allow.", w.App)
 	default:
-		p.Line("Nothing is blocked or held, nothing waits for a window, no rollout has failed, and everything stands where its rules allow.")
+		p.Line("Nothing is blocked or held or ends again and again, nothing waits for a window, no rollout has failed, and everything stands where its rules allow.")
 	}
 	for i := range w.Apps {
 		b := &w.Apps[i]
@@ -295,7 +349,8 @@ func (p *Page) Why(w Why) {
 			p.Line("    %s the rollout of commit %s failed: %s", p.paint(red, "!"), b.Rollout.Commit.Short(), b.Rollout.Reason)
 			p.Line("        %s", MendRollout(b.Rollout))
 		}
-		if b.Blocked != nil {
+		p.loops(b.Loops, "    ", true)
+		if b.Blocked != nil && !told(b.Blocked, b.Loops) {
 			p.blocked(b.Blocked, "    ")
 		}
 		p.misplaced(b.Misplaced, "    ")

@@ -75,6 +75,8 @@ func appNote(a *api.App) string {
 	switch {
 	case a.Held != "":
 		return "held: " + a.Held
+	case len(a.Loops) > 0 && (a.Blocked == nil || told(a.Blocked, a.Loops)):
+		return fmt.Sprintf("%s keeps ending, %d so far: %s", a.Loops[0].Slot, a.Loops[0].Ends, a.Loops[0].Why)
 	case a.Blocked != nil && a.Blocked.Failed != nil:
 		return fmt.Sprintf("%d failed: %s", len(a.Blocked.Slots), a.Blocked.Failed.Why)
 	case a.Blocked != nil && len(a.Blocked.Reasons) > 0:
