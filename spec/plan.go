@@ -67,9 +67,9 @@ type AppPlan struct {
 	Older Commit `json:"older,omitempty"`
 	// Forget says that the app left the repository while nothing of it ran, as it waits for its next attempt or for a place: there is
 	// nothing to stop, and its slots are not tried again.
-	Forget bool   `json:"forget,omitempty"`
-	Run    bool   `json:"run,omitempty"` // the app of a run: what the clock or an operator started needs no approval
-	Pos   Pos    `json:"pos"`
+	Forget bool `json:"forget,omitempty"`
+	Run    bool `json:"run,omitempty"` // the app of a run: what the clock or an operator started needs no approval
+	Pos    Pos  `json:"pos"`
 }
 
 // SchedulePlan is what happens to an app with runs.
@@ -383,7 +383,9 @@ func (a *AppPlan) Unfinished() bool {
 }
 
 // Idle reports whether nothing happens to the app, and nothing stands in the way of anything.
-func (a *AppPlan) Idle() bool { return len(a.Changes) == 0 && a.Blocked == nil && a.Held == "" && !a.Forget }
+func (a *AppPlan) Idle() bool {
+	return len(a.Changes) == 0 && a.Blocked == nil && a.Held == "" && !a.Forget
+}
 
 // Changes returns how many steps the plan has, blocked slots not counted.
 func (s Summary) Changes() int { return s.Start + s.Update + s.Replace + s.Stop + s.Move }
