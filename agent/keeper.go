@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	// executorStart bounds how long a new executor may take to answer.
-	executorStart = 10 * time.Second
+	// executorStart bounds how long a new executor may take to answer: one that does not is killed, so it is long, for the slowest of machines.
+	executorStart = 30 * time.Second
 	// executorRetry is between two attempts to start one that does not come up.
 	executorRetry = time.Second
 	// maxExecutorLog bounds what executors leave in their log, in bytes; it is checked when one starts.
@@ -167,7 +167,10 @@ func (k *keeper) start(ctx context.Context) error {
 	deadline := time.NewTimer(executorStart)
 	defer deadline.Stop()
 	for {
-		if _, err := k.client.Ping(ctx); err == nil {
+		if features, err := k.client.Ping(ctx); err == nil {
+			for _, what := range features.Missing {
+				k.log.Warn("not on this node: " + what)
+			}
 			return nil
 		}
 		select {

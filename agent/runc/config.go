@@ -63,7 +63,7 @@ func (r *Runtime) config(spec *executor.Spec, rt root, cores []int, extra []*dev
 		Rlimits:         []configs.Rlimit{{Type: unix.RLIMIT_NOFILE, Soft: min(openFilesSoft, r.maxFiles), Hard: min(openFilesHard, r.maxFiles)}},
 		Cgroups:         &cgroups.Cgroup{Path: r.cgroupPath(spec), Resources: resources},
 		RootlessEUID:    r.rootless,
-		RootlessCgroups: r.rootless,
+		RootlessCgroups: r.rootless && r.cgroup == 0,
 	}
 	c.Cgroups.CpusetCpus = coreList(cores)
 	if len(extra) > 0 {
@@ -81,8 +81,11 @@ func (r *Runtime) config(spec *executor.Spec, rt root, cores []int, extra []*dev
 		c.Networks = []*configs.Network{{Type: "loopback"}}
 	}
 	if r.rootless {
-		// Only for a cgroup without a path the library takes it that there are no rights.
-		c.Cgroups = &cgroups.Cgroup{Name: spec.ID, Rootless: true, Resources: &cgroups.Resources{Devices: deviceRules()}}
+		// Rules of devices are left out: nobody makes devices in a user namespace, and those of the node are as the node's files allow.
+		if c.Cgroups.Rootless = true; r.cgroup == 0 {
+			// Only for a cgroup without a path the library takes it that there are no rights.
+			c.Cgroups = &cgroups.Cgroup{Name: spec.ID, Rootless: true, Resources: &cgroups.Resources{Devices: deviceRules()}}
+		}
 		c.UIDMappings = []configs.IDMap{{HostID: int64(os.Geteuid()), Size: 1}}
 		c.GIDMappings = []configs.IDMap{{HostID: int64(os.Getegid()), Size: 1}}
 		c.Devices = append(plainDevices(), extra...)
@@ -146,7 +149,7 @@ func (r *Runtime) mounts(spec *executor.Spec, rt root) []*configs.Mount {
 		&configs.Mount{Device: "mqueue", Source: "mqueue", Destination: "/dev/mqueue", Flags: quiet},
 		r.sysMount(spec, quiet),
 	)
-	if r.cgroup == 2 && !r.rootless {
+	if r.cgroup == 2 {
 		all = append(all, &configs.Mount{Device: "cgroup", Source: "cgroup", Destination: "/sys/fs/cgroup", Flags: quiet | unix.MS_RDONLY})
 	}
 	if !rt.writable && !mounted(spec, "/tmp") {

@@ -84,18 +84,3 @@ func setCores(dir string, cores []int) error {
 	}
 	return cgroups.WriteFile(dir, name, coreList(cores))
 }
-
-// hasCores reports whether containers can have cores of their own.
-func hasCores(version int) bool {
-	if version == 2 {
-		data, _ := os.ReadFile("/sys/fs/cgroup/cgroup.controllers")
-		for _, name := range strings.Fields(string(data)) {
-			if name == "cpuset" {
-				return true
-			}
-		}
-		return false
-	}
-	_, err := os.Stat("/sys/fs/cgroup/cpuset/cgroup.procs")
-	return version == 1 && err == nil
-}

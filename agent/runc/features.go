@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/opencontainers/cgroups"
 	"github.com/stowage/stowage/agent/executor"
@@ -18,11 +20,18 @@ func (r *Runtime) detect(version string) {
 	missing := func(format string, args ...any) { f.Missing = append(f.Missing, fmt.Sprintf(format, args...)) }
 	switch {
 	case r.rootless:
-		missing("limits of CPU, memory and processes: the executor does not run as root")
 		missing("images and networks of their own: the executor does not run as root")
-		missing("privileged tasks, new privileges, groups, devices, limits of swap, cpu_max and io: the executor does not run as root")
+		missing("privileged tasks, new privileges, groups and devices: the executor does not run as root")
+		given, controllers, err := delegated()
+		if err != nil {
+			missing("limits of CPU, memory and processes: the executor does not run as root, and %v", err)
+			break
+		}
+		r.cgroup, r.controllers, r.given, r.parent = 2, controllers, given, filepath.Join(given, r.parent)[1:]
 	case cgroups.IsCgroup2UnifiedMode():
 		r.cgroup = 2
+		data, _ := os.ReadFile(filepath.Join(unifiedRoot, "cgroup.controllers"))
+		r.controllers = strings.Fields(string(data))
 	default:
 		r.cgroup = 1
 		_, err := os.Stat("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes")
@@ -31,14 +40,15 @@ func (r *Runtime) detect(version string) {
 		}
 	}
 	r.swapCounted = r.swapCounted || r.cgroup == 2
-	r.detectIO()
 	r.own = ownCapabilities()
 	if r.cgroup != 0 {
-		for _, name := range missingControllers(r.cgroup) {
-			missing("limit of %s: the cgroup controller is not available", name)
+		for _, name := range []string{"cpu", "memory", "pids"} {
+			if !r.hasController(name) {
+				missing("limit of %s: the cgroup controller is not available", name)
+			}
 		}
 	}
-	if f.Cores = r.cgroup != 0 && hasCores(r.cgroup); r.cgroup != 0 && !f.Cores {
+	if f.Cores = r.hasController("cpuset"); r.cgroup != 0 && !f.Cores {
 		missing("cores for one task alone: the cgroup controller cpuset is not available")
 	}
 	if f.Seccomp = hasSeccomp(); !f.Seccomp {
@@ -55,24 +65,16 @@ func (r *Runtime) detect(version string) {
 	r.features = f
 }
 
-func missingControllers(version int) []string {
-	var missing []string
-	for _, name := range []string{"cpu", "memory", "pids"} {
-		there := false
-		if version == 2 {
-			data, _ := os.ReadFile("/sys/fs/cgroup/cgroup.controllers")
-			for _, field := range bytes.Fields(data) {
-				there = there || string(field) == name
-			}
-		} else {
-			_, err := os.Stat(filepath.Join("/sys/fs/cgroup", name, "cgroup.procs"))
-			there = err == nil
-		}
-		if !there {
-			missing = append(missing, name)
-		}
+// hasController reports whether containers can have a controller.
+func (r *Runtime) hasController(name string) bool {
+	switch r.cgroup {
+	case 0:
+		return false
+	case 2:
+		return slices.Contains(r.controllers, name)
 	}
-	return missing
+	_, err := os.Stat(filepath.Join("/sys/fs/cgroup", name, "cgroup.procs"))
+	return err == nil
 }
 
 // hasSeccomp asks for the state of a filter that is not there: EFAULT is the answer of a kernel that has them.

@@ -225,16 +225,14 @@ func (r *Runtime) lacks(s *executor.Spec) string {
 			what string
 		}{
 			{s.Privileged, "privileged"}, {s.NewPrivileges, "no_new_privileges = false"}, {len(s.Groups) > 0, "groups"},
-			{len(i.HostDevices)+len(s.Devices) > 0, "devices of the node"}, {s.SwapBytes > 0, "swap"}, {s.CPUMaxMillis > 0, "cpu_max"},
-			{s.IO != (spec.IO{}), "io"},
+			{len(i.HostDevices)+len(s.Devices) > 0, "devices of the node"}, {s.SwapBytes > 0 && !r.hasController("memory"), "swap"},
+			{s.CPUMaxMillis > 0 && !r.hasController("cpu"), "cpu_max"}, {s.IO != (spec.IO{}) && !r.hasController("io"), "io"},
 		} {
 			if o.used {
 				return o.what + ": the executor does not run as root"
 			}
 		}
-		return r.lacksLimit(s)
-	}
-	if missing := capabilityMask(s.Capabilities) &^ r.own; missing != 0 && !s.Privileged {
+	} else if missing := capabilityMask(s.Capabilities) &^ r.own; missing != 0 && !s.Privileged {
 		for i, name := range capabilityNumbers() {
 			if missing>>i&1 == 1 {
 				return "capability " + name + ": the executor does not have it itself"
@@ -249,9 +247,9 @@ func (r *Runtime) lacks(s *executor.Spec) string {
 		return "limit of swap: the kernel runs without swapaccount=1"
 	case s.SwapBytes > 0 && s.MemoryLimit() == 0:
 		return "limit of swap without one of memory"
-	case rates != spec.IO{} && !r.ioLimits:
+	case rates != spec.IO{} && !r.hasIORates():
 		return "limits of reading and writing: the cgroup controller " + map[int]string{1: "blkio", 2: "io"}[r.cgroup] + " is not available"
-	case s.IO.Weight > 0 && !r.ioWeight:
+	case s.IO.Weight > 0 && !r.hasIOWeight():
 		return "io weight: the kernel has neither the scheduler BFQ nor io.cost for it; load bfq, or take the weight out"
 	}
 	return ""
@@ -288,24 +286,31 @@ func ownCapabilities() uint64 {
 	return ^uint64(0)
 }
 
-// detectIO finds out which limits of reading and writing this node has.
-func (r *Runtime) detectIO() {
-	switch r.cgroup {
-	case 1:
-		_, err := os.Stat("/sys/fs/cgroup/blkio/blkio.throttle.read_bps_device")
-		r.ioLimits = err == nil
-		r.ioWeight = existsAny("/sys/fs/cgroup/blkio/", []string{"blkio.bfq.weight", "blkio.weight"})
-	case 2:
-		data, _ := os.ReadFile("/sys/fs/cgroup/cgroup.controllers")
-		r.ioLimits = slices.Contains(strings.Fields(string(data)), "io")
-		// The root has no weight; any group below it does.
-		groups, _ := filepath.Glob("/sys/fs/cgroup/*/")
-		for _, g := range groups {
-			r.ioWeight = r.ioWeight || existsAny(g, []string{"io.bfq.weight", "io.weight"})
-		}
-		_, err := os.Stat("/sys/fs/cgroup/io.cost.qos")
-		r.ioWeight = r.ioLimits && (r.ioWeight || err == nil)
+// hasIORates reports whether reading and writing can be limited.
+func (r *Runtime) hasIORates() bool {
+	if r.cgroup == 2 {
+		return r.hasController("io")
 	}
+	return r.cgroup == 1 && existsAny("/sys/fs/cgroup/blkio/", []string{"blkio.throttle.read_bps_device"})
+}
+
+// hasIOWeight reports whether there is a scheduler that heeds weights; its module may be loaded at any time.
+func (r *Runtime) hasIOWeight() bool {
+	if r.cgroup == 1 {
+		return existsAny("/sys/fs/cgroup/blkio/", []string{"blkio.bfq.weight", "blkio.weight"})
+	}
+	if !r.hasIORates() {
+		return false
+	}
+	// The root of the hierarchy has no weight, and nothing else may be there yet: a cgroup of a moment shows it.
+	top := filepath.Join(unifiedRoot, r.given)
+	_ = os.WriteFile(filepath.Join(top, "cgroup.subtree_control"), []byte("+io"), 0)
+	dir, err := os.MkdirTemp(top, "stowage-look-")
+	if err != nil {
+		return false
+	}
+	defer func() { _ = unix.Rmdir(dir) }()
+	return existsAny(dir, []string{"io.bfq.weight", "io.weight"})
 }
 
 func existsAny(dir string, names []string) bool {

@@ -53,6 +53,25 @@ func limits(spec *executor.Spec, v2, swapCounted bool) *cgroups.Resources {
 	return r
 }
 
+// limits are those of a spec as far as there are controllers for them. As root all that a task always has are there, or its start fails; without
+// root it has what was handed on, and the executor tells what was not.
+func (r *Runtime) limits(spec *executor.Spec) *cgroups.Resources {
+	all := limits(spec, r.cgroup == 2, r.swapCounted)
+	if !r.rootless {
+		return all
+	}
+	if !r.hasController("cpu") {
+		all.CpuShares, all.CpuWeight = 0, 0
+	}
+	if !r.hasController("memory") {
+		all.Memory, all.MemorySwap, all.MemoryReservation, all.Unified = 0, 0, 0, nil
+	}
+	if !r.hasController("pids") {
+		all.PidsLimit = nil
+	}
+	return all
+}
+
 // weight is what v2 has in the place of shares: 100 for a core, the kernel's default. The library's own conversion bends the scale so that
 // both defaults meet, and half a core would be worth 59; here it is worth half of what a whole one is, as on v1.
 func weight(millis int64) uint64 { return uint64(min(max((millis+5)/10, minWeight), maxWeight)) }

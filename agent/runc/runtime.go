@@ -40,12 +40,12 @@ type Runtime struct {
 	maxFiles uint64
 
 	rootless    bool
-	cgroup      int               // version
+	cgroup      int               // version; 0: no limits
+	controllers []string          // of version 2, that containers can have
+	given       string            // cgroup of version 2 below which all happens; "": the root
 	roots       map[string]string // of the cgroup hierarchies, by controller
 	swapCounted bool
 	own         uint64 // capabilities, as a mask
-	ioLimits    bool   // of reading and writing
-	ioWeight    bool
 	features    executor.Features
 	filters     filters
 	meter       meter
@@ -167,7 +167,7 @@ func (r *Runtime) create(spec *executor.Spec, rt root, cores []int, stdio execut
 	if err != nil {
 		return 0, err
 	}
-	resources := limits(spec, r.cgroup == 2, r.swapCounted)
+	resources := r.limits(spec)
 	if err := throttles(resources, spec); err != nil {
 		return 0, err
 	}

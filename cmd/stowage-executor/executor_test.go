@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -58,6 +59,20 @@ func build(t testing.TB) string {
 	return filepath.Join(program.dir, "stowage-executor")
 }
 
+// fewer is n for a test that does the same n times over, or, where STOWAGE_FEWER=10 says that the processor is slow, a tenth of it.
+func fewer(t testing.TB, n int) int {
+	t.Helper()
+	text := os.Getenv("STOWAGE_FEWER")
+	if text == "" {
+		return n
+	}
+	times, err := strconv.Atoi(text)
+	if err != nil || times < 1 {
+		t.Fatalf("STOWAGE_FEWER=%q: use a number, by how many times fewer", text)
+	}
+	return max(n/times, 2)
+}
+
 // needRoot skips a test without root, or fails it where root is promised.
 func needRoot(t testing.TB) {
 	t.Helper()
@@ -79,6 +94,7 @@ type node struct {
 	cmd    *exec.Cmd
 	stderr *lockedBuffer
 	user   *syscall.Credential // nil: root
+	group  string              // folder of the cgroup to start in; "": that of the test
 	flags  []string            // more of them
 }
 
@@ -110,7 +126,13 @@ func startNode(t testing.TB, dir string) *node {
 
 func startNodeAs(t testing.TB, dir string, user *syscall.Credential, flags ...string) *node {
 	t.Helper()
-	n := &node{t: t, dir: dir, user: user, flags: flags, parent: "stowage-test-" + filepath.Base(dir)}
+	return startNodeIn(t, dir, user, "", flags...)
+}
+
+// startNodeIn is startNodeAs in a cgroup of v2.
+func startNodeIn(t testing.TB, dir string, user *syscall.Credential, group string, flags ...string) *node {
+	t.Helper()
+	n := &node{t: t, dir: dir, user: user, group: group, flags: flags, parent: "stowage-test-" + filepath.Base(dir)}
 	n.client = executor.NewClient(n.socket())
 	n.start()
 	t.Cleanup(n.cleanup)
@@ -126,6 +148,14 @@ func (n *node) start() {
 	n.cmd = exec.Command(build(n.t), flags...)
 	n.cmd.Stderr = n.stderr
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: n.user}
+	if n.group != "" {
+		group, err := os.Open(n.home())
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		defer group.Close()
+		n.cmd.SysProcAttr.UseCgroupFD, n.cmd.SysProcAttr.CgroupFD = true, int(group.Fd())
+	}
 	if err := n.cmd.Start(); err != nil {
 		n.t.Fatal(err)
 	}
@@ -133,6 +163,19 @@ func (n *node) start() {
 		_, err := n.client.Ping(context.Background())
 		return err == nil
 	})
+}
+
+// home is the cgroup in which an executor of a given one starts: an agent stays where the first executor has put it.
+func (n *node) home() string {
+	if keepers := filepath.Join(n.group, "agent"); isDir(keepers) {
+		return keepers
+	}
+	return n.group
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // crash kills the executor alone.
@@ -189,7 +232,7 @@ func (n *node) sweep() {
 // cgroups lists the parent cgroup in every hierarchy where it exists.
 func (n *node) cgroups() []string {
 	one, _ := filepath.Glob("/sys/fs/cgroup/" + n.parent)
-	all, _ := filepath.Glob("/sys/fs/cgroup/*/" + n.parent)
+	all, _ := filepath.Glob("/sys/fs/cgroup/*/" + n.parent) // of v1 each controller's, of v2 those in a given one
 	return append(one, all...)
 }
 

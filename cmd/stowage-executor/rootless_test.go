@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -16,15 +15,7 @@ const nobody = 65534
 
 func TestWithoutRoot(t *testing.T) {
 	needRoot(t) // to become somebody else
-	dir, err := os.MkdirTemp("", "sx")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	logs := filepath.Join(dir, "logs")
-	if err := errors.Join(os.Mkdir(logs, 0o755), os.Chown(logs, nobody, nobody), os.Chown(dir, nobody, nobody), os.Chmod(dir, 0o711)); err != nil {
-		t.Fatal(err)
-	}
+	dir := ofNobody(t)
 	n := startNodeAs(t, dir, &syscall.Credential{Uid: nobody, Gid: nobody})
 	f, err := n.client.Ping(t.Context())
 	if err != nil {

@@ -86,6 +86,8 @@ type cluster struct {
 	agents  []*node
 	join    string
 	commits int
+	user    *syscall.Credential // of agents; nil: root
+	group   string              // folder of the cgroup of v2 that agents start in; "": that of the test
 }
 
 // node is one agent of the cluster.
@@ -107,6 +109,11 @@ type process struct {
 
 func start(t testing.TB, name, log string, args ...string) *process {
 	t.Helper()
+	return startAs(t, name, log, &syscall.SysProcAttr{}, args...)
+}
+
+func startAs(t testing.TB, name, log string, as *syscall.SysProcAttr, args ...string) *process {
+	t.Helper()
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +122,7 @@ func start(t testing.TB, name, log string, args ...string) *process {
 	p := &process{t: t, name: name, log: log, done: make(chan struct{})}
 	p.cmd = exec.Command(args[0], args[1:]...)
 	p.cmd.Stdout, p.cmd.Stderr = out, out
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p.cmd.SysProcAttr, as.Setpgid = as, true
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +196,16 @@ func (c *cluster) addAgentFrom(bin, name string, index int) {
 }
 
 func (c *cluster) startAgent(n *node) {
-	n.proc = start(c.t, n.name, c.dir+"/"+n.name+".log", n.args...)
+	as := &syscall.SysProcAttr{Credential: c.user}
+	if c.group != "" {
+		group, err := os.Open(c.group)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		defer group.Close()
+		as.UseCgroupFD, as.CgroupFD = true, int(group.Fd())
+	}
+	n.proc = startAs(c.t, n.name, c.dir+"/"+n.name+".log", as, n.args...)
 	c.eventually(n.name+" is ready", func() error {
 		var nodes []struct {
 			ID    string `json:"id"`
