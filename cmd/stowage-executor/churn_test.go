@@ -24,8 +24,10 @@ const churnSteps = 300
 
 const (
 	churnWorkers = 20
-	// churnPerCrash is how many containers are made between two deaths of the executor, on average.
+	// churnPerCrash is how many containers are made between two deaths of the executor, on average: fewer in a short test, in which it dies
+	// churnCrashes times all the same.
 	churnPerCrash = 40
+	churnCrashes  = 4
 	// churnMemory is by how much an executor's own memory may grow while it makes a quarter of the containers, in bytes: what the runtime's
 	// heap and its pools of buffers vary by. A leak of one KiB in each start of the long test is more.
 	churnMemory = 2 << 20
@@ -45,7 +47,7 @@ type churn struct {
 // TestChurn starts and removes many containers, 20 at a time. In the first half the executor is killed at random moments and started again, and
 // containers are killed from outside all the time. Nothing may be left: no process, mount, namespace, cgroup, file or open file, nor memory.
 func TestChurn(t *testing.T) {
-	steps := churnSteps
+	steps := fewer(t, churnSteps)
 	if text := os.Getenv("STOWAGE_CHURN"); text != "" {
 		var err error
 		if steps, err = strconv.Atoi(text); err != nil || steps < 4 {
@@ -112,7 +114,8 @@ func (c *churn) round(from, to int, crash bool) {
 	done := make(chan struct{})
 	go func() { wg.Wait(); close(done) }()
 	dice := rand.New(rand.NewPCG(c.seed, uint64(to)))
-	for crashAt := int64(dice.IntN(churnPerCrash)); ; {
+	perCrash := max(min(churnPerCrash, (to-from)/churnCrashes), 1)
+	for crashAt := int64(dice.IntN(perCrash)); ; {
 		select {
 		case <-done:
 			return
@@ -129,7 +132,7 @@ func (c *churn) round(from, to int, crash bool) {
 			c.start()
 			c.look()
 			c.crashes.Add(1)
-			crashAt = made.Load() + int64(dice.IntN(2*churnPerCrash))
+			crashAt = made.Load() + int64(dice.IntN(2*perCrash))
 		}
 	}
 }

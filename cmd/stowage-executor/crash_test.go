@@ -17,7 +17,7 @@ import (
 // An executor that dies while it creates containers leaves each either whole or not at all.
 func TestCrashWhileStarting(t *testing.T) {
 	n := newNode(t)
-	for round := range 4 {
+	for round := range fewer(t, 4) {
 		var wg sync.WaitGroup
 		var acknowledged sync.Map
 		started := make(chan struct{}, 64)

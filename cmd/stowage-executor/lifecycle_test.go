@@ -316,7 +316,7 @@ func TestExitsWhileAgentIsAway(t *testing.T) {
 
 func TestHugeOutputIsBounded(t *testing.T) {
 	n := newNode(t)
-	spec := n.host("loud", "yes 0123456789012345678901234567890123456789 | head -c 300000000; echo last")
+	spec := n.host("loud", fmt.Sprintf("yes 0123456789012345678901234567890123456789 | head -c %d; echo last", fewer(t, 300_000_000)))
 	spec.Log.MaxBytes, spec.Log.MaxFiles = 1<<20, 3
 	began := time.Now()
 	if c, _ := n.run(spec); !c.Exit.Success() || c.DroppedBytes != 0 {
@@ -569,7 +569,7 @@ func TestTwoHundredStartsLeaveNothing(t *testing.T) {
 	errs := make(chan error, 4)
 	for worker := range 4 {
 		wg.Go(func() {
-			for i := range 50 {
+			for i := range fewer(t, 50) {
 				if err := cycle(1000*worker + i); err != nil {
 					errs <- err
 					return

@@ -23,7 +23,8 @@ func TestExecsRaceExits(t *testing.T) {
 	// The first round warms up: filters, the network poller, the thread pool.
 	n.race("warm", 7)
 	before := n.traces()
-	const workers, rounds = 4, 75
+	const workers = 4
+	rounds := fewer(t, 75)
 	var wg sync.WaitGroup
 	for worker := range workers {
 		wg.Go(func() {
