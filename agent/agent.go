@@ -58,6 +58,7 @@ type agent struct {
 	memory    memory
 	folders   folders
 	images    *image.Store
+	artifacts *artifacts
 	sources   *sources
 	keeper    *keeper
 	prober    *probe.Prober
@@ -184,6 +185,7 @@ func open(ctx context.Context, cfg *Config) (*agent, error) {
 	if a.images, err = image.OpenWith(filepath.Join(cfg.DataDir, "images"), image.DefaultLimits, client); err != nil {
 		return nil, err // it says that another agent runs on the same directory
 	}
+	a.artifacts = newArtifacts(client, cfg.Registries.UserAgent)
 	id, err := ensureIdentity(ctx, filepath.Join(cfg.DataDir, "identity", "papers.json"), cfg.Node, strings.TrimRight(cfg.Master, "/"), cfg.JoinToken)
 	if err == nil {
 		a.keeper, err = newKeeper(&a.cfg)

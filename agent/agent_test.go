@@ -29,6 +29,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stowage/stowage/agent/artifact"
 	"github.com/stowage/stowage/agent/executor"
 	"github.com/stowage/stowage/agent/facts"
 	"github.com/stowage/stowage/reconcile/node"
@@ -224,6 +225,7 @@ func (l *lines) String() string {
 var executorBinary string
 
 func TestMain(m *testing.M) {
+	artifact.Serve() // the test binary may be a helper that fetches artifacts
 	dir, err := os.MkdirTemp("", "stowage-agent-test-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -82,6 +82,15 @@ func (f folders) restoreNotes(records []node.Record, known func(*spec.Task) stri
 				all = append(all, digest)
 			}
 		}
+		laid, err := f.artifactsOf(id)
+		if err != nil && records[i].App.Fetches() {
+			all = append(all, unsure)
+		}
+		for _, task := range laid { // any order: it is a set
+			for _, one := range task {
+				all = append(all, one.Digest)
+			}
+		}
 		failed = errors.Join(failed, f.writeNote(id, all))
 	}
 	return failed

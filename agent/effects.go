@@ -85,7 +85,10 @@ func (a *agent) prepare(ctx context.Context, e node.Prepare) node.Event {
 	telling.Go(func() { a.tellProgress(tellProgress, e) })
 	for i := range e.App.Tasks {
 		if err == nil {
-			_, err = a.taskImage(ctx, &e.Allocation, &e.App.Tasks[i])
+			var img *image.Image
+			if img, err = a.taskImage(ctx, &e.Allocation, &e.App.Tasks[i]); err == nil {
+				_, err = a.taskArtifacts(ctx, &e.Allocation, &e.App.Tasks[i], img)
+			}
 		}
 	}
 	stop()
@@ -144,8 +147,16 @@ func (a *agent) startContainer(ctx context.Context, e node.Start) (executor.Cont
 	if err != nil {
 		return executor.Container{}, err
 	}
+	if err := a.freshLayer(ctx, e.Run); err != nil {
+		return executor.Container{}, err
+	}
+	laid, err := a.taskArtifacts(ctx, &e.Allocation, t, img)
+	if err != nil {
+		return executor.Container{}, err
+	}
 	self := a.self()
 	container := a.folders.container(e.Run, &e.Allocation, e.App, t, &self, img)
+	a.folders.lay(&container, e.Run.ID, t.Name, laid)
 	if weak := container.Weak(container.Capabilities); weak != "" && a.cfg.Facts.NoWeak {
 		return executor.Container{}, fmt.Errorf("%s isolates the task less than by default, and this node refuses that (stowage agent --no-weak-isolation)", weak)
 	}
@@ -156,9 +167,6 @@ func (a *agent) startContainer(ctx context.Context, e node.Start) (executor.Cont
 		if err := a.reserveCores(ctx); err != nil {
 			return executor.Container{}, unlessRefused(err)
 		}
-	}
-	if err := a.freshLayer(ctx, e.Run); err != nil {
-		return executor.Container{}, err
 	}
 	c, err := a.keeper.client.Start(ctx, container)
 	if errors.Is(err, executor.ErrExists) {

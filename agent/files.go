@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/stowage/stowage/agent/executor"
 	"github.com/stowage/stowage/agent/files"
+	"github.com/stowage/stowage/agent/image"
 	"github.com/stowage/stowage/reconcile/node"
 	"github.com/stowage/stowage/spec/wire"
 )
@@ -78,11 +80,18 @@ func (a *agent) fileSystem(ctx context.Context, r *node.Record, i int) (*files.R
 	if err != nil {
 		return nil, 0, err
 	}
-	if img == nil {
-		root, err := files.OpenFolder(written) // the node's own programs are no files of the task
-		return root, 0, err
+	laid, err := a.taskArtifacts(ctx, &r.Decided, t, img)
+	if err != nil {
+		return nil, 0, err
 	}
-	root, err := files.OpenLayers(append(layers, img.Layers...), img.UserXattr, a.folders.allocation(id))
+	if img != nil { // of the node's root, the node's own programs are no files of the task
+		laid = append([]image.Image{*img}, laid...)
+	}
+	userXattr := false
+	for _, one := range slices.Backward(laid) {
+		layers, userXattr = append(layers, one.Layers...), one.UserXattr
+	}
+	root, err := files.OpenLayers(layers, userXattr, a.folders.allocation(id))
 	return root, 0, err
 }
 

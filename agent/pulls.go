@@ -23,7 +23,7 @@ func (a *agent) tellProgress(ctx context.Context, e node.Prepare) {
 	}
 }
 
-// pulling says which images of an app are being pulled and how far they have come; "" when none is.
+// pulling says which images and artifacts of an app are being fetched and how far they have come; "" when none is.
 func (a *agent) pulling(app *spec.App) string {
 	var parts []string
 	for i := range app.Tasks {
@@ -36,5 +36,5 @@ func (a *agent) pulling(app *spec.App) string {
 			parts = append(parts, "pulling "+name+": "+p.String())
 		}
 	}
-	return strings.Join(parts, "; ")
+	return strings.Join(append(parts, a.artifacts.fetching(app)...), "; ")
 }

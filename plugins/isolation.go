@@ -32,6 +32,11 @@ func (c *checker) isolation(t *spec.Task, hostNetwork bool) {
 	for _, m := range t.Tmpfs {
 		c.that(spec.CleanTarget(m.Target) && m.Size > 0 && m.Mode <= 0o7777, "the tmpfs at %q cannot be mounted", m.Target)
 	}
+	c.within("the artifacts of a task", len(t.Artifacts), 0, spec.MaxArtifacts)
+	for i := range t.Artifacts {
+		err := t.Artifacts[i].Check()
+		c.that(err == nil, "task %q: %v", t.Name, err)
+	}
 	c.that(t.CPUMax == 0 || t.CPUMax >= t.CPU && t.CPUMax <= spec.MaxCPU, "cpu_max of task %q is below cpu or too large", t.Name)
 	c.within("swap", int64(t.Swap), 0, spec.MaxBytes)
 	c.within("shm_size", int64(t.ShmSize), 0, spec.MaxBytes)

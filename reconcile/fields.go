@@ -43,7 +43,7 @@ func differences(from, to *spec.App, effect func(path string) string) []spec.Fie
 	return out
 }
 
-// What a plan says in place of the values of an environment, the headers of a check and the settings of a policy: plans are shown, kept and passed on to more people than
+// What a plan says in place of the values of an environment, the headers of a check or an artifact and the settings of a policy: plans are shown, kept and passed on to more people than
 // the repository is.
 const (
 	valueOld = "(a value)"
@@ -54,7 +54,7 @@ const (
 func secret(path string) bool {
 	head, rest, _ := strings.Cut(path, ".")
 	_, field, _ := strings.Cut(rest, ".")
-	return head == "task" && (strings.HasPrefix(field, "env.") || strings.HasPrefix(field, "check.") && strings.Contains(field, ".headers.")) ||
+	return head == "task" && (strings.HasPrefix(field, "env.") || (strings.HasPrefix(field, "check.") || strings.HasPrefix(field, "artifact.")) && strings.Contains(field, ".headers.")) ||
 		head == "policy" && strings.HasPrefix(rest, "config.")
 }
 
@@ -191,11 +191,12 @@ func walkList(out map[string]string, path, key string, list []any) {
 			words = append(words, text(key, e))
 			continue
 		}
-		name, ok := m["name"].(string)
-		if ok {
-			delete(m, "name")
-		} else {
-			name = strconv.Itoa(i)
+		name := strconv.Itoa(i)
+		for _, key := range []string{"name", "destination"} {
+			if own, ok := m[key].(string); ok {
+				name = own
+				delete(m, key)
+			}
 		}
 		walk(out, path+"."+name, key, m)
 	}
@@ -234,6 +235,8 @@ func text(path string, v any) string {
 	switch {
 	case leaf == "memory" || leaf == "memory_max" || leaf == "disk" || leaf == "max_size":
 		return spec.Bytes(i).String()
+	case leaf == "mode":
+		return fmt.Sprintf("%04o", i)
 	case leaf == "cpu" || leaf == "min_healthy" || leaf == "surge" || strings.Contains(path, ".resources."):
 		return spec.Milli(i).String()
 	}

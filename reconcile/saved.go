@@ -125,7 +125,10 @@ func (s *Saved) original(hidden *spec.App, h spec.Hash) {
 func (s *Saved) hide(a *spec.App) *spec.App {
 	configured := a.Policy != nil && len(a.Policy.Config) > 0
 	headed := func(c spec.Check) bool { return len(c.Headers) > 0 }
-	if !configured && !slices.ContainsFunc(a.Tasks, func(t spec.Task) bool { return len(t.Env) > 0 || slices.ContainsFunc(t.Checks, headed) }) {
+	fetched := func(a spec.Artifact) bool { return len(a.Headers) > 0 }
+	if !configured && !slices.ContainsFunc(a.Tasks, func(t spec.Task) bool {
+		return len(t.Env) > 0 || slices.ContainsFunc(t.Checks, headed) || slices.ContainsFunc(t.Artifacts, fetched)
+	}) {
 		return a
 	}
 	c := *a
@@ -144,6 +147,14 @@ func (s *Saved) hide(a *spec.App) *spec.App {
 			for k := range t.Checks {
 				if h := t.Checks[k].Headers; len(h) > 0 {
 					t.Checks[k].Headers = s.marks(h)
+				}
+			}
+		}
+		if slices.ContainsFunc(t.Artifacts, fetched) {
+			t.Artifacts = slices.Clone(t.Artifacts)
+			for k := range t.Artifacts {
+				if h := t.Artifacts[k].Headers; len(h) > 0 {
+					t.Artifacts[k].Headers = s.marks(h)
 				}
 			}
 		}

@@ -450,6 +450,7 @@ type Task struct {
 	Ulimits   []Ulimit          `json:"ulimits,omitempty"`  // sorted by name
 	IO        IO                `json:"io,omitzero"`
 	Isolation Isolation         `json:"isolation,omitzero"`
+	Artifacts []Artifact        `json:"artifacts,omitempty"` // fetched before it starts; sorted by destination
 	Resources map[string]Milli  `json:"resources,omitempty"` // named resources, in thousandths
 	Devices   []DeviceAsk       `json:"devices,omitempty"`   // at most one for each kind
 	MaxRun    Duration          `json:"max_run,omitempty"`   // of one run; after it the task is stopped, and has failed; 0: no limit

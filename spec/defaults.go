@@ -114,6 +114,9 @@ const (
 	// DefaultLogFiles counts the newest file too.
 	DefaultLogFiles = 3
 
+	// DefaultArtifactDeadline is enough for what fits on a disk: a gigabyte at less than a megabyte in a second.
+	DefaultArtifactDeadline = 30 * Minute
+
 	// DynamicPortFirst to DynamicPortLast are given to ports without a number. The range lies below the kernel's
 	// ephemeral ports (32768–60999), so that an outgoing connection never holds a port that was planned.
 	DynamicPortFirst = 20000
@@ -150,6 +153,10 @@ const (
 	MaxCheckHeaders = 32
 	// MaxCheckText bounds what a check may send or compare, in bytes: certificates are the longest.
 	MaxCheckText = 64 << 10
+	// MaxArtifacts of one task: each is a layer of its root file system.
+	MaxArtifacts = 16
+	// MaxArtifactStrip is deeper than anybody packs.
+	MaxArtifactStrip = 32
 	// MaxRules of one app: constraints, affinities and spreads, each.
 	MaxRules = 200
 	// MaxCPU of one task: a thousand cores.

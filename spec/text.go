@@ -62,6 +62,10 @@ func (a *App) RuntimeHash() Hash {
 	}
 	for i, t := range c.Tasks {
 		t.Checks, t.Stop, t.Logs, t.MaxRun = nil, Stop{}, Logs{}, 0
+		t.Artifacts = append([]Artifact(nil), t.Artifacts...)
+		for k := range t.Artifacts {
+			t.Artifacts[k].Deadline = 0
+		}
 		r.Tasks[i] = t
 	}
 	return hashJSON(&r)

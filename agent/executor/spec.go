@@ -36,15 +36,19 @@ const (
 // Root describes the root file system of a container.
 type Root struct {
 	Kind RootKind `json:"kind"`
-	// Layers are absolute paths of read-only directories, the lowest first. Only for RootLayers.
+	// Layers are absolute paths of read-only directories, the lowest first. For RootHost they lie over the node's root, but for the folders
+	// with its programs.
 	Layers []string `json:"layers,omitempty"`
 	// UserXattr says that the layers mark what they hide with the attributes user.overlay.*, as those do that were unpacked
-	// without root. Only for RootLayers.
+	// without root.
 	UserXattr bool `json:"user_xattr,omitempty"`
 	// Writable is the absolute path of a directory that receives what the task writes outside of mounts; it belongs to one
 	// container at a time. Empty: the root is read-only, but for a private /tmp in memory.
 	Writable string `json:"writable,omitempty"`
 }
+
+// FirstMappedID is the user and group of the node that root of a container with Spec.UserNamespace is; those above follow.
+const FirstMappedID = 0x7000_0000
 
 // Mount shows a file or a directory of the node inside the container.
 type Mount struct {
@@ -217,8 +221,8 @@ func (r *Root) faults() []error {
 	var errs []error
 	switch r.Kind {
 	case RootHost:
-		if len(r.Layers) > 0 || r.UserXattr {
-			errs = append(errs, errors.New("root host: layers are not used"))
+		if len(r.Layers) == 0 && r.UserXattr {
+			errs = append(errs, errors.New("root host: there are no layers that could have attributes"))
 		}
 	case RootLayers:
 		if len(r.Layers) == 0 {

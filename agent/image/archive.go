@@ -81,7 +81,7 @@ func (a *archiveFS) index() error {
 // plainArchive returns file itself, or a decompressed copy that has no name.
 func plainArchive(ctx context.Context, file *os.File, tmp string, limits Limits) (*os.File, error) {
 	in := &counter{reader: file, ctx: ctx}
-	plain, closer, err := decompress(in)
+	plain, closer, err := Decompress(in)
 	if err != nil {
 		file.Close()
 		return nil, err

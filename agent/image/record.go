@@ -17,7 +17,8 @@ import (
 type record struct {
 	Digest string   `json:"digest"`
 	Config Config   `json:"config"`
-	Layers []string `json:"layers"` // keys, bottom first
+	Layers []string `json:"layers"`          // keys, bottom first
+	Bytes  int64    `json:"bytes,omitempty"` // of the files of a Content
 }
 
 func newRecord(f found) record {
@@ -40,7 +41,7 @@ func newRecord(f found) record {
 }
 
 func (s *Store) image(r record) Image {
-	image := Image{Digest: r.Digest, Config: r.Config, UserXattr: strings.HasPrefix(s.form.xattr, "user.")}
+	image := Image{Digest: r.Digest, Config: r.Config, Bytes: r.Bytes, UserXattr: strings.HasPrefix(s.form.xattr, "user.")}
 	for _, key := range slices.Backward(r.Layers) {
 		image.Layers = append(image.Layers, s.layer(key))
 	}

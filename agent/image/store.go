@@ -26,6 +26,7 @@ type Image struct {
 	Layers []string // absolute paths of read-only folders, in the order of overlayfs' lowerdir: top first
 	// UserXattr tells that overlay attributes are "user.overlay.*": mount with the option "userxattr".
 	UserXattr bool
+	Bytes     int64 // of its files, where it is a Content
 }
 
 // Config is what an image says about running it. All of it can be overridden by the task.
@@ -314,13 +315,7 @@ func (s *Store) unpackLayer(ctx context.Context, b blob, diffID string, keys []s
 	if err := s.unpackBlob(ctx, b, diffID, dir, lowers); err != nil {
 		return fmt.Errorf("layer %d: %w", len(keys), err)
 	}
-	if err := syncFS(dir); err != nil {
-		return err
-	}
-	if err := os.Rename(dir, s.layer(key)); err != nil {
-		return err
-	}
-	return syncDir(filepath.Join(s.dir, "layers"))
+	return s.finishLayer(dir, key)
 }
 
 // unpackBlob unpacks a blob and verifies both of its digests.

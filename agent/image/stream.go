@@ -55,9 +55,9 @@ var (
 // zstdWindow is the most memory that decoding a zstd stream may take, in bytes: what "zstd --ultra -22" needs.
 const zstdWindow = 128 << 20
 
-// decompress finds out how r is compressed, by its first bytes, as media types are often wrong. The returned function
+// Decompress finds out how r is compressed, by its first bytes, as media types are often wrong. The returned function
 // frees what decoding holds; it does not close r.
-func decompress(r io.Reader) (io.Reader, func(), error) {
+func Decompress(r io.Reader) (io.Reader, func(), error) {
 	buffered := bufio.NewReaderSize(r, 64<<10)
 	magic, err := buffered.Peek(len(zstdMagic))
 	if err != nil && err != io.EOF {

@@ -38,6 +38,7 @@ type unpacker struct {
 	names   int64 // of bytes of names held in folders
 	guard   *ratioGuard
 	buffer  []byte
+	foreign *Content // nil: a layer of an image
 }
 
 // folderTimes are set when all is unpacked, as each new entry in a folder changes them.
@@ -51,7 +52,7 @@ type folderTimes struct {
 // the decompressed archive in hexadecimal. It leaves dir half filled when it fails.
 func unpack(ctx context.Context, blob io.Reader, dir string, lowers []string, form overlayForm, limits Limits) (diffID string, err error) {
 	in := &counter{reader: blob, ctx: ctx}
-	plain, closer, err := decompress(in)
+	plain, closer, err := Decompress(in)
 	if err != nil {
 		return "", err
 	}
@@ -98,6 +99,9 @@ func (u *unpacker) archive(r *tar.Reader) error {
 func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 	if h.Typeflag == tar.TypeXGlobalHeader {
 		return nil
+	}
+	if u.foreign != nil {
+		return u.foreignEntry(h, content)
 	}
 	name, err := u.cleanName(h.Name)
 	if err != nil {

@@ -39,6 +39,24 @@ func (s *settings) authenticator(ctx context.Context, r name.Registry) (authn.Au
 	}
 }
 
+// Credentials are what the node has for a host that is no registry but keeps files or repositories: those under its name in the same file, none if there are
+// none.
+func (c *Client) Credentials(ctx context.Context, host string) (authn.AuthConfig, error) {
+	r, err := name.NewRegistry(host)
+	if err != nil {
+		return authn.AuthConfig{}, err
+	}
+	who, err := c.settings.authenticator(ctx, r)
+	if err != nil {
+		return authn.AuthConfig{}, err
+	}
+	found, err := who.Authorization()
+	if err != nil || found == nil {
+		return authn.AuthConfig{}, err
+	}
+	return *found, nil
+}
+
 // credentialsIn looks a registry up in the config.json of a folder.
 func credentialsIn(folder string, r name.Registry) (authn.Authenticator, error) {
 	file, err := config.Load(folder)

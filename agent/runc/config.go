@@ -17,7 +17,7 @@ import (
 const (
 	// firstMappedID and mappedIDs are the users of the node that containers with a user namespace run as. They lie above what
 	// distributions give to people and to other container systems.
-	firstMappedID = 0x7000_0000
+	firstMappedID = executor.FirstMappedID
 	mappedIDs     = 65536
 	// openFiles are the soft and hard limits of descriptors, as systemd sets them: programs that use select(2), or close every
 	// possible descriptor, work, and servers raise the soft one.

@@ -16,7 +16,7 @@ import (
 // A root is put together in the executor's mount namespace, below DIR/run/ID:
 //
 //	host, read-only    the skeleton (skeleton.go), shared by all containers
-//	host, writable     an overlay of the skeleton and the writable directory
+//	host, writable     an overlay of the skeleton, layers if there are any, and the writable directory
 //	layers             an overlay of the layers and the writable directory
 //
 // The container takes a copy of it into its own mount namespace, and the executor's is undone at once, so that the next container
@@ -40,13 +40,13 @@ func (r *Runtime) makeRoot(spec *executor.Spec, dir string) (root, error) {
 	if r.rootless {
 		return r.rootlessRoot(spec, out)
 	}
-	if spec.Root.Kind == executor.RootHost && spec.Root.Writable == "" && len(spec.Mounts)+len(spec.Tmpfs) == 0 {
+	if spec.Root.Kind == executor.RootHost && spec.Root.Writable == "" && len(spec.Mounts)+len(spec.Tmpfs)+len(spec.Root.Layers) == 0 {
 		out.path = r.skeleton
 		return out, nil
 	}
-	lower := []string{r.skeleton}
-	if spec.Root.Kind == executor.RootLayers {
-		lower = spec.Root.Layers
+	lower := spec.Root.Layers
+	if spec.Root.Kind == executor.RootHost {
+		lower = append([]string{r.skeleton}, lower...)
 	}
 	out.path = filepath.Join(dir, "root")
 	if err := os.MkdirAll(out.path, 0o711); err != nil {
@@ -147,8 +147,8 @@ func (r *Runtime) programMounts() []*configs.Mount {
 
 // rootlessRoot does without overlays: a writable host root is the writable directory itself with folders to mount on.
 func (r *Runtime) rootlessRoot(spec *executor.Spec, out root) (root, error) {
-	if spec.Root.Kind == executor.RootLayers {
-		return out, executor.Errorf(executor.CodeUnsupported, "images need overlay mounts, and these need an executor that runs as root")
+	if len(spec.Root.Layers) > 0 {
+		return out, executor.Errorf(executor.CodeUnsupported, "images and artifacts need overlay mounts, and these need an executor that runs as root")
 	}
 	if spec.Root.Writable == "" {
 		out.path = r.skeleton

@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/stowage/stowage/agent/artifact"
 	"github.com/stowage/stowage/cmd/stowage/cli"
 )
 
@@ -14,6 +15,7 @@ import (
 var version = "unknown"
 
 func main() {
+	artifact.Serve()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := cli.Run(ctx, cli.World{
 		Args: os.Args[1:], Env: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Version: version,

@@ -251,6 +251,7 @@ func checkTask(d *decoder, b *block, t *spec.Task) {
 		d.at(b.placeOf("memory_max"), b.env.context, "Wrong value for memory_max", fmt.Sprintf("memory_max is %s, which is less than memory, %s. It is the limit to burst to: make it at least that.", t.MemoryMax, t.Memory))
 	}
 	d.checkNamed(b, t)
+	d.checkArtifacts(b, t)
 	d.checkLife(b, t)
 	if t.User != "" && !userForm.MatchString(t.User) {
 		d.at(b.placeOf("user"), b.env.context, "Wrong value for user", fmt.Sprintf("%q is no user. Write a name, a uid such as \"1000\", or uid:gid such as \"1000:1000\".", shorten(t.User, 60)))

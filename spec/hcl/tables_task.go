@@ -46,6 +46,7 @@ var taskTable = &table[spec.Task]{
 	},
 	blocks: []nested[spec.Task]{
 		several("check", "name", checkTable, addCheck, "Asks the task whether it is well."),
+		several("artifact", "path", artifactTable, addArtifact, artifactTable.doc),
 		several("device", "kind", deviceTable, addDevice, "Devices for this task alone, such as device \"gpu\" {}."),
 		several("ulimit", "name", ulimitTable, addUlimit, "A limit on each of its processes, as setrlimit(2) has it: "+list(spec.Ulimits)+". Sizes are in bytes, or written with their unit as \"64MiB\"."),
 		several("tmpfs", "path", tmpfsTable, addTmpfs, "A file system in memory. What it holds counts as memory of the task, and is gone with the container."),

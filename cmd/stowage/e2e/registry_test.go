@@ -178,9 +178,13 @@ func (c *cluster) runsImage(count int, app, message string) {
 		if err != nil {
 			return err
 		}
-		n := 0
+		n, others := 0, ""
 		for slot, a := range all {
-			if string(a.App) != app || !a.Healthy {
+			if string(a.App) != app {
+				continue
+			}
+			if !a.Healthy {
+				others += fmt.Sprintf("; %s is %s: %s", slot, a.State, a.Reason)
 				continue
 			}
 			out, err := c.try("logs", string(a.ID))
@@ -193,7 +197,7 @@ func (c *cluster) runsImage(count int, app, message string) {
 			n++
 		}
 		if n != count {
-			return fmt.Errorf("%d run", n)
+			return fmt.Errorf("%d run%s", n, others)
 		}
 		return nil
 	})

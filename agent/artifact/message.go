@@ -1,0 +1,59 @@
+package artifact
+
+import "github.com/stowage/stowage/spec"
+
+// The deeds of a helper.
+const (
+	deedDownload = "download"
+	deedUnpack   = "unpack"
+)
+
+// request is what a helper is asked for, as JSON on its standard input.
+type request struct {
+	Deed string `json:"deed"`
+	URL  string `json:"url,omitempty"`
+	// Headers, and the credentials that the node has for the host of URL.
+	Headers  map[string]string `json:"headers,omitempty"`
+	User     string            `json:"user,omitempty"`
+	Password string            `json:"password,omitempty"`
+	Bearer   string            `json:"bearer,omitempty"`
+	Agent    string            `json:"agent,omitempty"` // User-Agent
+	// Resume says that what the file has already is the beginning of what is wanted.
+	Resume bool `json:"resume,omitempty"`
+	// Most bounds the download, or what is unpacked, in bytes.
+	Most int64 `json:"most"`
+
+	Format spec.ArtifactFormat `json:"format,omitempty"`
+	Strip  int                 `json:"strip,omitempty"`
+	Name   string              `json:"name,omitempty"` // of a single file
+	Mode   uint32              `json:"mode,omitempty"` // of a single file
+}
+
+// report is a line that a helper says, as JSON on descriptor 4: how far it is, and at last how it went.
+type report struct {
+	Have  int64 `json:"have,omitempty"`  // bytes
+	Total int64 `json:"total,omitempty"` // bytes; 0: not known
+	Done  bool  `json:"done,omitempty"`
+	// Err is a sentence; "" with Done: all went well.
+	Err string `json:"err,omitempty"`
+}
+
+// The descriptors of a helper beside the standard ones.
+const (
+	fileFD   = 3
+	reportFD = 4
+)
+
+// Limits of a helper.
+const (
+	// helperID is the user and group of a helper: one that no account has, below those of user namespaces.
+	helperID = 0x6fff_fff0
+	// helperMemory bounds what a helper may allocate, in bytes: the largest window of zstd (128 MiB) and the directory of a zip archive of a
+	// million files fit well.
+	helperMemory = 1 << 30
+	// helperFiles bounds its open files: the connections of a download among them.
+	helperFiles = 128
+	// maxEntries of an archive, and maxErrText of an error that is passed on, in bytes.
+	maxEntries = 1_000_000
+	maxErrText = 1000
+)

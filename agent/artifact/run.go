@@ -1,0 +1,167 @@
+package artifact
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// handed are the variables of the agent that a helper gets: how to reach the network. Nothing else of the agent is its business.
+var handed = []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+
+// maxComplaint bounds what is kept of what a helper says on its standard error, in bytes.
+const maxComplaint = 4 << 10
+
+// run has a helper do what is asked, with a file, and hands what it writes to take, which reads to the end or fails. The helper is gone when
+// run returns.
+func run(ctx context.Context, r *request, file *os.File, take func(io.Reader) error, tell func(report)) error {
+	asked, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("ask helper: %w", err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	reports, said, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("start helper: %w", err)
+	}
+	defer reports.Close()
+	defer said.Close()
+	content, written, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("start helper: %w", err)
+	}
+	defer content.Close()
+	defer written.Close()
+
+	var complaint tail
+	cmd := exec.CommandContext(ctx, "/proc/self/exe")
+	cmd.Args = []string{helperName}
+	cmd.Env, cmd.Dir = environment(os.Environ()), "/"
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(asked), written, &complaint
+	cmd.ExtraFiles = []*os.File{file, said} // fileFD and reportFD
+	cmd.SysProcAttr = confined(r.Deed)
+	ended := make(chan error, 1)
+	started := make(chan error, 1)
+	go func() {
+		// The thread that starts a helper is its parent: the helper dies with it. It has no other work after this, and ends with the goroutine.
+		runtime.LockOSThread()
+		err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+		if err == nil {
+			err = cmd.Start()
+		}
+		started <- err
+		if err == nil {
+			ended <- cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
+		return fmt.Errorf("start helper: %w", err)
+	}
+	said.Close()
+	written.Close()
+	last := make(chan report, 1)
+	go func() { last <- listen(reports, tell) }()
+	taken := take(content)
+	if taken != nil {
+		cancel() // what it still has to say is of no use
+	}
+	content.Close()
+	err = <-ended
+	said.Close()
+	final := <-last
+	switch {
+	case ctx.Err() != nil && context.Cause(ctx) != context.Canceled:
+		return context.Cause(ctx)
+	case final.Err != "":
+		return errors.New(final.Err)
+	case taken != nil:
+		return taken
+	case err != nil:
+		return fmt.Errorf("helper ended: %w: %s", err, complaint.line())
+	case !final.Done:
+		return fmt.Errorf("helper ended without a word: %s", complaint.line())
+	}
+	return nil
+}
+
+// listen passes reports on and returns the last.
+func listen(from io.Reader, tell func(report)) (last report) {
+	d := json.NewDecoder(io.LimitReader(from, 64<<20))
+	for {
+		var one report
+		if err := d.Decode(&one); err != nil {
+			_, _ = io.Copy(io.Discard, from)
+			return last
+		}
+		if last = one; tell != nil && !one.Done {
+			tell(one)
+		}
+	}
+}
+
+// environment are the variables of a helper.
+func environment(own []string) []string {
+	env := []string{"HOME=/", "PATH=/usr/bin:/bin"}
+	for _, e := range own {
+		for _, name := range handed {
+			if strings.HasPrefix(e, name+"=") {
+				env = append(env, e)
+			}
+		}
+	}
+	return env
+}
+
+// confined is what a helper runs as. An agent that is not root has no other user to give.
+func confined(deed string) *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
+	if !root() {
+		return attr
+	}
+	attr.Credential = &syscall.Credential{Uid: helperID, Gid: helperID}
+	attr.Cloneflags = syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC
+	if deed == deedUnpack {
+		attr.Cloneflags |= syscall.CLONE_NEWNET
+	}
+	return attr
+}
+
+// root reports whether this process may take any user: it is root, and of no user namespace with a few users only.
+func root() bool {
+	if os.Geteuid() != 0 {
+		return false
+	}
+	data, err := os.ReadFile("/proc/self/uid_map")
+	var inside, outside, count uint64
+	_, scan := fmt.Sscan(string(data), &inside, &outside, &count)
+	return err != nil || scan != nil || inside == 0 && count > helperID
+}
+
+// tail keeps the end of what is written to it.
+type tail struct{ text []byte }
+
+// Write keeps p, and of what was before as much as there is room for.
+func (t *tail) Write(p []byte) (int, error) {
+	t.text = append(t.text, p...)
+	if over := len(t.text) - maxComplaint; over > 0 {
+		t.text = t.text[over:]
+	}
+	return len(p), nil
+}
+
+// line is the first whole line that was kept: a program that falls says why before it says where.
+func (t *tail) line() string {
+	line, _, _ := strings.Cut(strings.TrimSpace(string(t.text)), "\n")
+	return line
+}

@@ -1,0 +1,73 @@
+package spec
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+// FuzzCheckSource looks for URLs that are taken and lead elsewhere than they seem to, or cannot be asked for.
+func FuzzCheckSource(f *testing.F) {
+	for _, s := range []string{"https://example.com/a.tar.gz", "http://[::1]:80/x", "https://user@host/", "https://169.254.169.254/", "https://host/%zz", "file:///etc/passwd", "https:///x", "https://host\x00/"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if CheckSource(text) != nil {
+			return
+		}
+		u, err := url.Parse(text)
+		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil || len(text) > MaxSource {
+			t.Fatalf("%q is taken: %+v, %v", text, u, err)
+		}
+		if _, err := http.NewRequest(http.MethodGet, text, nil); err != nil {
+			t.Fatalf("%q is taken, and cannot be asked for: %v", text, err)
+		}
+		if name := BaseOf(text); strings.Contains(name, "/") {
+			t.Fatalf("%q is called %q", text, name)
+		}
+	})
+}
+
+func TestAnArtifactOfADriver(t *testing.T) {
+	sum := "sha256:" + strings.Repeat("a", 64)
+	good := Artifact{Destination: "/opt/x", Source: "https://example.com/x", Checksum: sum, Format: FormatFile, Deadline: Minute}
+	if err := good.Check(); err != nil {
+		t.Error(err)
+	}
+	for name, spoil := range map[string]func(*Artifact){
+		"destination": func(a *Artifact) { a.Destination = "/opt/../etc" },
+		"source":      func(a *Artifact) { a.Source = "file:///etc/shadow" },
+		"checksum":    func(a *Artifact) { a.Checksum = "" },
+		"capitals":    func(a *Artifact) { a.Checksum = strings.ToUpper(sum) },
+		"plain":       func(a *Artifact) { a.Source, a.Checksum = "http://example.com/x", ChecksumNone },
+		"plain list":  func(a *Artifact) { a.Checksum = "file:http://example.com/x" },
+		"format":      func(a *Artifact) { a.Format = "rar" },
+		"mode":        func(a *Artifact) { a.Mode = 0o4755 },
+		"deadline":    func(a *Artifact) { a.Deadline = 0 },
+	} {
+		bad := good
+		spoil(&bad)
+		if err := bad.Check(); err == nil {
+			t.Errorf("%s: it is taken", name)
+		}
+	}
+}
+
+func TestAChangedArtifactIsAChangeOfTheTask(t *testing.T) {
+	app := func(change func(*Artifact)) *App {
+		a := Artifact{Destination: "/opt/x", Source: "https://example.com/x", Checksum: "none", Format: FormatFile, Deadline: Minute}
+		change(&a)
+		return &App{Name: "x", Tasks: []Task{{Name: "main", Artifacts: []Artifact{a}}}}
+	}
+	before := app(func(*Artifact) {})
+	if other := app(func(a *Artifact) { a.Checksum = "sha256:" + strings.Repeat("a", 64) }); other.RuntimeHash() == before.RuntimeHash() {
+		t.Error("another checksum replaces nothing")
+	}
+	if other := app(func(a *Artifact) { a.Deadline = Hour }); other.RuntimeHash() != before.RuntimeHash() || other.Hash() == before.Hash() {
+		t.Error("another deadline is no change in place")
+	}
+	if before.Tasks[0].Artifacts[0].Deadline != Minute {
+		t.Error("hashing changed the app")
+	}
+}
