@@ -46,6 +46,10 @@
 // spec: TASK.stdout.0 and TASK.stderr.0 are being written, .1 is the one before, and so on; lines are raw, and a file ends with
 // a whole line wherever a line fits into it. What cannot be written (disk full) is dropped and counted in the record.
 //
+// The kernel moves output from FIFO to file, so that an executor that is killed has none of it. It has, for as long as a write takes, what is cut where a
+// file ends. And when the last process of a task ends while there is no executor, what is still in its FIFOs goes with them: to keep it, somebody
+// else would have to hold each of them open.
+//
 // # Wire
 //
 // A unix socket; one connection for each call, so that a stream is no special case and closing the connection cancels the call.

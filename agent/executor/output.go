@@ -2,6 +2,7 @@ package executor
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -27,17 +28,33 @@ const (
 // buffers are shared by all streams: a silent container holds none.
 var buffers = sync.Pool{New: func() any { b := make([]byte, readSize); return &b }}
 
+// taker takes what waits in a FIFO without that it passes through this process.
+type taker interface {
+	// take returns how much that was, 0 at the end. With errByHand it has to be read and written.
+	take(fd int) (int, error)
+}
+
 // pump copies a non-blocking stream to w until its end. While nothing comes it holds no buffer and no thread.
 func pump(r *os.File, w io.Writer) {
 	raw, err := r.SyscallConn()
 	if err != nil {
 		return
 	}
+	takes, _ := w.(taker)
 	for full := 0; ; {
 		buf := (*[]byte)(nil)
-		n := 0
+		n, taken := 0, false
 		var failed error
 		err := raw.Read(func(fd uintptr) bool {
+			if takes != nil {
+				n, failed = takes.take(int(fd))
+				switch taken = failed != errByHand; {
+				case taken && failed == unix.EAGAIN:
+					return false
+				case taken:
+					return true
+				}
+			}
 			if buf == nil {
 				buf = buffers.Get().(*[]byte)
 			}
@@ -55,8 +72,10 @@ func pump(r *os.File, w io.Writer) {
 		})
 		more := err == nil && failed == nil && n > 0
 		if more {
-			_, _ = w.Write((*buf)[:n])
-			if n == readSize {
+			if !taken {
+				_, _ = w.Write((*buf)[:n])
+			}
+			if n >= readSize {
 				if full++; full == busyReads {
 					widen(raw)
 				}
@@ -110,6 +129,7 @@ type logWriter struct {
 	file    *os.File
 	size    int64
 	marked  time.Time // when the last mark was made in this file
+	byHand  bool      // the file system does not let a FIFO's content be taken
 	now     func() time.Time
 	dropped *atomic.Int64
 }
@@ -158,6 +178,55 @@ func (w *logWriter) Write(p []byte) (int, error) {
 	return total, nil
 }
 
+// errByHand says that output has to be read and written: where a file begins or ends, or the disk is full.
+var errByHand = errors.New("read it")
+
+// take moves what waits in a FIFO into the current file. At each moment it is in the one or in the other, so that nothing is lost when the executor is
+// killed in between; and it is copied once instead of twice.
+func (w *logWriter) take(fd int) (int, error) {
+	if w.byHand {
+		return 0, errByHand
+	}
+	room := w.max - w.size
+	if w.file == nil || room < busySize {
+		waiting, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
+		if err != nil || waiting == 0 || w.open() != nil {
+			return 0, errByHand
+		}
+		if room = w.max - w.size; int64(waiting) > room { // where to cut depends on what it is
+			return 0, errByHand
+		}
+	}
+	out, err := w.file.SyscallConn()
+	if err != nil {
+		return 0, errByHand
+	}
+	var n int64
+	var failed error
+	if err := out.Control(func(file uintptr) {
+		for n, failed = 0, unix.EINTR; failed == unix.EINTR; {
+			n, failed = unix.Splice(fd, nil, int(file), nil, int(min(room, busySize)), unix.SPLICE_F_NONBLOCK)
+		}
+	}); err != nil {
+		return 0, errByHand
+	}
+	switch failed {
+	case nil:
+	case unix.EAGAIN:
+		return 0, failed
+	case unix.EINVAL:
+		w.byHand = true
+		return 0, errByHand
+	default:
+		return 0, errByHand
+	}
+	if n > 0 {
+		w.mark()
+		w.size += n
+	}
+	return int(n), nil
+}
+
 // fits says how much of p goes into the current file: all, or up to the last line end within reach, or, for a line longer than
 // a whole file, what there is room for. 0 means that the file is full.
 func (w *logWriter) fits(p []byte) int {
@@ -181,16 +250,16 @@ func (w *logWriter) open() error {
 	if w.file != nil {
 		return nil
 	}
-	f, err := os.OpenFile(w.name(0), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+	f, err := os.OpenFile(w.name(0), os.O_WRONLY|os.O_CREATE, 0o640) // nothing is spliced into a file that is open to append
 	if err != nil {
 		return err
 	}
-	info, err := f.Stat()
+	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		f.Close()
 		return err
 	}
-	w.file, w.size = f, info.Size()
+	w.file, w.size = f, size
 	return nil
 }
 

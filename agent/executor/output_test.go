@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func readAll(t *testing.T, dir, base string) (whole []byte, sizes []int) {
@@ -60,6 +62,64 @@ func TestLogKeepsTheEnd(t *testing.T) {
 			if int64(size) > max {
 				t.Fatalf("seed %d: a file of %d bytes, allowed %d", seed, size, max)
 			}
+		}
+	}
+}
+
+// What waits in a FIFO gets into the files whole, cut at ends of lines, and as a rule without passing through this process.
+func TestLogTakesFromFIFO(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "fifo")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, task, err := openFIFO(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	var dropped atomic.Int64
+	w := newLogWriter(Log{Dir: dir, Task: "t", MaxBytes: 100_000, MaxFiles: 20}, "stdout", &dropped).(*logWriter)
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if _, err := w.take(fd); err != errByHand {
+		t.Fatalf("nothing was printed: %v", err)
+	}
+	if _, err := os.Stat(w.name(0)); !os.IsNotExist(err) {
+		t.Errorf("a file for nothing: %v", err)
+	}
+	if _, err := task.WriteString("first\n"); err != nil {
+		t.Fatal(err)
+	}
+	n, err := w.take(fd)
+	if n != 6 || err != nil {
+		t.Fatalf("took %d bytes, %v", n, err)
+	}
+	ended := make(chan struct{})
+	go func() { pump(reader, w); close(ended) }()
+	var all bytes.Buffer
+	all.WriteString("first\n")
+	for i := range 60_000 {
+		line := fmt.Sprintf("%d %s\n", i, "some words"[:i%11])
+		all.WriteString(line)
+		if _, err := task.WriteString(line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	task.Close()
+	<-ended
+	w.Close()
+	got, sizes := readAll(t, dir, "t.stdout")
+	if !bytes.Equal(got, all.Bytes()) || dropped.Load() != 0 {
+		t.Errorf("%d bytes of %d are in the files %v, %d dropped", len(got), all.Len(), sizes, dropped.Load())
+	}
+	for i := range sizes {
+		data, err := os.ReadFile(w.name(i))
+		if err != nil || len(data) > 100_000 || data[len(data)-1] != '\n' {
+			t.Errorf("file %d: %d bytes, %v; want whole lines", i, len(data), err)
 		}
 	}
 }

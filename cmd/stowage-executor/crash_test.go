@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -81,6 +82,39 @@ func TestCrashWhileStarting(t *testing.T) {
 				t.Error(err)
 			}
 		}
+	}
+}
+
+// An executor that is killed while a task prints takes nothing of that with it.
+func TestCrashLosesNoOutput(t *testing.T) {
+	n := newNode(t)
+	const lines, times = 200_000, 30
+	spec := n.host("loud", fmt.Sprintf("seq %d > /all; for i in $(seq %d); do cat /all; done; exec sleep 1000", lines, times)) // faster than anybody reads it
+	spec.CPUMillis, spec.Log.MaxBytes, spec.Root.Writable = 1000, 64<<20, filepath.Join(n.dir, "upper")
+	if _, err := n.client.Start(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	size := func() int64 {
+		info, err := os.Stat(filepath.Join(n.dir, "logs/loud.stdout.0"))
+		if err != nil {
+			return 0
+		}
+		return info.Size()
+	}
+	crashes, want := 0, bytes.NewBuffer(nil)
+	for i := range lines {
+		fmt.Fprintln(want, i+1)
+	}
+	want = bytes.NewBuffer(bytes.Repeat(want.Bytes(), times))
+	for step := int64(want.Len()) / 12; crashes < 10; crashes++ {
+		n.await("it prints on", func() bool { return size() > int64(crashes+1)*step })
+		n.crash()
+		n.start()
+	}
+	n.await("all is in the log", func() bool { return size() >= int64(want.Len()) })
+	got, err := os.ReadFile(filepath.Join(n.dir, "logs/loud.stdout.0"))
+	if err != nil || !bytes.Equal(got, want.Bytes()) {
+		t.Errorf("%d bytes are in the log, %d were printed; %v", len(got), want.Len(), err)
 	}
 }
 
