@@ -465,7 +465,7 @@ func TestInvalidSpecsAreRefused(t *testing.T) {
 		"NAME=value":         func(s *Spec) { s.Env = []string{"nonsense"} },
 		"root kind":          func(s *Spec) { s.Root.Kind = "floppy" },
 		"at least one layer": func(s *Spec) { s.Root.Kind = RootLayers },
-		"layers are not":     func(s *Spec) { s.Root.UserXattr = true },
+		"no layers that":     func(s *Spec) { s.Root.UserXattr = true },
 		"colon":              func(s *Spec) { s.Root.Writable = "/a:/b" },
 		"belongs to":         func(s *Spec) { s.Mounts = []Mount{{"/a", "/proc/sys", false}} },
 		"below /":            func(s *Spec) { s.Mounts = []Mount{{"/a", "/x/..", false}} },
