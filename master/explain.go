@@ -29,7 +29,7 @@ func (m *Master) getExplain(c *server.Call) (any, error) {
 		err := m.look(c.Context(), func(core *control.Core) { e.Spec, e.Run = core.Version(a.Version), core.Run(a.App) })
 		e.Again = m.again(c.Context(), s, a)
 		e.Misplaced = standingOf(m.standing(c.Context(), s), a.App, &a.Slot)
-		e.Story = m.story.about(subjects(string(a.ID), a.Slot.String()), maxStory)
+		e.Story = m.story.about(tells(of, a), maxStory)
 		return e, err
 	}
 	if e := m.explainRuns(s, of); e != nil {
@@ -47,13 +47,13 @@ func (m *Master) getExplain(c *server.Call) (any, error) {
 	}
 	if s.indexOf(spec.AppName(of)) >= 0 {
 		e := m.explainApp(c, s, spec.AppName(of))
-		e.Story = m.story.about(func(subject string) bool { return subject == of || strings.HasPrefix(subject, of+"[") }, maxStory)
+		e.Story = m.story.about(func(e *spec.Event) bool { return e.Subject == of || strings.HasPrefix(e.Subject, of+"[") }, maxStory)
 		return e, nil
 	}
 	if slices.ContainsFunc(s.nodes, func(n spec.NodeView) bool { return string(n.ID) == of }) {
 		return api.Explanation{Subject: of, Story: m.story.about(subjects(of, "node "+of), maxStory)}, nil
 	}
-	return nil, notFound("allocation, slot, app, run or node", of, "see stowage ps, stowage status, stowage runs and stowage node ls")
+	return nil, s.notFound("allocation, slot, app, run or node", of, "see stowage ps, stowage apps, stowage runs and stowage node ls")
 }
 
 // hasSlot tells which slots an app has where that is not one of them. Those of a system app are its nodes'.
@@ -107,8 +107,17 @@ func (m *Master) explainApp(c *server.Call, s *snapshot, app spec.AppName) api.E
 	return e
 }
 
-func subjects(names ...string) func(string) bool {
-	return func(subject string) bool { return slices.Contains(names, subject) }
+func subjects(names ...string) func(*spec.Event) bool {
+	return func(e *spec.Event) bool { return slices.Contains(names, e.Subject) }
+}
+
+// tells picks the events of what was asked for: of a slot all of them, of an allocation those that happened to it and not to those that it
+// follows or that follow it.
+func tells(of string, a *spec.AllocationView) func(*spec.Event) bool {
+	if _, _, err := spec.AllocationID(of).Parse(); err == nil {
+		return func(e *spec.Event) bool { return e.Allocation == a.ID }
+	}
+	return subjects(a.Slot.String())
 }
 
 func (s *snapshot) explain(a *spec.AllocationView) api.Explanation {
@@ -123,7 +132,7 @@ func (s *snapshot) explain(a *spec.AllocationView) api.Explanation {
 		}
 		if app := planOf(p, a.App); app != nil {
 			for i := range app.Changes {
-				if ch := &app.Changes[i]; ch.Slot == a.Slot && ch.Node == a.Node && ch.Kind != spec.ChangeStop {
+				if ch := &app.Changes[i]; ch.Slot == a.Slot && ch.Node == a.Node && ch.Attempt == a.Attempt && ch.Kind != spec.ChangeStop {
 					e.Change, e.Plan = ch, p.ID
 					return e
 				}

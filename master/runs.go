@@ -23,7 +23,11 @@ func (m *Master) getRuns(c *server.Call) (any, error) {
 		}
 	}
 	if len(list) == 0 && only != "" {
-		return nil, notFound("app with runs", only, "see stowage runs; schedule = { … } or schedule = {} gives an app runs")
+		var names []string
+		for i := range s.runs {
+			names = append(names, string(s.runs[i].App))
+		}
+		return nil, nearest("app with runs", only, names, "see stowage runs; schedule = { … } or schedule = {} gives an app runs")
 	}
 	return list, nil
 }
@@ -92,9 +96,7 @@ func (m *Master) explainRuns(s *snapshot, of string) *api.Explanation {
 		}
 	}
 	if e != nil {
-		e.Story = m.story.about(func(subject string) bool {
-			return subject == of || strings.HasPrefix(subject, of+"[") || strings.HasPrefix(subject, of+"/")
-		}, maxStory)
+		e.Story = m.story.about(storyOf(of), maxStory)
 	}
 	return e
 }

@@ -43,13 +43,19 @@ func (s *story) publish(events []spec.Event) {
 	s.changed = make(chan struct{})
 }
 
-// since returns the number of the event after the one with this ID. Without an ID it is that of the last tail events; gap is
-// true with one that is not known any more, and the number then that of the oldest.
-func (s *story) since(after string, tail int) (number uint64, gap bool) {
+// since returns the number of the event after the one with this ID. Without an ID it is that of the first of the last tail events that
+// match; gap is true with one that is not known any more, and the number then that of the oldest.
+func (s *story) since(after string, tail int, match func(*spec.Event) bool) (number uint64, gap bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if after == "" {
-		return s.first + uint64(max(len(s.ring)-max(tail, 0), 0)), false
+		i := len(s.ring)
+		for ; i > 0 && tail > 0; i-- {
+			if match(&s.ring[i-1]) {
+				tail--
+			}
+		}
+		return s.first + uint64(i), false
 	}
 	epoch, text, ok := strings.Cut(after, "-")
 	n, err := strconv.ParseUint(text, 10, 64)
@@ -73,13 +79,13 @@ func (s *story) from(number uint64) (events []api.Event, next uint64, gap bool, 
 	return events, next, gap, s.changed
 }
 
-// about returns the newest events about subjects that match, oldest first, at most limit.
-func (s *story) about(match func(subject string) bool, limit int) []spec.Event {
+// about returns the newest events that match, oldest first, at most limit.
+func (s *story) about(match func(*spec.Event) bool, limit int) []spec.Event {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []spec.Event
 	for i := len(s.ring) - 1; i >= 0 && len(out) < limit; i-- {
-		if match(s.ring[i].Subject) {
+		if match(&s.ring[i]) {
 			out = append(out, s.ring[i])
 		}
 	}

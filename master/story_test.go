@@ -17,7 +17,7 @@ import (
 
 func TestASlowReaderOfTheStoryHoldsUpNobodyAndIsToldOfAGap(t *testing.T) {
 	s := newStory(1)
-	slow, _ := s.since("", 0)
+	slow, _ := s.since("", 0, storyOf(""))
 	quick := slow
 	const total = 2 * control.MaxEvents
 	for i := range total {
@@ -51,20 +51,20 @@ func TestTheStoryForgetsTheOldest(t *testing.T) {
 	for i := range total {
 		s.publish([]spec.Event{{Subject: fmt.Sprint(i)}})
 	}
-	oldest, _ := s.since("", 1<<30)
+	oldest, _ := s.since("", 1<<30, storyOf(""))
 	if kept := uint64(total) + 1 - oldest; kept < control.MaxEvents || kept > control.MaxEvents*5/4+1 {
 		t.Errorf("%d are kept", kept)
 	}
 	list, _, _, _ := s.from(oldest)
-	if got, gap := s.since(list[3].ID, 0); gap || got != oldest+4 {
+	if got, gap := s.since(list[3].ID, 0, storyOf("")); gap || got != oldest+4 {
 		t.Errorf("after the fourth comes %d, gap %v", got-oldest, gap)
 	}
-	last, _ := s.since("", 0)
-	if got, gap := s.since(s.id(uint64(total)), 0); gap || got != last {
+	last, _ := s.since("", 0, storyOf(""))
+	if got, gap := s.since(s.id(uint64(total)), 0, storyOf("")); gap || got != last {
 		t.Errorf("after the last comes %d, gap %v", got, gap)
 	}
 	for _, id := range []string{s.id(1), s.id(uint64(total) + 5), "x", "1-x", "2-7", s.epoch + "-18446744073709551615"} {
-		if _, gap := s.since(id, 0); !gap {
+		if _, gap := s.since(id, 0, storyOf("")); !gap {
 			t.Errorf("after %s there is no gap", id)
 		}
 	}
@@ -196,5 +196,54 @@ func TestLargeEntriesAreCompressedAndReadBack(t *testing.T) {
 	}
 	if err := two.Apply(nil); err != nil {
 		t.Errorf("an empty entry: %v", err)
+	}
+}
+
+// What is asked of an allocation is told of that one, not of those before and after it in its slot; the last events of something are its own
+// last ones, however much is told of others since.
+func TestTheStoryOfOne(t *testing.T) {
+	s := newStory(1)
+	for i, a := range []spec.AllocationID{"web-0-1", "web-0-2", "web-0-3"} {
+		for _, what := range []string{"placed", "failed"} {
+			s.publish([]spec.Event{{Subject: "web[0]", Allocation: a, What: fmt.Sprint(what, i)}, {Subject: "other[0]", What: "healthy"}, {Subject: "web/db[0]", What: "healthy"}})
+		}
+	}
+	a := &spec.AllocationView{}
+	a.ID, a.Slot = "web-0-2", spec.Slot{App: "web"}
+	for of, want := range map[string]string{"web-0-2": "placed1 failed1", "web[0]": "placed0 failed0 placed1 failed1 placed2 failed2"} {
+		var got []string
+		for _, e := range s.about(tells(of, a), 100) {
+			got = append(got, e.What)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("of %s: %v", of, got)
+		}
+	}
+	for subject, want := range map[string]int{"web-0-2": 2, "web[0]": 6, "web": 12, "": 18, "nothing": 0} {
+		about, got := storyOf(subject), 0
+		next, _ := s.since("", 100, about)
+		list, _, _, _ := s.from(next)
+		for i := range list {
+			if about(&list[i].Event) {
+				got++
+			}
+		}
+		if got != want {
+			t.Errorf("of %q there are %d, want %d", subject, got, want)
+		}
+	}
+	next, _ := s.since("", 1, storyOf("web-0-1"))
+	if list, _, _, _ := s.from(next); len(list) == 0 || list[0].What != "failed0" {
+		t.Errorf("the last one of the first allocation is not what its tail begins with: %+v", list)
+	}
+}
+
+// A name that nothing has is an error with the one that was meant.
+func TestNamesThatNothingHas(t *testing.T) {
+	s := &snapshot{apps: []control.AppView{{App: "shop/web"}, {App: "db"}}, nodes: []spec.NodeView{{Node: spec.Node{ID: "n01"}}}}
+	for name, want := range map[string]string{"shop/wbe": `did you mean "shop/web"?`, "shop/wbe[3]": `did you mean "shop/web[3]"?`, "n02": `did you mean "n01"?`, "zzzzzzzz": "see there"} {
+		if err := s.notFound("thing", name, "see there"); !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "there is no thing") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

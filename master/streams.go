@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,11 +54,11 @@ func (m *Master) events(w http.ResponseWriter, c *server.Call) error {
 	if err != nil {
 		return err
 	}
-	subject := q.Get("subject")
-	about := func(e *api.Event) bool {
-		return subject == "" || e.Subject == subject || strings.HasPrefix(e.Subject, subject+"[") || strings.HasPrefix(e.Subject, subject+"/")
+	about := storyOf(q.Get("subject"))
+	if err := m.knows(c.Context(), q.Get("subject"), about); err != nil {
+		return err
 	}
-	next, gap := m.story.since(c.Header.Get("Last-Event-ID"), tail)
+	next, gap := m.story.since(c.Header.Get("Last-Event-ID"), tail, about)
 	out := server.Stream(w)
 	alive := time.NewTicker(server.KeepAlive)
 	defer alive.Stop()
@@ -67,7 +68,7 @@ func (m *Master) events(w http.ResponseWriter, c *server.Call) error {
 			err = out.Send("gap", "", api.Error{Message: "some events between are no longer kept", Remedy: "look at the status for how things are"})
 		}
 		for i := 0; i < len(list) && err == nil; i++ {
-			if about(&list[i]) {
+			if about(&list[i].Event) {
 				err = out.Send("", list[i].ID, list[i])
 			}
 		}
@@ -87,6 +88,34 @@ func (m *Master) events(w http.ResponseWriter, c *server.Call) error {
 			return nil
 		}
 	}
+}
+
+// storyOf picks the events about a subject: an app or what is below it, a slot, an allocation, a node or a commit; "" is all.
+func storyOf(subject string) func(*spec.Event) bool {
+	return func(e *spec.Event) bool {
+		return subject == "" || e.Subject == subject || string(e.Allocation) == subject || strings.HasPrefix(e.Subject, subject+"[") || strings.HasPrefix(e.Subject, subject+"/")
+	}
+}
+
+// knows returns an error when a subject is the name of nothing that is there, and nothing is told of it.
+func (m *Master) knows(ctx context.Context, subject string, about func(*spec.Event) bool) error {
+	if subject == "" || len(m.story.about(about, 1)) > 0 {
+		return nil
+	}
+	s, err := m.snapshot(ctx)
+	if err != nil {
+		return nil // nobody can tell, and what is told of it later is no less true
+	}
+	if s.find(subject) != nil {
+		return nil
+	}
+	if slot, err := spec.ParseSlot(subject); err == nil && s.indexOf(slot.App) >= 0 {
+		return s.hasSlot(slot)
+	}
+	if slices.ContainsFunc(s.names(), func(n string) bool { return n == subject || strings.HasPrefix(n, subject+"/") }) {
+		return nil
+	}
+	return s.notFound("app, slot, allocation, run or node", subject, "stowage events without a name tells of all")
 }
 
 // stop ends a stream: the answer has begun, so an error (the reader is gone) can be told to nobody.

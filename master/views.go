@@ -29,10 +29,6 @@ func (m *Master) handlers() map[string]server.Handler {
 	return all
 }
 
-func notFound(what, name, remedy string) error {
-	return &api.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("there is no %s %q", what, name), Remedy: remedy}
-}
-
 func badRequest(message, remedy string) error {
 	return &api.Error{Status: http.StatusBadRequest, Message: message, Remedy: remedy}
 }
@@ -358,7 +354,7 @@ func (m *Master) getNode(c *server.Call) (any, error) {
 			return n, err
 		}
 	}
-	return nil, notFound("node", c.PathValue("node"), "see stowage node ls")
+	return nil, nearest("node", c.PathValue("node"), s.nodeNames(), "see stowage node ls")
 }
 
 func (s *snapshot) appView(i int, whole bool) api.App {
@@ -409,7 +405,7 @@ func (m *Master) getApp(c *server.Call) (any, error) {
 	if i := s.indexOf(spec.AppName(c.PathValue("app"))); i >= 0 {
 		return s.appView(i, true), nil
 	}
-	return nil, notFound("app", c.PathValue("app"), "see stowage status")
+	return nil, nearest("app", c.PathValue("app"), s.appNames(), "see stowage apps")
 }
 
 func (s *snapshot) indexOf(app spec.AppName) int {
@@ -502,7 +498,7 @@ func (m *Master) allocation(c *server.Call, name string) (spec.AllocationView, e
 	if a := s.find(name); a != nil {
 		return *a, nil
 	}
-	return spec.AllocationView{}, notFound("allocation", name, "see stowage ps")
+	return spec.AllocationView{}, s.notFound("allocation", name, "see stowage ps")
 }
 
 // find returns the allocation of that ID, or the one that counts of a slot: the newest that has not ended, else the newest.

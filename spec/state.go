@@ -383,4 +383,6 @@ type Event struct {
 	Subject string `json:"subject"` // app, slot, node or commit, as people write it
 	What    string `json:"what"`    // a few words: "started", "killed for memory at 64MiB"
 	Why     string `json:"why,omitempty"`
+	// Allocation is which allocation of a slot it happened to; "" when it is about none.
+	Allocation AllocationID `json:"allocation,omitempty"`
 }

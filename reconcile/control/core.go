@@ -281,6 +281,11 @@ func (c *Core) tell(subject, what, why string) {
 	c.story = append(c.story, spec.Event{Time: c.now, Subject: subject, What: what, Why: why})
 }
 
+// tellOf tells of an allocation.
+func (c *Core) tellOf(a *spec.Allocation, what, why string) {
+	c.story = append(c.story, spec.Event{Time: c.now, Subject: a.Slot.String(), What: what, Why: why, Allocation: a.ID})
+}
+
 // effects closes the Step.
 func (c *Core) effects() []Effect {
 	c.askPlugins()

@@ -344,23 +344,22 @@ func (c *Core) unchecked(v *spec.AllocationView) string {
 
 // noteworthy tells what changed, and has the plan made again where it could differ.
 func (c *Core) noteworthy(v *spec.AllocationView, now *spec.AllocationStatus) {
-	slot := v.Slot.String()
 	if now.Restarts != v.Restarts {
 		for i := range now.Tasks {
 			t := &now.Tasks[i]
 			if i >= len(v.Tasks) || v.Tasks[i].Restarts != t.Restarts {
-				c.tell(slot, "task "+string(t.Name)+": "+restartReason(t), saidLast(t.Output))
+				c.tellOf(&v.Allocation, "task "+string(t.Name)+": "+restartReason(t), saidLast(t.Output))
 			}
 		}
 	}
 	if now.State != v.State {
-		c.tell(slot, string(now.State)+" on "+string(v.Node), now.Reason)
+		c.tellOf(&v.Allocation, string(now.State)+" on "+string(v.Node), now.Reason)
 	}
 	if now.Healthy != v.Healthy {
 		if now.Healthy {
-			c.tell(slot, "healthy", c.unchecked(v))
+			c.tellOf(&v.Allocation, "healthy", c.unchecked(v))
 		} else {
-			c.tell(slot, "no longer healthy", now.Trouble())
+			c.tellOf(&v.Allocation, "no longer healthy", now.Trouble())
 		}
 	}
 	if now.State != v.State || now.Healthy != v.Healthy {
@@ -426,7 +425,7 @@ func (c *Core) flushEnded() {
 func (c *Core) recordEnded(news []EndedAllocation) {
 	for i := range news {
 		v := c.view(c.cells[news[i].ID])
-		c.tell(v.Slot.String(), string(news[i].Status.State)+" on "+string(v.Node), endWhy(&news[i].Status))
+		c.tellOf(&v.Allocation, string(news[i].Status.State)+" on "+string(v.Node), endWhy(&news[i].Status))
 		c.ownedChanged(v)
 	}
 	c.record(Entry{Ended: &Ended{news}})

@@ -113,21 +113,21 @@ func (c *Core) carryOut(d reconcile.Decision) {
 	for i := range d.Start {
 		a := &d.Start[i]
 		c.queue(c.nodes[a.Node])
-		c.tell(a.Slot.String(), "placed on "+string(a.Node), a.Why)
+		c.tellOf(a, "placed on "+string(a.Node), a.Why)
 		c.ownedChanged(c.view(c.cells[a.ID]))
 	}
 	for _, u := range d.Update {
 		if k := c.cells[u.ID]; k != nil && k.index >= 0 {
 			c.refresh(u.ID)
 			c.queue(c.nodes[k.node])
-			c.tell(c.view(k).Slot.String(), "updated in place", u.Why)
+			c.tellOf(&c.view(k).Allocation, "updated in place", u.Why)
 		}
 	}
 	for _, s := range d.Stop {
 		if k := c.cells[s.ID]; k != nil && k.index >= 0 {
 			c.refresh(s.ID)
 			c.queue(c.nodes[k.node])
-			c.tell(c.view(k).Slot.String(), "to stop on "+string(k.node), s.Reason)
+			c.tellOf(&c.view(k).Allocation, "to stop on "+string(k.node), s.Reason)
 			c.retireAt = earliest(c.retireAt, c.now.Add(KeepEnded))
 		}
 	}

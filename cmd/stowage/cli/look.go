@@ -230,7 +230,19 @@ func known(cmd *cobra.Command, c *client.Client, name string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("there is no app %q: stowage apps lists them", name)
+	names := make([]string, len(apps))
+	for i := range apps {
+		names[i] = string(apps[i].Name)
+	}
+	return fmt.Errorf("there is no app %q: %sstowage apps lists them", name, meant(name, names))
+}
+
+// meant is a question after the name that was most likely meant, before another remedy; "" when there is none like it.
+func meant(name string, names []string) string {
+	if near := spec.Closest(name, names); near != "" {
+		return fmt.Sprintf("did you mean %q? Otherwise ", near)
+	}
+	return ""
 }
 
 // knownNode returns an error unless a node has that name, or none is given.
@@ -275,7 +287,15 @@ func (s *shell) target(cmd *cobra.Command, c *client.Client, what string) (spec.
 		}
 	}
 	if best < 0 {
-		return "", fmt.Errorf("nothing is called %q: name an allocation, a slot such as shop/web[3], an app, or a run; stowage ps --ended lists them", what)
+		near := ""
+		if apps, err := c.Apps(cmd.Context()); err == nil {
+			var names []string
+			for i := range apps {
+				names = append(names, string(apps[i].Name))
+			}
+			near = meant(app, names)
+		}
+		return "", fmt.Errorf("nothing is called %q: %sname an allocation, a slot such as shop/web[3], an app, or a run; stowage ps --ended lists them", what, near)
 	}
 	if alive := live(list, app); err != nil && len(alive) > 1 {
 		fmt.Fprintf(s.Stderr, "%s has %d allocations: this is %s; name another such as %s[%d]\n", app, len(alive), list[best].Slot, app, alive[len(alive)-1].Slot.Index)
