@@ -119,6 +119,7 @@ func (r *reserved) count(x *app, node int, need []int64, sign int64) {
 			for k := node * d; k < (node+1)*d; k++ {
 				rows[k] = r.from(who, k)
 			}
+			r.w.fleet.Touch(node)
 		}
 	}
 }
@@ -173,8 +174,7 @@ func (r *reserved) hide(x *app) (show func()) {
 		}
 		r.kept[who] = rows
 	}
-	r.w.fleet.Withhold(rows, 1)
-	return func() { r.w.fleet.Withhold(rows, -1) }
+	return r.w.fleet.Withhold(rows)
 }
 
 // promisedTo reports whether an app's role would use less of a node than is reserved for it there, without so much of what

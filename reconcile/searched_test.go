@@ -21,7 +21,7 @@ func (p wholeLook) Place(b *place.Batch) ([]place.Pick, error) { return p.Scorin
 func mixed(r *rand.Rand, i int) *spec.App {
 	a := asks(fmt.Sprintf("app%02d", i), 1+r.IntN(6), spec.MilliCPU(1+r.IntN(8))*250, spec.Bytes(1+r.IntN(8))*256*spec.MiB)
 	a.Priority = []int{50, 50, 50, 80}[r.IntN(4)]
-	switch r.IntN(8) {
+	switch r.IntN(10) {
 	case 0:
 		a.Spreads = []spec.Spread{{Attribute: []string{"zone", "rack", "node.id"}[r.IntN(3)], Weight: 1 + r.IntN(100)}}
 	case 1:
@@ -33,7 +33,15 @@ func mixed(r *rand.Rand, i int) *spec.App {
 	case 4:
 		a.Affinities = []spec.Affinity{{Attribute: "zone", Operator: spec.OpEqual, Value: "z2", Weight: r.IntN(201) - 100}}
 	case 5:
-		a.Network.Ports = []spec.PortSpec{{Name: "http", Protocol: spec.TCP}}
+		a.Network.Ports = []spec.PortSpec{{Name: "http", Protocol: spec.TCP, Static: r.IntN(2) * (8080 + r.IntN(3))}}
+	case 6:
+		a.Tasks[0].Cores = 1
+	case 7:
+		of := spec.AppName(fmt.Sprintf("app%02d", r.IntN(90)))
+		a.Constraints = []spec.Constraint{{Attribute: []string{"rack", "node.id"}[r.IntN(2)], Operator: spec.OpApart, App: of}}
+	}
+	if r.IntN(12) == 0 {
+		a.Role = "kept"
 	}
 	return a
 }
@@ -47,6 +55,9 @@ func TestSearchedPlans(t *testing.T) {
 		for i := range 260 + r.IntN(80) {
 			n := node(fmt.Sprintf("n%03d", i), spec.MilliCPU(1+r.IntN(4))*1000, spec.Bytes(1+r.IntN(4))*spec.GiB)
 			n.Attributes["zone"] = fmt.Sprint("z", r.IntN(3))
+			if r.IntN(3) == 0 {
+				n.Cores = []spec.CoreGroup{{Cores: []int{1, 2}}}
+			}
 			if r.IntN(4) > 0 {
 				n.Attributes["rack"] = fmt.Sprint("r", i/15)
 			}
@@ -54,6 +65,10 @@ func TestSearchedPlans(t *testing.T) {
 		}
 		policy := []place.Scoring{place.Binpack, place.Spread}[seed%2]
 		l.in.Desired.Policy.Name, l.in.Desired.Preemption = policy.Name, seed%3 == 0
+		if seed >= 2 {
+			l.in.Desired.Roles = []spec.Role{{Name: "kept", Weight: 1}}
+			l.in.Desired.Reservations = []spec.Reservation{{Role: "kept", Resources: spec.Resources{CPU: 300, Memory: 200 * spec.MiB}}}
+		}
 		apps := make([]*spec.App, 90)
 		for i := range apps {
 			apps[i] = mixed(r, i)

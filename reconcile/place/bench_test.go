@@ -9,13 +9,17 @@ import (
 )
 
 func fleet(n int) *place.Fleet {
-	nodes := make([]spec.NodeView, n)
+	nodes, cores := make([]spec.NodeView, n), []spec.CoreGroup{{Cores: []int{1, 2, 3, 4, 5, 6, 7}}}
 	for i := range nodes {
 		nodes[i] = spec.NodeView{State: spec.NodeReady, Node: spec.Node{
 			ID:         spec.NodeID(fmt.Sprintf("n%05d", i)),
 			Attributes: map[string]string{"zone": fmt.Sprint("z", i%3), "kernel.version": fmt.Sprintf("6.%d.0", i%4), "class": fmt.Sprint("c", i%10)},
 			Capacity:   spec.Resources{CPU: 32_000, Memory: 128 * spec.GiB, Disk: 100 * spec.GiB},
+			Cores:      cores,
 		}}
+		if i%10 == 0 {
+			nodes[i].Devices = []spec.Device{{Kind: "gpu", ID: "0"}, {Kind: "gpu", ID: "1"}}
+		}
 	}
 	return place.NewFleet(nodes, nil)
 }

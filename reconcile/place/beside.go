@@ -1,6 +1,10 @@
 package place
 
-import "github.com/stowage/stowage/spec"
+import (
+	"cmp"
+
+	"github.com/stowage/stowage/spec"
+)
 
 // Beside is a rule over where another app runs: near it a node must share the attribute's value with one of its nodes,
 // apart from it with none. A node without the attribute shares nothing.
@@ -20,6 +24,8 @@ type Peer struct {
 	Weight    spec.Milli
 	Nodes     []int32
 }
+
+func (p *Peer) attribute() string { return cmp.Or(p.Attribute, AttributeID) }
 
 // neighbours is the values of an attribute that some nodes have.
 type neighbours struct {
@@ -65,10 +71,7 @@ func (f *Fleet) Obeys(nodes []int32, rules []Beside) []int32 {
 func (f *Fleet) peerTerms(peers []Peer, rows []int32) []Term {
 	terms := make([]Term, 0, len(peers))
 	for _, p := range peers {
-		if p.Attribute == "" {
-			p.Attribute = AttributeID
-		}
-		n := f.neighbours(p.Attribute, p.Nodes)
+		n := f.neighbours(p.attribute(), p.Nodes)
 		value := make([]spec.Milli, len(rows))
 		for i, node := range rows {
 			if n.share(node) {

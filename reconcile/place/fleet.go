@@ -18,7 +18,7 @@ type Fleet struct {
 	leaving  [][]*leaver
 
 	mostHeld int                 // that has ever been held of one node
-	withheld int                 // how often something is out of sight: see Withhold
+	withheld []*int64            // what is out of sight, told apart by its first row: see Withhold
 	values   map[presence][]bool // see Matcher.present
 	indexes  map[indexKey]*index
 	changed  []int32 // nodes, since the first index was made or all was read anew
@@ -110,11 +110,22 @@ func (f *Fleet) Release(node int, need []int64, given *spec.Grant) {
 	f.free(node, given)
 }
 
-// Withhold takes so much of every node out of sight, a row of all resources for each; with a sign of -1 it gives it back.
-func (f *Fleet) Withhold(rows []int64, sign int64) {
-	add(f.used, rows, sign)
-	f.withheld += int(sign)
+// Withhold takes so much of every node out of sight, a row of all resources for each, until what it returns is called. The rows are
+// remembered: they may change between two calls, but only where Touch says so.
+func (f *Fleet) Withhold(rows []int64) (show func()) {
+	if len(rows) == 0 {
+		return func() {}
+	}
+	add(f.used, rows, 1)
+	f.withheld = append(f.withheld, &rows[0])
+	return func() {
+		add(f.used, rows, -1)
+		f.withheld = f.withheld[:len(f.withheld)-1]
+	}
 }
+
+// Touch tells that another amount will be withheld of the node.
+func (f *Fleet) Touch(node int) { f.touch(node) }
 
 // Leave marks an allocation that is on the node as on its way out: others may wait for its room. One that waits itself
 // for others shares theirs: who takes its room waits for them too.

@@ -1,6 +1,7 @@
 package place
 
 import (
+	"encoding/binary"
 	"slices"
 
 	"github.com/stowage/stowage/spec"
@@ -137,6 +138,49 @@ func (f *Fleet) roomByName(node int, r *Request, limit int32) int32 {
 		limit = f.deviceRoom(node, r, limit)
 	}
 	return limit
+}
+
+// unitsKey is the same for two apps only if they ask for the same devices and as many cores; "" is neither.
+func (m *Matcher) unitsKey() string {
+	if m.cores+len(m.asks) == 0 {
+		return ""
+	}
+	key := binary.AppendUvarint(nil, uint64(m.cores))
+	for i := range m.asks {
+		a := &m.asks[i]
+		key = binary.AppendUvarint(append(binary.AppendUvarint(key, uint64(len(a.kind))), a.kind...), uint64(a.count))
+		key = binary.AppendUvarint(key, uint64(len(a.rules)))
+		for k := range a.rules {
+			key = append(binary.AppendUvarint(key, uint64(len(a.rules[k].text))), a.rules[k].text...)
+		}
+	}
+	return string(key)
+}
+
+// hasUnits reports whether the node has the devices and cores for one allocation.
+func (f *Fleet) hasUnits(node int, m *Matcher, leaving bool) bool {
+	if m.cores > 0 {
+		n := 0
+		for _, g := range f.coresOf(node) {
+			for _, c := range g.Cores {
+				if f.available(node, firstCore+held(c), leaving) {
+					n++
+				}
+			}
+		}
+		if n < m.cores {
+			return false
+		}
+	}
+	if len(m.asks) == 0 {
+		return true
+	}
+	return len(f.devicesOf(node)) > 0 && f.bid(node, m, func(i int) int {
+		if f.available(node, firstDevice+held(i), leaving) {
+			return 0
+		}
+		return -1
+	}) != nil
 }
 
 // Grant chooses the ports, devices and cores of one allocation of the request on the node, which has room for it.

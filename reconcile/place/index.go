@@ -8,22 +8,30 @@ import (
 // index knows of every part of an order what its nodes have free now, so that a search passes over the parts in which
 // nothing can be found. It follows the fleet: what has changed since the last search stands in Fleet.changed.
 type index struct {
-	f       *Fleet
-	order   *order
-	leaving bool    // what leaving allocations have counts as free
-	epoch   int     // of the fleet, when all was read
-	seen    int     // of Fleet.changed
-	open    []int32 // of each part: how many of its nodes take allocations
-	boxes   []int64 // of each part four rows of all resources: see box
-	stale   []int32 // leaves that have to be read again
-	marked  []bool  // those among stale
-	was     []int64 // scratch: the box of a part before
+	f      *Fleet
+	order  *order
+	view   view
+	units  *Matcher // whoever asks for units of nodes, as all do who use this index; nil: nobody
+	epoch  int      // of the fleet, when all was read
+	seen   int      // of Fleet.changed
+	open   []int32  // of each part: how many of its nodes take allocations
+	boxes  []int64  // of each part four rows of all resources: see box
+	stale  []int32  // leaves that have to be read again
+	marked []bool   // those among stale
+	was    []int64  // scratch: the box of a part before
+}
+
+// view is what counts as free.
+type view struct {
+	leaving  bool   // what leaving allocations have does
+	withheld *int64 // what is withheld does not; see Fleet.withheld
 }
 
 // indexKey tells the indexes of a fleet apart.
 type indexKey struct {
-	order   *order
-	leaving bool
+	order *order
+	view  view
+	units string // see Matcher.unitsKey
 }
 
 // changesKept is how many changes for each node are remembered: who has missed more reads all anew.
@@ -46,9 +54,9 @@ func (f *Fleet) renew() {
 	f.changed = f.changed[:0]
 }
 
-// indexOf returns the index of an order, up to date.
-func (f *Fleet) indexOf(o *order, leaving bool) *index {
-	key := indexKey{o, leaving}
+// indexOf returns the index of an order, up to date, for somebody who asks for what the matcher says of units.
+func (f *Fleet) indexOf(o *order, v view, m *Matcher) *index {
+	key := indexKey{o, v, m.unitsKey()}
 	x := f.indexes[key]
 	if x != nil {
 		x.follow()
@@ -56,7 +64,10 @@ func (f *Fleet) indexOf(o *order, leaving bool) *index {
 	}
 	n, d := len(o.parts), len(f.dims)
 	x = &index{
-		f: f, order: o, leaving: leaving, open: make([]int32, n), boxes: make([]int64, n*4*d), marked: make([]bool, n), was: make([]int64, 4*d),
+		f: f, order: o, view: v, open: make([]int32, n), boxes: make([]int64, n*4*d), marked: make([]bool, n), was: make([]int64, 4*d),
+	}
+	if key.units != "" {
+		x.units = m
 	}
 	if f.indexes == nil {
 		f.indexes = map[indexKey]*index{}
@@ -121,6 +132,11 @@ func (x *index) read(p int32) bool {
 	return open != x.open[p] || !slices.Equal(now, x.was)
 }
 
+// takes reports whether the node takes allocations of those who use the index, if it has the resources.
+func (x *index) takes(node int) bool {
+	return x.f.Open(node) && (x.units == nil || x.f.hasUnits(node, x.units, x.view.leaving))
+}
+
 // readNodes reads the nodes of a leaf. Where none takes allocations, nothing is free.
 func (x *index) readNodes(t *part, p int32) {
 	f, b := x.f, x.box(p)
@@ -129,14 +145,14 @@ func (x *index) readNodes(t *part, p int32) {
 		b.low[k], b.high[k], b.least[k], b.most[k] = math.MaxInt64, math.MinInt64, math.MaxInt64, 0
 	}
 	for _, n := range x.order.nodes[t.from:t.to] {
-		if !f.Open(int(n)) {
+		if !x.takes(int(n)) {
 			continue
 		}
 		x.open[p]++
 		for k, has := range f.row(f.capacity, int(n)) {
 			at := int(n)*len(f.dims) + k
 			free := has - f.used[at]
-			if x.leaving {
+			if x.view.leaving {
 				free += f.credit[at]
 			}
 			b.low[k], b.high[k], b.most[k] = min(b.low[k], free), max(b.high[k], free), max(b.most[k], has)

@@ -94,7 +94,7 @@ func (f *Fleet) Matcher(app *spec.App) *Matcher {
 	m.readAsks()
 	m.reach = m.findReach()
 	if m.eligible = m.reach.nodes; m.cores+len(m.asks) > 0 {
-		m.eligible = m.having(m.eligible)
+		m.eligible = m.having()
 	}
 	m.readWishes()
 	return m

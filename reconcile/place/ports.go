@@ -38,6 +38,16 @@ func (f *Fleet) portRoom(node int, asked []spec.PortSpec, leaving bool, limit in
 	return limit, nil
 }
 
+// portsFree reports whether nobody has one of the ports with a number on the node.
+func (f *Fleet) portsFree(node int, asked []spec.PortSpec, leaving bool) bool {
+	for i := range asked {
+		if p := &asked[i]; p.Static != 0 && !f.available(node, portKey(p.Static, p.Protocol), leaving) {
+			return false
+		}
+	}
+	return true
+}
+
 // HasPort reports whether nobody has the port on the node but those who leave.
 func (f *Fleet) HasPort(node, number int, p spec.Protocol) bool {
 	return f.available(node, portKey(number, p), true)

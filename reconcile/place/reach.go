@@ -10,6 +10,7 @@ import (
 type reach struct {
 	nodes  []int32 // in order
 	orders map[string]*order
+	having map[string][]int32 // those of nodes that have some units, by Matcher.unitsKey
 }
 
 // maxReaches bounds how many are remembered: a layout may serve many plans, and what apps ask for changes.
@@ -26,7 +27,7 @@ func (m *Matcher) findReach() *reach {
 	if len(f.reaches) >= maxReaches {
 		clear(f.reaches)
 	}
-	r := &reach{nodes: f.all, orders: map[string]*order{}}
+	r := &reach{nodes: f.all, orders: map[string]*order{}, having: map[string][]int32{}}
 	if pooled || len(m.filters) > 0 {
 		r.nodes = m.sift(pooled)
 	}
@@ -79,14 +80,22 @@ all:
 	return nodes
 }
 
-// having keeps the nodes that have what the app asks for by name.
-func (m *Matcher) having(nodes []int32) []int32 {
+// having finds the nodes of the reach that have what the app asks for by name.
+func (m *Matcher) having() []int32 {
+	key := m.unitsKey()
+	if kept, ok := m.reach.having[key]; ok {
+		return kept
+	}
+	if len(m.reach.having) >= maxReaches {
+		clear(m.reach.having)
+	}
 	var kept []int32
-	for _, i := range nodes {
+	for _, i := range m.reach.nodes {
 		if m.cores > 0 && m.fleet.countCores(int(i)) < m.cores || len(m.asks) > 0 && !m.fleet.hasDevices(int(i), m) {
 			continue
 		}
 		kept = append(kept, i)
 	}
+	m.reach.having[key] = kept
 	return kept
 }

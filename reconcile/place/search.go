@@ -14,8 +14,10 @@ type search struct {
 	r      *Request
 	asked  []int // resources of which something is asked
 	own    []int32
-	groups groupings // all of the request
-	lone   groupings // those of which each node is one of its own
+	groups groupings    // all of the request
+	lone   groupings    // those of which each node is one of its own
+	beside []neighbours // of each rule over another app
+	shut   []int32      // nodes that take none for what no index knows, sorted
 	best   *best
 	node   Node
 }
@@ -27,12 +29,13 @@ const (
 	maxFaulty = 64
 )
 
-// searches prepares a search, or returns nil where it takes a look at every node: for the requests that an index does
-// not know enough about.
+// searches prepares a search, or returns nil where it takes a look at every node: for a policy of a plugin, and where what is asked for
+// hangs on single nodes in a way that no index knows of: all on one value of an attribute, devices that are liked better than
+// others, a wish for certain nodes, a rule that only certain nodes meet.
 func (f *Fleet) searches(r *Request, groups groupings, own []int32) *search {
 	m := r.Match
-	if r.Best == nil || r.Best.most == nil || f.withheld != 0 || r.Only != nil || len(m.reach.nodes) < indexedNodes || len(r.Faulty) > maxFaulty ||
-		m.cores+len(m.asks)+len(m.same)+len(r.Beside)+len(r.Peers) > 0 || !f.portsEverywhere(m.App.Network.Ports) {
+	if r.Best == nil || r.Best.most == nil || len(f.withheld) > 1 || r.Only != nil || len(m.reach.nodes) < indexedNodes || len(r.Faulty) > maxFaulty ||
+		m.wishesDevices || len(m.same) > 0 || !f.portsEverywhere(m.App.Network.Ports) {
 		return nil
 	}
 	columns := make([]*column, 0, len(groups)+len(m.terms))
@@ -54,6 +57,9 @@ func (f *Fleet) searches(r *Request, groups groupings, own []int32) *search {
 	for i := range m.terms {
 		see(m.terms[i].column)
 	}
+	if !s.readBeside(see) {
+		return nil
+	}
 	if !r.few(cells, len(m.reach.nodes)) {
 		return nil
 	}
@@ -61,7 +67,14 @@ func (f *Fleet) searches(r *Request, groups groupings, own []int32) *search {
 	if o == nil || !r.few(len(o.roots), len(o.nodes)) {
 		return nil
 	}
-	s.index = f.indexOf(o, r.Wait)
+	v := view{leaving: r.Wait}
+	for _, rows := range f.withheld {
+		v.withheld = rows
+	}
+	s.index = f.indexOf(o, v, m)
+	s.shutPorts()
+	slices.Sort(s.shut)
+	s.shut = slices.Compact(s.shut)
 	for d, ask := range m.Need {
 		if ask > 0 {
 			s.asked = append(s.asked, d)
@@ -69,6 +82,46 @@ func (f *Fleet) searches(r *Request, groups groupings, own []int32) *search {
 	}
 	s.node.Free = make([]int64, len(f.dims))
 	return s
+}
+
+// readBeside reads the rules and wishes over other apps. It returns false for what hangs on single nodes, but for the few that have to
+// be kept off: a rule that few nodes meet needs no search, and a wish for single ones is above what is known of all others.
+func (s *search) readBeside(see func(*column)) bool {
+	f := s.r.Match.fleet
+	for i := range s.r.Peers {
+		c := f.column(s.r.Peers[i].attribute())
+		if c.lone {
+			return false
+		}
+		see(c)
+	}
+	for i := range s.r.Beside {
+		b := &s.r.Beside[i]
+		n := f.neighbours(b.Attribute, b.Nodes)
+		switch {
+		case !n.column.lone:
+			see(n.column)
+		case !b.Apart:
+			return false
+		default:
+			s.shut = append(s.shut, b.Nodes...)
+		}
+		s.beside = append(s.beside, n)
+	}
+	return true
+}
+
+// shutPorts finds the nodes on which a port with a number is taken.
+func (s *search) shutPorts() {
+	asked := s.r.Match.App.Network.Ports
+	if !slices.ContainsFunc(asked, func(p spec.PortSpec) bool { return p.Static != 0 }) {
+		return
+	}
+	for _, node := range s.order.nodes {
+		if len(s.f.held[node]) > 0 && !s.f.portsFree(int(node), asked, s.view.leaving) {
+			s.shut = append(s.shut, node)
+		}
+	}
 }
 
 // even reports whether all costs are the same, but for the last, of nodes without the attribute.
@@ -81,14 +134,15 @@ func even(costs []spec.Milli) bool {
 	return true
 }
 
-// portsEverywhere reports whether every node surely has ports for one more allocation that asks for them.
+// portsEverywhere reports whether every node surely has the ports without a number for one more allocation.
 func (f *Fleet) portsEverywhere(asked []spec.PortSpec) bool {
+	dynamic := 0
 	for i := range asked {
-		if asked[i].Static != 0 {
-			return false
+		if asked[i].Static == 0 {
+			dynamic++
 		}
 	}
-	return len(asked) == 0 || f.mostHeld+len(asked) <= f.leastPorts
+	return dynamic == 0 || f.mostHeld+dynamic <= f.leastPorts
 }
 
 // choose returns those nodes that the placements of the request can go to, in order, with those next to them in each
@@ -109,11 +163,17 @@ func (s *search) choose() (nodes []int32, more int) {
 		nodes = append(nodes, s.best.nodes...)
 	}
 	slices.Sort(nodes)
-	return nodes, feasible - s.full() - len(nodes)
+	return nodes, feasible - s.refused() - len(nodes)
 }
 
-// accepts reports whether the groups that a node shares with all others of its cell have room for one more.
+// accepts reports whether the groups that a node shares with all others of its cell have room for one more, and other apps
+// leave them to it.
 func (s *search) accepts(node int32) bool {
+	for i := range s.beside {
+		if n := &s.beside[i]; !n.column.lone && n.share(node) == s.r.Beside[i].Apart {
+			return false
+		}
+	}
 	for i := range s.groups {
 		if g := &s.groups[i]; !g.column.lone && g.limited && g.have[g.column.group(node)] >= g.most {
 			return false
@@ -122,20 +182,32 @@ func (s *search) accepts(node int32) bool {
 	return true
 }
 
-// full counts the nodes that have been counted though they have all that a limit lets each node have.
-func (s *search) full() int {
-	if !slices.ContainsFunc(s.lone, func(g grouping) bool { return g.limited }) {
-		return 0
+// refused counts the nodes that have been counted though they take none: those that have all that a limit lets each node have, and
+// those that are shut.
+func (s *search) refused() int {
+	list := s.shut
+	if slices.ContainsFunc(s.lone, func(g grouping) bool { return g.limited }) {
+		list = slices.Concat(s.shut, s.r.Own)
+		slices.Sort(list)
+		list = slices.Compact(list)
 	}
-	own := slices.Clone(s.r.Own)
-	slices.Sort(own)
 	n := 0
-	for _, node := range slices.Compact(own) {
-		if s.order.leaf[node] != none && s.f.Open(int(node)) && s.f.fits(int(node), s.r.Match.Need, s.leaving) && s.accepts(node) && !s.lone.accept(int(node)) {
+	for _, node := range list {
+		if s.order.leaf[node] != none && s.room(int(node)) && s.accepts(node) && (s.isShut(node) || !s.lone.accept(int(node))) {
 			n++
 		}
 	}
 	return n
+}
+
+func (s *search) isShut(node int32) bool {
+	_, shut := slices.BinarySearch(s.shut, node)
+	return shut
+}
+
+// room reports whether the node takes allocations, and has the resources for one more.
+func (s *search) room(node int) bool {
+	return s.takes(node) && s.f.fits(node, s.r.Match.Need, s.view.leaving)
 }
 
 // roomy reports whether a node of the part may have room: no resource is short on each of them.
@@ -171,7 +243,7 @@ func (s *search) count(p int32) int {
 	n := 0
 	s.order.looks += int(t.to - t.from)
 	for _, node := range s.order.nodes[t.from:t.to] {
-		if s.f.Open(int(node)) && s.f.fits(int(node), s.r.Match.Need, s.leaving) {
+		if s.room(int(node)) {
 			n++
 		}
 	}
@@ -208,10 +280,10 @@ func (s *search) visit(p int32, most spec.Milli) {
 // look scores one node, if it has room. What is the same for all nodes of the cell is left out.
 func (s *search) look(node int32) {
 	f, i := s.f, int(node)
-	if !f.Open(i) || !f.fits(i, s.r.Match.Need, s.leaving) || !s.lone.accept(i) {
+	if !s.room(i) || !s.lone.accept(i) || s.isShut(node) {
 		return
 	}
-	f.see(&s.node, i, s.leaving)
+	f.see(&s.node, i, s.view.leaving)
 	s.node.Own = int(s.own[i])
 	key := s.r.Best.Score(s.r.Match.Need, &s.node)
 	for k := range s.lone {

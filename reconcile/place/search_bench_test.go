@@ -34,7 +34,22 @@ func size(r *rand.Rand) *spec.App {
 }
 
 // kinds are apps whose nodes are searched in different ways.
-var kinds = []string{"plain", "zones", "hosts"}
+var kinds = []string{"plain", "zones", "hosts", "port", "cores", "gpu", "near zone", "apart zone", "apart host", "peer zone", "reserved"}
+
+var keptRows []int64
+
+// kept is a tenth of each node.
+func kept(f *place.Fleet) []int64 {
+	if d := len(f.Dimensions()); len(keptRows) != f.Len()*d {
+		keptRows = make([]int64, f.Len()*d)
+		for i := range f.Len() {
+			for k, has := range f.Capacity(i) {
+				keptRows[i*d+k] = has / 10
+			}
+		}
+	}
+	return keptRows
+}
 
 // placeTwo places two allocations of an app of its own size, and takes them off again.
 func placeTwo(tb testing.TB, f *place.Fleet, r *rand.Rand, kind string) {
@@ -46,7 +61,26 @@ func placeTwo(tb testing.TB, f *place.Fleet, r *rand.Rand, kind string) {
 	case "hosts":
 		a.Constraints = []spec.Constraint{{Attribute: "node.id", Operator: spec.OpDistinct}}
 	}
-	q := &place.Request{Match: f.Matcher(a), Count: 2, Total: 2, Best: &policy}
+	q := &place.Request{Count: 2, Total: 2, Best: &policy}
+	switch kind {
+	case "port":
+		a.Network.Ports = []spec.PortSpec{{Name: "http", Protocol: spec.TCP, Static: 8000 + r.IntN(10)}}
+	case "cores":
+		a.Tasks[0].Cores = 2
+	case "gpu":
+		a.Tasks[0].Devices = []spec.DeviceAsk{{Kind: "gpu", Count: 1}}
+	case "near zone":
+		q.Beside = []place.Beside{{Name: "near", Attribute: "zone", Nodes: []int32{4}}}
+	case "apart zone":
+		q.Beside = []place.Beside{{Name: "apart", Attribute: "zone", Apart: true, Nodes: []int32{4}}}
+	case "apart host":
+		q.Beside = []place.Beside{{Name: "apart", Attribute: "node.id", Apart: true, Nodes: []int32{4, 70, 300}}}
+	case "peer zone":
+		q.Peers = []place.Peer{{Name: "peer", Attribute: "zone", Weight: 500, Nodes: []int32{4}}}
+	case "reserved":
+		defer f.Withhold(kept(f))()
+	}
+	q.Match = f.Matcher(a)
 	picks, err := policy.Place(f.Batch(q))
 	if err != nil || len(picks) != 2 {
 		tb.Fatal(len(picks), err)

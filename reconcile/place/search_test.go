@@ -19,6 +19,7 @@ type crowd struct {
 	own   map[spec.AppName][]int32
 	there []resident
 	apps  []*spec.App
+	kept  [2][]int64 // what is withheld at times
 	last  int
 }
 
@@ -52,6 +53,14 @@ func newCrowd(seed uint64) *crowd {
 		}
 		if c.IntN(8) == 0 {
 			n.Pool = "batch"
+		}
+		if gpus && c.IntN(2) == 0 {
+			for k := range c.IntN(4) {
+				n.Devices = append(n.Devices, spec.Device{Kind: []string{"gpu", "nic"}[c.IntN(2)], ID: fmt.Sprint(k), Model: fmt.Sprint("m", c.IntN(2))})
+			}
+		}
+		for k := range c.IntN(3) {
+			n.Cores = append(n.Cores, spec.CoreGroup{NUMA: k, Cores: []int{2 * k, 2*k + 1}})
 		}
 	}
 	c.f = place.NewFleet(nodes, []string{"licence"})
@@ -89,8 +98,21 @@ func (c *crowd) app(i int) *spec.App {
 	if c.IntN(4) == 0 {
 		a.Affinities = []spec.Affinity{{Attribute: "zone", Operator: spec.OpEqual, Value: "z1", Weight: c.IntN(201) - 100}}
 	}
-	if c.IntN(4) == 0 {
-		a.Network.Ports = []spec.PortSpec{{Name: "http", Protocol: spec.TCP, Static: c.IntN(2) * c.IntN(2) * 8080}}
+	if c.IntN(3) == 0 {
+		a.Network.Ports = []spec.PortSpec{{Name: "http", Protocol: spec.TCP, Static: c.IntN(2) * (8080 + c.IntN(2))}, {Name: "other", Protocol: spec.UDP}}[:1+c.IntN(2)]
+	}
+	if c.IntN(5) == 0 {
+		a.Tasks[0].Cores = 1 + c.IntN(2)
+	}
+	if c.IntN(5) == 0 {
+		d := spec.DeviceAsk{Kind: []string{"gpu", "nic"}[c.IntN(2)], Count: 1 + c.IntN(4)/3}
+		if c.IntN(2) == 0 {
+			d.Constraints = []spec.Constraint{{Attribute: "model", Operator: spec.OpEqual, Value: fmt.Sprint("m", c.IntN(2))}}
+		}
+		if c.IntN(5) == 0 {
+			d.Affinities = []spec.Affinity{{Attribute: "model", Operator: spec.OpEqual, Value: "m1", Weight: 50}}
+		}
+		a.Tasks[0].Devices = []spec.DeviceAsk{d}
 	}
 	return a
 }
@@ -163,12 +185,17 @@ func (c *crowd) happen() (undo func()) {
 		}
 		return func() { c.f.Restore(saved); c.there = there }
 	case 7:
-		rows := make([]int64, c.f.Len()*len(c.f.Dimensions()))
-		for i := range rows {
-			rows[i] = int64(c.IntN(2)) * 1000
+		d, rows := len(c.f.Dimensions()), &c.kept[c.IntN(2)]
+		if *rows == nil {
+			*rows = make([]int64, c.f.Len()*d)
 		}
-		c.f.Withhold(rows, 1)
-		return func() { c.f.Withhold(rows, -1) }
+		for range c.IntN(20) {
+			n := c.IntN(c.f.Len())
+			k := c.IntN(d)
+			(*rows)[n*d+k] = int64(c.IntN(3)) * c.f.Capacity(n)[k] / 2
+			c.f.Touch(n)
+		}
+		return c.f.Withhold(*rows)
 	}
 	return nil
 }
@@ -186,13 +213,26 @@ func (c *crowd) request(a *spec.App) place.Request {
 			r.Faulty = append(r.Faulty, int32(c.there[len(c.there)-1-c.IntN(min(10, len(c.there)))].node))
 		}
 	}
+	some := func() (nodes []int32) {
+		for range c.IntN(8) {
+			nodes = append(nodes, int32(c.IntN(c.f.Len())))
+		}
+		return nodes
+	}
+	attribute := func() string { return []string{"zone", "rack", "class", "node.id"}[c.IntN(4)] }
+	for range c.IntN(4) / 2 {
+		r.Beside = append(r.Beside, place.Beside{Name: "beside", Attribute: attribute(), Apart: c.IntN(3) > 0, Nodes: some()})
+	}
+	for range c.IntN(4) / 3 {
+		r.Peers = append(r.Peers, place.Peer{Name: "peer", Attribute: attribute(), Weight: spec.Milli(c.IntN(4000) - 2000), Nodes: some()})
+	}
 	return r
 }
 
 // TestSearchIsAll places on fleets to which much happens, once from all feasible nodes and once from those that a search
 // finds: nodes, scores, runners-up and how many nodes are feasible are the same.
 func TestSearchIsAll(t *testing.T) {
-	searched := 0
+	searched := map[string]int{"anything": 0, "ports": 0, "cores": 0, "devices": 0, "beside": 0, "peers": 0}
 	rapid.Check(t, func(t *rapid.T) {
 		c := newCrowd(rapid.Uint64().Draw(t, "seed"))
 		policy := []place.Scoring{place.Binpack, place.Spread}[c.IntN(2)]
@@ -207,7 +247,14 @@ func TestSearchIsAll(t *testing.T) {
 				t.Fatalf("%+v\nfrom all:\n%+v\nfrom a search:\n%+v", a, want, got)
 			}
 			if c.f.Looks() > before {
-				searched++
+				for what, is := range map[string]bool{
+					"anything": true, "ports": len(a.Network.Ports) > 0 && a.Network.Ports[0].Static > 0, "cores": a.Tasks[0].Cores > 0,
+					"devices": len(a.Tasks[0].Devices) > 0, "beside": len(r.Beside) > 0, "peers": len(r.Peers) > 0,
+				} {
+					if is {
+						searched[what]++
+					}
+				}
 			}
 			if undo != nil {
 				undo()
@@ -228,8 +275,10 @@ func TestSearchIsAll(t *testing.T) {
 			}
 		}
 	})
-	if searched == 0 {
-		t.Error("no search was made")
+	for what, n := range searched {
+		if n == 0 {
+			t.Errorf("no search was made for %s", what)
+		}
 	}
 }
 
