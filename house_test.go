@@ -37,7 +37,7 @@ var layers = []struct {
 var onlyImporter = map[string][]string{
 	"github.com/hashicorp/hcl/v2":            {"spec/hcl"},
 	"github.com/zclconf/go-cty":              {"spec/hcl"},
-	"github.com/go-git/go-git/v5":            {"master/git"},
+	"github.com/go-git/go-git/v5":            {"master/git", "agent/artifact/git"},
 	"github.com/fsnotify/fsnotify":           {"master/git"},
 	"github.com/hashicorp/go-plugin":         {"plugins"},
 	"github.com/opencontainers/runc":         {"agent/runc"},

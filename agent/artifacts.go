@@ -49,7 +49,7 @@ func newArtifacts(client *registry.Client, agent string) *artifacts {
 // laid is an artifact as an allocation has it. It stays the same until the allocation ends, whatever the server has by then.
 type laid struct {
 	Digest  string `json:"digest"`  // of the layer
-	Content string `json:"content"` // "sha256:HEX" or "sha512:HEX" of what was fetched
+	Content string `json:"content"` // "sha256:HEX" or "sha512:HEX" of what was fetched, or "git:COMMIT"
 	Path    string `json:"path"`    // in the root of the task, without links on the way
 	UID     int    `json:"uid"`
 	GID     int    `json:"gid"`
@@ -156,7 +156,9 @@ func (w *want) get(parent context.Context) (one image.Image, err error) {
 		}
 	}
 	if w.artifact.Pinned() {
-		w.laid.Content = w.artifact.Checksum
+		if w.laid.Content = w.artifact.Checksum; w.artifact.Git != "" {
+			w.laid.Content = gitContent + w.artifact.Commit
+		}
 	}
 	one, ok := w.kept()
 	if !ok {
@@ -179,6 +181,9 @@ func (w *want) kept() (image.Image, bool) {
 	return w.agent.images.Kept(w.laid.Digest)
 }
 
+// gitContent precedes the commit of what was fetched from a repository.
+const gitContent = "git:"
+
 // digest is of all that decides what is in the layer.
 func (w *want) digest() string {
 	x := w.artifact
@@ -186,7 +191,7 @@ func (w *want) digest() string {
 	if x.Format.Single() {
 		name = path.Base(x.Destination)
 	}
-	data, err := json.Marshal([]any{"artifact 1", w.laid.Content, x.Format, x.Strip, x.Mode, name, w.laid.Path, w.laid.UID, w.laid.GID})
+	data, err := json.Marshal([]any{"artifact 1", w.laid.Content, x.Format, x.Strip, x.Mode, name, w.laid.Path, w.laid.UID, w.laid.GID, x.Git, x.Folder})
 	if err != nil {
 		panic("agent: a list of plain values does not encode: " + err.Error())
 	}
@@ -228,6 +233,9 @@ func shareTemporary(root, at string) error {
 
 // fetch brings the content and makes the layer of it. Another allocation that waits for the same finds it made.
 func (w *want) fetch(ctx context.Context) (one image.Image, err error) {
+	if w.artifact.Git != "" {
+		return w.clone(ctx)
+	}
 	a, x := w.agent, w.artifact
 	spool, sum := x.Source+" "+x.Checksum, x.Checksum
 	if !x.Pinned() { // it is another for each who asks
@@ -248,14 +256,14 @@ func (w *want) fetch(ctx context.Context) (one image.Image, err error) {
 	if sum != spec.ChecksumNone {
 		w.laid.Content = sum
 	}
-	key := x.Source + " " + x.Checksum
+	key := downloadKey(x)
 	defer a.artifacts.told(key)
 	err = a.images.Spool(ctx, spool, func(file *os.File) error {
 		var ok bool
 		if one, ok = w.kept(); ok {
 			return nil
 		}
-		got, err := a.artifacts.fetcher.Download(ctx, x, sum, file, w.left+w.left/8+1<<20, func(p artifact.Progress) { a.artifacts.tell(key, p) })
+		got, err := a.artifacts.fetcher.Download(ctx, x, sum, file, w.mostPacked(), func(p artifact.Progress) { a.artifacts.tell(key, p) })
 		if err != nil {
 			return err
 		}
@@ -269,6 +277,38 @@ func (w *want) fetch(ctx context.Context) (one image.Image, err error) {
 	return one, err
 }
 
+// clone is fetch for a commit of a repository. A pack cannot be gone on with, and whose it is does not matter: the files are those of the commit.
+func (w *want) clone(ctx context.Context) (one image.Image, err error) {
+	a, x, key := w.agent, w.artifact, downloadKey(w.artifact)
+	defer a.artifacts.told(key)
+	err = a.images.Spool(ctx, key+" "+x.Folder, func(file *os.File) error {
+		var ok bool
+		if one, ok = w.kept(); ok {
+			return nil
+		}
+		commit := strings.TrimPrefix(w.laid.Content, gitContent)
+		got, err := a.artifacts.fetcher.Clone(ctx, x, commit, file, w.mostPacked(), func(p artifact.Progress) { a.artifacts.tell(key, p) })
+		if err != nil {
+			return err
+		}
+		w.laid.Content = gitContent + got
+		if one, ok = w.kept(); ok {
+			return nil
+		}
+		one, err = w.keep(ctx, file)
+		return err
+	})
+	return one, err
+}
+
+// mostPacked bounds what is downloaded: bytes that do not get fewer by compression, and what is beside the files, included.
+func (w *want) mostPacked() int64 { return w.left + w.left/8 + 1<<20 }
+
+// downloadKey is what the download of an artifact is known by.
+func downloadKey(x *spec.Artifact) string {
+	return strings.Join([]string{x.Where(), x.Checksum, x.Commit, x.Ref}, " ")
+}
+
 // keep makes the layer of what was fetched.
 func (w *want) keep(ctx context.Context, file *os.File) (image.Image, error) {
 	x, base, name := w.artifact, w.laid.Path, ""
@@ -277,6 +317,9 @@ func (w *want) keep(ctx context.Context, file *os.File) (image.Image, error) {
 	}
 	c := image.Content{Digest: w.laid.Digest, Path: base, UID: w.laid.UID, GID: w.laid.GID, Most: w.left}
 	return w.agent.images.Keep(ctx, c, func(ctx context.Context, take func(io.Reader) error) error {
+		if commit, ok := strings.CutPrefix(w.laid.Content, gitContent); ok {
+			return w.agent.artifacts.fetcher.CheckOut(ctx, x, commit, file, w.left, take)
+		}
 		return w.agent.artifacts.fetcher.Unpack(ctx, x, name, file, w.left, take)
 	})
 }
@@ -300,7 +343,7 @@ func (s *artifacts) fetching(app *spec.App) (parts []string) {
 	defer s.mu.Unlock()
 	for i := range app.Tasks {
 		for _, x := range app.Tasks[i].Artifacts {
-			if p, ok := s.under[x.Source+" "+x.Checksum]; ok {
+			if p, ok := s.under[downloadKey(&x)]; ok {
 				parts = append(parts, "fetching artifact "+x.Destination+": "+p.String())
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -211,6 +212,44 @@ func NearAddress(ip netip.Addr) bool {
 	return ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified() || !ip.IsValid()
 }
 
+// refForm is a name of a branch or tag, as far as git-check-ref-format(1) lets it be written without quotes.
+var refForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._/+-]{0,199}$`)
+
+// CheckRef reports what is wrong with the name of a branch or tag.
+func CheckRef(name string) error {
+	if !refForm.MatchString(name) || strings.Contains(name, "..") || strings.Contains(name, "//") || strings.HasSuffix(name, "/") || strings.HasSuffix(name, ".lock") {
+		return errors.New("it is no name of a branch or tag: write one such as \"main\" or \"v1.2\"")
+	}
+	return nil
+}
+
+var commitForm = regexp.MustCompile(`^[0-9a-f]{40}$`)
+
+// CheckCommit reports what is wrong with the hash of a commit.
+func CheckCommit(hash string) error {
+	if !commitForm.MatchString(hash) {
+		return errors.New("it is not all of a commit's hash: write its 40 hexadecimal digits, as git rev-parse prints them")
+	}
+	return nil
+}
+
+// checkGit is the part of Check for a repository.
+func (a *Artifact) checkGit() error {
+	switch {
+	case a.Source != "" || a.Format != "" || a.Strip != 0 || a.Mode != 0 || len(a.Headers) > 0 || a.Checksum != "" && !a.Unchecked():
+		return errors.New("it has what only files and archives have")
+	case a.Commit == "" && !a.Unchecked():
+		return errors.New("it has no commit")
+	case a.Commit != "" && CheckCommit(a.Commit) != nil:
+		return CheckCommit(a.Commit)
+	case a.Ref != "" && CheckRef(a.Ref) != nil:
+		return CheckRef(a.Ref)
+	case a.Folder != "" && (path.Clean(a.Folder) != a.Folder || path.IsAbs(a.Folder) || a.Folder == "." || strings.HasPrefix(a.Folder, "..")):
+		return errors.New("its folder is none of the repository")
+	}
+	return nil
+}
+
 // Check reports what is wrong with an artifact that no person wrote: a driver made it.
 func (a *Artifact) Check() error {
 	if !CleanTarget(a.Destination) || len(a.Destination) > MaxRepository {
@@ -219,14 +258,18 @@ func (a *Artifact) Check() error {
 	if err := CheckSource(a.Where()); err != nil {
 		return fmt.Errorf("the artifact at %s cannot be fetched: %w", a.Destination, err)
 	}
-	if sum, err := ParseChecksum(a.Checksum); err != nil || sum != a.Checksum {
+	if a.Git != "" {
+		if err := a.checkGit(); err != nil {
+			return fmt.Errorf("the artifact at %s cannot be fetched: %w", a.Destination, err)
+		}
+	} else if sum, err := ParseChecksum(a.Checksum); err != nil || sum != a.Checksum {
 		return fmt.Errorf("the artifact at %s has a checksum that is none: %q", a.Destination, a.Checksum)
 	}
 	plain := strings.HasPrefix(a.Where(), "http://")
 	switch {
 	case plain && a.Unchecked() || strings.HasPrefix(a.ChecksumURL(), "http://"):
 		return fmt.Errorf("the artifact at %s comes over http, and the commit does not say which bytes it has", a.Destination)
-	case a.Format != FormatFile && a.Format != FormatTar && a.Format != FormatZip && a.Format != FormatGzip:
+	case a.Git == "" && a.Format != FormatFile && a.Format != FormatTar && a.Format != FormatZip && a.Format != FormatGzip:
 		return fmt.Errorf("the artifact at %s has the format %q, which is not known", a.Destination, a.Format)
 	case a.Strip < 0 || a.Strip > MaxArtifactStrip || a.Mode > 0o777 || a.Deadline <= 0 || len(a.Headers) > MaxCheckHeaders:
 		return fmt.Errorf("the artifact at %s has a strip, mode, deadline or number of headers that is not taken", a.Destination)

@@ -54,6 +54,34 @@ func TestAnArtifactOfADriver(t *testing.T) {
 	}
 }
 
+func TestARepositoryOfADriver(t *testing.T) {
+	commit := strings.Repeat("a", 40)
+	good := Artifact{Destination: "/opt/x", Git: "https://example.com/x.git", Commit: commit, Ref: "v1.2", Folder: "site/a", Deadline: Minute}
+	if err := good.Check(); err != nil || !good.Pinned() {
+		t.Error(err)
+	}
+	branch := Artifact{Destination: "/opt/x", Git: "https://example.com/x.git", Checksum: ChecksumNone, Deadline: Minute}
+	if err := branch.Check(); err != nil || branch.Pinned() {
+		t.Error(err)
+	}
+	for name, spoil := range map[string]func(*Artifact){
+		"url":     func(a *Artifact) { a.Git = "ssh://example.com/x" },
+		"short":   func(a *Artifact) { a.Commit = "aaaa" },
+		"nothing": func(a *Artifact) { a.Commit = "" },
+		"plain":   func(a *Artifact) { a.Git, a.Commit, a.Checksum = "http://example.com/x", "", ChecksumNone },
+		"both":    func(a *Artifact) { a.Source = "https://example.com/x" },
+		"ref":     func(a *Artifact) { a.Ref = "--upload-pack=x" },
+		"folder":  func(a *Artifact) { a.Folder = "../x" },
+		"format":  func(a *Artifact) { a.Format = FormatTar },
+	} {
+		bad := good
+		spoil(&bad)
+		if err := bad.Check(); err == nil {
+			t.Errorf("%s: it is taken", name)
+		}
+	}
+}
+
 func TestAChangedArtifactIsAChangeOfTheTask(t *testing.T) {
 	app := func(change func(*Artifact)) *App {
 		a := Artifact{Destination: "/opt/x", Source: "https://example.com/x", Checksum: "none", Format: FormatFile, Deadline: Minute}

@@ -10,7 +10,10 @@
 //
 //	download   writes what a URL has into the file; goes on where an earlier one stopped. The agent hashes the file itself: a helper
 //	           that a server has taken over cannot lie about a checksum
+//	clone      has a Git server send a commit, and writes the pack into the file
 //	unpack     reads the file and writes a tar archive. It has no network: what hostile bytes can do with it ends in their own artifact
+//
+// What a repository has at a commit needs no trust either: every object of the pack is hashed, and found by its hash only.
 //
 // # What is fetched from
 //

@@ -62,10 +62,15 @@ func (d *download) run(ctx context.Context) (err error) {
 	if err := d.begin(); err != nil {
 		return err
 	}
+	return d.again(ctx, d.attempt)
+}
+
+// again attempts until it is done, or another attempt would be of no use.
+func (d *download) again(ctx context.Context, attempt func(context.Context) error) error {
 	idle, gap := 0, d.gap
-	for attempt := 1; ; attempt++ {
+	for n := 1; ; n++ {
 		before := d.have
-		err := d.attempt(ctx)
+		err := attempt(ctx)
 		if err == nil {
 			return nil
 		}
@@ -76,7 +81,7 @@ func (d *download) run(ctx context.Context) (err error) {
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case errors.As(err, &last), errors.Is(err, errNear), idle >= maxIdle, attempt >= maxAttempts:
+		case errors.As(err, &last), errors.Is(err, errNear), idle >= maxIdle, n >= maxAttempts:
 			return d.explain(err)
 		case idle > 0:
 			if !pause(ctx, gap) {

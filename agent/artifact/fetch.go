@@ -72,11 +72,33 @@ func (f *Fetcher) download(ctx context.Context, source string, headers map[strin
 	if err := f.identify(ctx, r); err != nil {
 		return err
 	}
-	return run(ctx, r, file, discard, func(now report) {
+	_, err := run(ctx, r, file, discard, progress(tell))
+	return err
+}
+
+func progress(tell func(Progress)) func(report) {
+	return func(now report) {
 		if tell != nil {
 			tell(Progress{now.Have, now.Total})
 		}
-	})
+	}
+}
+
+// Clone writes a pack with a commit of an artifact's repository into a file, at most that many bytes, and returns the commit: the one that is
+// asked for, or with "" what the artifact's branch or tag means.
+func (f *Fetcher) Clone(ctx context.Context, a *spec.Artifact, commit string, file *os.File, most int64, tell func(Progress)) (string, error) {
+	r := &request{Deed: deedClone, URL: a.Git, Commit: commit, Ref: a.Ref, Agent: f.UserAgent, Most: most}
+	if err := f.identify(ctx, r); err != nil {
+		return "", err
+	}
+	last, err := run(ctx, r, file, discard, progress(tell))
+	return last.Commit, err
+}
+
+// CheckOut hands the files of a commit to take as a plain tar archive, out of the pack that Clone wrote. Whatever wrote it: they are those that the
+// hash of the commit says.
+func (f *Fetcher) CheckOut(ctx context.Context, a *spec.Artifact, commit string, file *os.File, most int64, take func(io.Reader) error) error {
+	return f.unpack(ctx, &request{Deed: deedUnpack, Format: formatPack, Commit: commit, Folder: a.Folder, Most: most}, file, take)
 }
 
 func discard(r io.Reader) error {
@@ -199,11 +221,16 @@ func (f *Fetcher) Unpack(ctx context.Context, a *spec.Artifact, name string, fil
 	if r.Mode == 0 {
 		r.Mode = spec.DefaultArtifactMode
 	}
+	return f.unpack(ctx, r, file, take)
+}
+
+func (f *Fetcher) unpack(ctx context.Context, r *request, file *os.File, take func(io.Reader) error) error {
 	// Another description of the file, that can only be read.
 	content, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", file.Fd()))
 	if err != nil {
 		return err
 	}
 	defer content.Close()
-	return run(ctx, r, content, take, nil)
+	_, err = run(ctx, r, content, take, nil)
+	return err
 }

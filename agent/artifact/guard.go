@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -29,6 +30,8 @@ var errNear = errors.New("it is an address of the machine, its link or its platf
 // guard decides where requests may go, whatever names, redirects and proxies say.
 type guard struct {
 	first *url.URL // what was asked for
+	// stall is how long a connection may bring nothing where it is waited for; 0: somebody else looks after that.
+	stall time.Duration
 
 	mu      sync.Mutex
 	proxies map[string]bool // addresses that the environment names
@@ -88,7 +91,29 @@ func (g *guard) dial(ctx context.Context, network, address string) (net.Conn, er
 	if !known {
 		d.Control = func(_, address string, _ syscall.RawConn) error { return g.judge(address) }
 	}
-	return d.DialContext(ctx, network, address)
+	c, err := d.DialContext(ctx, network, address)
+	if err != nil || g.stall == 0 {
+		return c, err
+	}
+	return &impatient{c, g.stall}, nil
+}
+
+// impatient is a connection whose other side must not be silent for long while it is waited for.
+type impatient struct {
+	net.Conn
+	stall time.Duration
+}
+
+// Read fails when nothing comes.
+func (c *impatient) Read(p []byte) (int, error) {
+	if err := c.SetReadDeadline(time.Now().Add(c.stall)); err != nil {
+		return 0, err
+	}
+	n, err := c.Conn.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = errStalled
+	}
+	return n, err
 }
 
 func (g *guard) judge(address string) error {

@@ -6,6 +6,7 @@ import "github.com/stowage/stowage/spec"
 const (
 	deedDownload = "download"
 	deedUnpack   = "unpack"
+	deedClone    = "clone"
 )
 
 // request is what a helper is asked for, as JSON on its standard input.
@@ -27,13 +28,23 @@ type request struct {
 	Strip  int                 `json:"strip,omitempty"`
 	Name   string              `json:"name,omitempty"` // of a single file
 	Mode   uint32              `json:"mode,omitempty"` // of a single file
+
+	// Commit, Ref and Folder of a repository; Commit "" with deedClone: whatever Ref means.
+	Commit string `json:"commit,omitempty"`
+	Ref    string `json:"ref,omitempty"`
+	Folder string `json:"folder,omitempty"`
 }
+
+// formatPack is the format of what deedClone brings.
+const formatPack spec.ArtifactFormat = "pack"
 
 // report is a line that a helper says, as JSON on descriptor 4: how far it is, and at last how it went.
 type report struct {
 	Have  int64 `json:"have,omitempty"`  // bytes
 	Total int64 `json:"total,omitempty"` // bytes; 0: not known
 	Done  bool  `json:"done,omitempty"`
+	// Commit that was fetched.
+	Commit string `json:"commit,omitempty"`
 	// Err is a sentence; "" with Done: all went well.
 	Err string `json:"err,omitempty"`
 }

@@ -22,24 +22,24 @@ var handed = []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "ht
 // maxComplaint bounds what is kept of what a helper says on its standard error, in bytes.
 const maxComplaint = 4 << 10
 
-// run has a helper do what is asked, with a file, and hands what it writes to take, which reads to the end or fails. The helper is gone when
-// run returns.
-func run(ctx context.Context, r *request, file *os.File, take func(io.Reader) error, tell func(report)) error {
+// run has a helper do what is asked, with a file, and hands what it writes to take, which reads to the end or fails. It returns the last
+// that the helper said; the helper is gone then.
+func run(ctx context.Context, r *request, file *os.File, take func(io.Reader) error, tell func(report)) (report, error) {
 	asked, err := json.Marshal(r)
 	if err != nil {
-		return fmt.Errorf("ask helper: %w", err)
+		return report{}, fmt.Errorf("ask helper: %w", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	reports, said, err := os.Pipe()
 	if err != nil {
-		return fmt.Errorf("start helper: %w", err)
+		return report{}, fmt.Errorf("start helper: %w", err)
 	}
 	defer reports.Close()
 	defer said.Close()
 	content, written, err := os.Pipe()
 	if err != nil {
-		return fmt.Errorf("start helper: %w", err)
+		return report{}, fmt.Errorf("start helper: %w", err)
 	}
 	defer content.Close()
 	defer written.Close()
@@ -66,7 +66,7 @@ func run(ctx context.Context, r *request, file *os.File, take func(io.Reader) er
 		}
 	}()
 	if err := <-started; err != nil {
-		return fmt.Errorf("start helper: %w", err)
+		return report{}, fmt.Errorf("start helper: %w", err)
 	}
 	said.Close()
 	written.Close()
@@ -82,17 +82,17 @@ func run(ctx context.Context, r *request, file *os.File, take func(io.Reader) er
 	final := <-last
 	switch {
 	case ctx.Err() != nil && context.Cause(ctx) != context.Canceled:
-		return context.Cause(ctx)
+		return final, context.Cause(ctx)
 	case final.Err != "":
-		return errors.New(final.Err)
+		return final, errors.New(final.Err)
 	case taken != nil:
-		return taken
+		return final, taken
 	case err != nil:
-		return fmt.Errorf("helper ended: %w: %s", err, complaint.line())
+		return final, fmt.Errorf("helper ended: %w: %s", err, complaint.line())
 	case !final.Done:
-		return fmt.Errorf("helper ended without a word: %s", complaint.line())
+		return final, fmt.Errorf("helper ended without a word: %s", complaint.line())
 	}
-	return nil
+	return final, nil
 }
 
 // listen passes reports on and returns the last.

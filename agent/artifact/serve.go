@@ -25,8 +25,8 @@ func Serve() {
 		return
 	}
 	out := &reporter{to: json.NewEncoder(os.NewFile(reportFD, "reports"))}
-	err := serve(out)
 	last := report{Done: true}
+	err := serve(out, &last)
 	if err != nil {
 		if last.Err = err.Error(); len(last.Err) > maxErrText {
 			last.Err = strings.ToValidUTF8(last.Err[:maxErrText], "") + "…"
@@ -36,7 +36,7 @@ func Serve() {
 	os.Exit(0)
 }
 
-func serve(out *reporter) error {
+func serve(out *reporter, last *report) (err error) {
 	var r request
 	if err := json.NewDecoder(bufio.NewReader(os.Stdin)).Decode(&r); err != nil {
 		return fmt.Errorf("read request: %w", err)
@@ -48,6 +48,9 @@ func serve(out *reporter) error {
 	switch r.Deed {
 	case deedDownload:
 		return newDownload(&r, file, out.progress).run(context.Background())
+	case deedClone:
+		last.Commit, err = newDownload(&r, file, out.progress).clone(context.Background())
+		return err
 	case deedUnpack:
 		to := bufio.NewWriterSize(os.Stdout, 256<<10)
 		if err := unpack(&r, file, to); err != nil {

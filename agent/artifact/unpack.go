@@ -11,7 +11,9 @@ import (
 	"path"
 	"strings"
 
+	"github.com/stowage/stowage/agent/artifact/git"
 	"github.com/stowage/stowage/agent/image"
+	"github.com/stowage/stowage/spec"
 )
 
 // maxTarget bounds the target of a link in a zip archive, in bytes: PATH_MAX.
@@ -49,9 +51,12 @@ func unpack(r *request, file *os.File, w io.Writer) error {
 		if err := p.to.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: "./", Mode: 0o755}); err != nil {
 			return err
 		}
-		if r.Format == "zip" {
+		switch r.Format {
+		case spec.FormatZip:
 			err = p.zip(file)
-		} else {
+		case formatPack:
+			err = git.Read(file, r.Commit, r.Folder, p.checkedOut)
+		default:
 			err = p.tar(file)
 		}
 	}
@@ -67,7 +72,7 @@ func (p *packer) single(r *request, file *os.File) error {
 		if _, err := file.Seek(0, io.SeekStart); err != nil {
 			return nil, nil, err
 		}
-		if r.Format == "file" {
+		if r.Format == spec.FormatFile {
 			return file, func() {}, nil
 		}
 		return p.decompress(file)
@@ -122,6 +127,27 @@ func (p *packer) zip(file *os.File) error {
 		if err := p.zipped(f); err != nil {
 			return named(f.Name, err)
 		}
+	}
+	return nil
+}
+
+// checkedOut packs an entry of a commit.
+func (p *packer) checkedOut(e git.Entry) error {
+	h := &tar.Header{Typeflag: tar.TypeReg, Name: e.Name, Mode: 0o644, Size: e.Size}
+	switch e.Kind {
+	case git.Folder:
+		h.Typeflag, h.Mode = tar.TypeDir, 0o755
+	case git.Program:
+		h.Mode = 0o755
+	case git.Link:
+		target, err := io.ReadAll(io.LimitReader(e.Content, maxTarget+1))
+		if err != nil {
+			return err
+		}
+		h.Typeflag, h.Size, h.Linkname = tar.TypeSymlink, 0, string(target)
+	}
+	if err := p.add(h, e.Content); err != nil {
+		return named(e.Name, err)
 	}
 	return nil
 }

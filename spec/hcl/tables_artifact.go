@@ -26,6 +26,10 @@ var artifactTable = &table[spec.Artifact]{
 		arg("strip", whole(0, spec.MaxArtifactStrip), func(a *spec.Artifact) *int { return &a.Strip }, "How many leading folders of the names in an archive are left out, as tar --strip-components does"),
 		arg("mode", artifactMode, func(a *spec.Artifact) *uint32 { return &a.Mode }, "Permissions of a single file, in octal: \"0755\" for a program"),
 		arg("headers", headers, func(a *spec.Artifact) *map[string]string { return &a.Headers }, "Headers of the requests for source, such as { Accept = \"application/octet-stream\" }. No other host gets them"),
+		arg("git", fetched, func(a *spec.Artifact) *string { return &a.Git }, "URL of a Git repository in place of source: https, or http. Its branches are fetched without the git program, and without submodules"),
+		arg("commit", commitHash, func(a *spec.Artifact) *string { return &a.Commit }, "The commit of the repository, in full. Without it the ref is taken as it is when an allocation begins, which checksum = \"none\" has to agree to"),
+		arg("ref", gitRef, func(a *spec.Artifact) *string { return &a.Ref }, "A branch or tag of the repository. With commit: where to look for it, if the server gives no single commits"),
+		arg("folder", gitFolder, func(a *spec.Artifact) *string { return &a.Folder }, "The folder of the repository that is wanted; all of it when not written"),
 		arg("deadline", duration, func(a *spec.Artifact) *spec.Duration { return &a.Deadline }, "How long one attempt to fetch and unpack it may take"),
 	},
 	check: checkArtifact,
@@ -48,6 +52,46 @@ var fetched = kind[string]{
 		return s, nil
 	},
 	show: quoteIfSet,
+}
+
+var commitHash = checkedText("a commit", spec.CheckCommit)
+
+var gitRef = checkedText("a branch or tag", spec.CheckRef)
+
+var gitFolder = kind[string]{
+	name: "text",
+	read: func(v cty.Value) (string, error) {
+		if v.Type() != cty.String {
+			return "", mustBe(`a folder such as "site"`, v)
+		}
+		s := strings.Trim(v.AsString(), "/")
+		if !insideRepository(s) {
+			return "", wrong(fmt.Sprintf("must name a folder inside the repository, but here it is %q", shorten(v.AsString(), 100)))
+		}
+		if s = path.Clean(s); s == "." {
+			s = ""
+		}
+		return s, checkText(s)
+	},
+	show: quoteIfSet,
+}
+
+// checkedText is a text that a check has to let pass.
+func checkedText(what string, check func(string) error) kind[string] {
+	return kind[string]{
+		name: "text",
+		read: func(v cty.Value) (string, error) {
+			if v.Type() != cty.String {
+				return "", mustBe(what, v)
+			}
+			s := v.AsString()
+			if err := check(s); err != nil {
+				return "", wrong(fmt.Sprintf("is %q: %s", shorten(s, 60), err))
+			}
+			return s, nil
+		},
+		show: quoteIfSet,
+	}
 }
 
 var artifactChecksum = kind[string]{
@@ -134,9 +178,21 @@ func addArtifact(d *decoder, b *block, t *spec.Task, a spec.Artifact) {
 
 func checkArtifact(d *decoder, b *block, a *spec.Artifact) {
 	complain := func(of, summary, detail string) { d.at(b.placeOf(of), b.env.context, summary, detail) }
-	if !b.has("source") {
-		d.at(b.place(), b.env.context, "Missing argument", "An artifact needs the argument source: the URL that it is fetched from.")
+	switch {
+	case b.has("git") && b.has("source"):
+		complain("git", "Two sources", "An artifact has source or git, not both. Remove one.")
 		return
+	case b.has("git"):
+		checkGitArtifact(b, a, complain)
+		return
+	case !b.has("source"):
+		d.at(b.place(), b.env.context, "Missing argument", "An artifact needs the argument source, the URL that it is fetched from, or git, that of a repository.")
+		return
+	}
+	for _, n := range []string{"commit", "ref", "folder"} {
+		if b.has(n) && b.sound(n) {
+			complain(n, "Argument without effect", fmt.Sprintf("A file or archive has no %s. Remove it, or write git in place of source.", n))
+		}
 	}
 	if !b.sound("source") {
 		return
@@ -165,6 +221,32 @@ func checkArtifact(d *decoder, b *block, a *spec.Artifact) {
 		complain("strip", "Argument without effect", "A single file has no leading folders. Remove strip, or write format = \"tar\" or \"zip\" if it is an archive.")
 	case !single && a.Mode != 0 && b.sound("mode"):
 		complain("mode", "Argument without effect", "The files of an archive have the permissions that it says. Remove mode, or write format = \"file\".")
+	}
+	if a.Deadline <= 0 && b.sound("deadline") {
+		complain("deadline", "Wrong value for deadline", "It must be more than nothing, such as \"10m\".")
+	}
+}
+
+// checkGitArtifact checks one that comes from a repository.
+func checkGitArtifact(b *block, a *spec.Artifact, complain func(of, summary, detail string)) {
+	for _, n := range []string{"format", "strip", "mode", "headers"} {
+		if b.has(n) && b.sound(n) {
+			complain(n, "Argument without effect", fmt.Sprintf("What comes from a repository has its files as they are there. Remove %s.", n))
+		}
+	}
+	if !b.sound("git", "commit", "checksum") {
+		return
+	}
+	switch {
+	case b.has("commit") && b.has("checksum"):
+		complain("checksum", "Argument without effect", "The commit says which files these are. Remove checksum.")
+	case b.has("commit"):
+	case !b.has("checksum"):
+		complain("git", "Missing argument", "An artifact from a repository needs the argument commit, so that it means one thing: its hash in full, as git rev-parse prints it. checksum = \"none\" takes what ref has at the moment.")
+	case !a.Unchecked():
+		complain("checksum", "Wrong value for checksum", "A repository has no checksum, but commits. Write commit, or checksum = \"none\" to take what ref has at the moment.")
+	case strings.HasPrefix(a.Git, "http://"):
+		complain("checksum", "Wrong value for checksum", "Over http anybody on the way can exchange the files, so checksum = \"none\" is not taken. Write commit, or fetch by https.")
 	}
 	if a.Deadline <= 0 && b.sound("deadline") {
 		complain("deadline", "Wrong value for deadline", "It must be more than nothing, such as \"10m\".")
