@@ -34,6 +34,9 @@ type indexKey struct {
 	units string // see Matcher.unitsKey
 }
 
+// maxIndexes bounds how many a fleet has: apps may ask for devices in as many ways as there are apps.
+const maxIndexes = 64
+
 // changesKept is how many changes for each node are remembered: who has missed more reads all anew.
 const changesKept = 4
 
@@ -69,8 +72,11 @@ func (f *Fleet) indexOf(o *order, v view, m *Matcher) *index {
 	if key.units != "" {
 		x.units = m
 	}
-	if f.indexes == nil {
+	switch {
+	case f.indexes == nil:
 		f.indexes = map[indexKey]*index{}
+	case len(f.indexes) >= maxIndexes:
+		clear(f.indexes)
 	}
 	f.indexes[key] = x
 	x.readAll()
