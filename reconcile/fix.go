@@ -277,14 +277,26 @@ func (w *world) wouldFit(x *app, a *spec.App, missing int) bool {
 	return w.fleet.Fits(r) >= missing
 }
 
-// largestTask returns the task that asks for most of a resource, and how much.
+// largestTask returns the task that asks for most of a resource, and how much: of those, where there are any, without which the app would need less.
+// Tasks that run at other times count only as far as they need more than those that run together.
 func largestTask(a *spec.App, name string) (task int, amount int64) {
+	need, counts := needOf(a, name), false
 	for i := range a.Tasks {
-		if n := resource(&a.Tasks[i], name); n > amount {
-			task, amount = i, n
+		n := resource(&a.Tasks[i], name)
+		if n == 0 {
+			continue
+		}
+		c := needOf(withResource(a, i, name, 0), name) < need
+		if c && !counts || c == counts && n > amount {
+			task, amount, counts = i, n, c
 		}
 	}
 	return task, amount
+}
+
+func needOf(a *spec.App, name string) int64 {
+	n := a.Needs()
+	return resource(&spec.Task{CPU: n.CPU, Memory: n.Memory, Disk: n.Disk, Resources: n.Named}, name)
 }
 
 // resources finds a change of several resources at once, where a node is short of all of them: first in proportion,

@@ -59,15 +59,52 @@ func (r Resources) combine(o Resources, sign int64) Resources {
 	return r
 }
 
-// Needs returns what one allocation of the app takes of a node: the sum over its tasks.
-func (a *App) Needs() Resources {
-	var sum Resources
-	for i := range a.Tasks {
-		t := &a.Tasks[i]
-		sum = sum.Plus(Resources{CPU: t.CPU, Memory: t.Memory, Disk: t.Disk, MemoryMax: max(t.Memory, t.MemoryMax), Named: t.Resources})
-		for k := range t.Devices {
-			sum = sum.Plus(Resources{Named: map[string]Milli{t.Devices[k].Kind: Milli(t.Devices[k].Count) * 1000}})
+// Most returns the larger amount of each; neither operand is changed.
+func (r Resources) Most(o Resources) Resources {
+	most := Resources{CPU: max(r.CPU, o.CPU), Memory: max(r.Memory, o.Memory), Disk: max(r.Disk, o.Disk), MemoryMax: max(r.MemoryMax, o.MemoryMax), Named: r.Named}
+	if len(o.Named) > 0 {
+		most.Named = maps.Clone(o.Named)
+		for _, n := range r.Names() {
+			most.Named[n] = max(r.Named[n], o.Named[n])
 		}
 	}
-	return sum
+	return most
+}
+
+// Needs returns what one allocation of the app takes of a node: the most that it has at any time. Prestart tasks run one after the other before all
+// others, and poststop tasks one after the other beside the sidecars, when all others have ended. Disk, devices and cores of its own a task has as long
+// as the allocation is there.
+func (a *App) Needs() Resources {
+	var kept, before, beside, during, after Resources
+	for i := range a.Tasks {
+		t := &a.Tasks[i]
+		kept = kept.Plus(t.keeps())
+		runs := Resources{CPU: t.CPU, Memory: t.Memory, MemoryMax: max(t.Memory, t.MemoryMax), Named: t.Resources}
+		if t.Cores > 0 {
+			runs.CPU = 0
+		}
+		switch t.Lifecycle {
+		case LifecyclePrestart:
+			before = before.Most(runs)
+		case LifecyclePoststop:
+			after = after.Most(runs)
+		case LifecycleSidecar:
+			beside, during = beside.Plus(runs), during.Plus(runs)
+		default:
+			during = during.Plus(runs)
+		}
+	}
+	return kept.Plus(before.Most(during).Most(beside.Plus(after)))
+}
+
+// keeps is what a task has of a node whether it runs or not.
+func (t *Task) keeps() Resources {
+	r := Resources{Disk: t.Disk}
+	if t.Cores > 0 {
+		r.CPU = t.CPU
+	}
+	for i := range t.Devices {
+		r = r.Plus(Resources{Named: map[string]Milli{t.Devices[i].Kind: Milli(t.Devices[i].Count) * 1000}})
+	}
+	return r
 }

@@ -177,6 +177,9 @@ func (g *generator) live(app *spec.App) {
 		}
 		t := app.Tasks[0]
 		t.Name, t.Lifecycle, t.CPU, t.Memory = spec.TaskName(l), l, 10, 16*spec.MiB
+		if l != spec.LifecyclePoststart { // in the room that the main task has before or afterwards
+			t.CPU, t.Memory = app.Tasks[0].CPU, app.Tasks[0].Memory
+		}
 		t.Cores, t.Devices, t.MemoryMax, t.Resources = 0, nil, 0, nil
 		if l == spec.LifecyclePoststop {
 			t.MaxRun = spec.DefaultPoststopMaxRun

@@ -43,6 +43,7 @@ func (w *world) violated(format string, args ...any) {
 type usage struct {
 	running map[spec.AllocationID]*activity
 	used    spec.Resources
+	present spec.Resources // used by the containers that run at present
 }
 
 // activity is an allocation with running containers.
@@ -69,6 +70,10 @@ func (w *world) started(m *machine, k *container) {
 	if m.usage.running == nil {
 		m.usage.running = map[spec.AllocationID]*activity{}
 	}
+	m.usage.present = m.usage.present.Plus(taskOf(k))
+	if over := exceeds(m.usage.present, m.desc.Capacity); over != "" {
+		w.violated("%s: %s has too little %s for what runs once %s does", invariantCapacity, m.desc.ID, over, k.run)
+	}
 	if a := m.usage.running[k.alloc.ID]; a != nil {
 		a.containers++
 		return
@@ -87,6 +92,7 @@ func (w *world) started(m *machine, k *container) {
 
 // stopped takes a container away.
 func (w *world) stopped(m *machine, k *container) {
+	m.usage.present = m.usage.present.Minus(taskOf(k))
 	a := m.usage.running[k.alloc.ID]
 	if a == nil {
 		return
@@ -95,6 +101,16 @@ func (w *world) stopped(m *machine, k *container) {
 		delete(m.usage.running, k.alloc.ID)
 		m.usage.used = m.usage.used.Minus(a.app.Needs())
 	}
+}
+
+// taskOf is what a container has while it runs.
+func taskOf(k *container) spec.Resources {
+	for i := range k.app.Tasks {
+		if t := &k.app.Tasks[i]; t.Name == k.run.Task {
+			return spec.Resources{CPU: t.CPU, Memory: t.Memory, Named: t.Resources}
+		}
+	}
+	return spec.Resources{}
 }
 
 func exceeds(used, has spec.Resources) string {
