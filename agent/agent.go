@@ -52,28 +52,29 @@ const (
 
 // agent is one running agent.
 type agent struct {
-	cfg       Config
-	log       *slog.Logger
-	core      *node.Core
-	memory    memory
-	folders   folders
-	images    *image.Store
-	artifacts *artifacts
-	sources   *sources
-	keeper    *keeper
-	prober    *probe.Prober
-	disk      *disk.Limiter
-	full      full
-	link      *link
-	errands   *errands       // about runs
-	preparing *errands       // about folders and images: slow ones must not hold up the stop of a task
-	commands  sync.WaitGroup // of stops, inside tasks: each has its time at once, however many there are
-	events    chan node.Event
-	catalogue catalogue
-	usage     usage
-	crowded   chan struct{} // the disk may be full
-	earlier   []string      // the digests of the images that were there when this agent began
-	reserve   sync.Mutex    // one change of the reserved cores at a time
+	cfg          Config
+	log          *slog.Logger
+	core         *node.Core
+	memory       memory
+	folders      folders
+	images       *image.Store
+	artifacts    *artifacts
+	sources      *sources
+	keeper       *keeper
+	prober       *probe.Prober
+	disk         *disk.Limiter
+	full         full
+	link         *link
+	errands      *errands // about runs
+	preparing    *errands // about folders and images: slow ones must not hold up the stop of a task
+	preparations preparations
+	commands     sync.WaitGroup // of stops, inside tasks: each has its time at once, however many there are
+	events       chan node.Event
+	catalogue    catalogue
+	usage        usage
+	crowded      chan struct{} // the disk may be full
+	earlier      []string      // the digests of the images that were there when this agent began
+	reserve      sync.Mutex    // one change of the reserved cores at a time
 
 	describe sync.Mutex
 	node     spec.Node

@@ -12,9 +12,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stowage/stowage/agent/disk"
 	"github.com/stowage/stowage/agent/executor"
 	"github.com/stowage/stowage/agent/image"
 	"github.com/stowage/stowage/agent/registry"
+	"github.com/stowage/stowage/reconcile/node"
 	"github.com/stowage/stowage/spec"
 )
 
@@ -92,6 +94,29 @@ func TestAnAllocationKeepsItsArtifacts(t *testing.T) {
 	}
 	if anew, err := a.fetchFor(t, "x-0-1", task); err != nil || anew[0].Digest != other[0].Digest {
 		t.Errorf("%+v, %v", anew, err)
+	}
+}
+
+// TestACleanEndsAPreparation: nobody waits for a server that hangs once the allocation has gone.
+func TestACleanEndsAPreparation(t *testing.T) {
+	a, _, _ := fetching(t)
+	asked := make(chan struct{}, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- struct{}{}; <-r.Context().Done() }))
+	defer server.Close()
+	a.preparing, a.events, a.crowded = newErrands(), make(chan node.Event, 10), make(chan struct{}, 1)
+	a.disk = disk.Open(a.folders.dir, a.log)
+	app := &spec.App{Tasks: []spec.Task{{Name: "main", Rootfs: spec.RootfsHost, Artifacts: []spec.Artifact{{Destination: "/x", Source: server.URL, Checksum: spec.ChecksumNone, Format: spec.FormatFile, Deadline: spec.Hour}}}}}
+	a.carryOut(t.Context(), node.Prepare{Allocation: spec.Allocation{ID: "x-0-1"}, App: app})
+	<-asked
+	a.carryOut(t.Context(), node.Clean{ID: "x-0-1"})
+	if e := (<-a.events).(node.Prepared); e.Err == "" {
+		t.Error("it is prepared")
+	}
+	if e := (<-a.events).(node.Cleaned); e.Err != "" {
+		t.Error(e.Err)
+	}
+	if left, _ := os.ReadDir(filepath.Join(a.folders.dir, "allocations")); len(left) != 0 {
+		t.Errorf("left: %v", left)
 	}
 }
 

@@ -28,7 +28,11 @@ func (a *agent) carryOut(ctx context.Context, effect node.Effect) {
 	case node.Send:
 		a.link.report(&e.Report)
 	case node.Prepare:
-		a.preparing.run(string(e.Allocation.ID), func() { tell(a.prepare(ctx, e)) })
+		ctx, done := a.preparations.begin(ctx, e.Allocation.ID)
+		a.preparing.run(string(e.Allocation.ID), func() {
+			defer done()
+			tell(a.prepare(ctx, e))
+		})
 	case node.Start:
 		a.errands.run(line(e.Run), func() { a.start(ctx, e, tell) })
 	case node.Command:
@@ -50,6 +54,7 @@ func (a *agent) carryOut(ctx context.Context, effect node.Effect) {
 		a.prober.Remove(probeID(e.Run, e.Check))
 		a.catalogue.unprobed(probeID(e.Run, e.Check))
 	case node.Clean:
+		a.preparations.end(e.ID) // what it still waits for is of no use
 		a.preparing.run(string(e.ID), func() { tell(a.clean(e.ID)) })
 	default:
 		panic(fmt.Sprintf("agent: no way to carry out %T", effect))
@@ -69,7 +74,39 @@ func (a *agent) expectGone(what string, run node.Run, err error) {
 	}
 }
 
-// prepare makes folders and gets images ready.
+// preparations are under way, each with what ends it.
+type preparations struct {
+	mu  sync.Mutex
+	all map[spec.AllocationID]context.CancelFunc
+}
+
+// begin notes a preparation, in place of one before of the same allocation. done is called when it is over.
+func (p *preparations) begin(ctx context.Context, id spec.AllocationID) (prepare context.Context, done func()) {
+	prepare, cancel := context.WithCancel(ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.all == nil {
+		p.all = map[spec.AllocationID]context.CancelFunc{}
+	}
+	p.all[id] = cancel
+	return prepare, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		cancel()
+		delete(p.all, id)
+	}
+}
+
+// end ends the preparation of an allocation, if there is one.
+func (p *preparations) end(id spec.AllocationID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if cancel, ok := p.all[id]; ok {
+		cancel()
+	}
+}
+
+// prepare makes folders and gets images and artifacts ready.
 func (a *agent) prepare(ctx context.Context, e node.Prepare) node.Event {
 	answer := node.Prepared{ID: e.Allocation.ID}
 	err := a.folders.makeFolders(&e.Allocation, e.App)

@@ -209,6 +209,31 @@ func TestAPlanSaysNoValueOfAnEnvironment(t *testing.T) {
 	}
 }
 
+// TestAnArtifactInAPlan: what changes of it replaces allocations, is named by its path, and its headers are told by nobody.
+func TestAnArtifactInAPlan(t *testing.T) {
+	fetches := func(checksum, header string) func(*spec.App) {
+		return func(a *spec.App) {
+			a.Tasks[0].Artifacts = []spec.Artifact{{Destination: "/opt/x", Source: "https://example.com/x", Checksum: checksum, Format: spec.FormatFile, Mode: 0o755,
+				Headers: map[string]string{"Private-Token": header}, Deadline: spec.Minute}}
+		}
+	}
+	l := newLab(t, 2)
+	web := asks("web", 2, 100, spec.MiB)
+	l.commit(edit(web, fetches("none", "sesame-1")))
+	l.settle()
+	l.commit(edit(web, fetches("sha256:"+strings.Repeat("a", 64), "sesame-2")))
+	p, _ := l.plan()
+	text, _ := json.Marshal(p)
+	f := p.Apps[0].Fields
+	if len(f) != 2 || f[0].Path != "task.t.artifact./opt/x.checksum" || f[0].From != "none" || !strings.HasPrefix(f[0].Effect, "replaces 2") ||
+		f[1].Path != "task.t.artifact./opt/x.headers.Private-Token" || strings.Contains(string(text), "sesame") {
+		t.Errorf("%s", text)
+	}
+	if _, saved := again(t, l.in, "a"); strings.Contains(saved, "sesame") || !strings.Contains(saved, "https://example.com/x") {
+		t.Errorf("the saved input tells a header: %s", saved)
+	}
+}
+
 func TestAppsOfFrameworksOverASavedInput(t *testing.T) {
 	l := newLab(t, 2)
 	made := edit(asks("cache/primary", 1, 100, spec.MiB), func(a *spec.App) { a.Framework = "redis cache" })

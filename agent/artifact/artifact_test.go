@@ -311,6 +311,34 @@ func TestHelperIsConfined(t *testing.T) {
 	}
 }
 
+// TestHelperDiesWithItsParent: a parent that is killed leaves no helper behind.
+func TestHelperDiesWithItsParent(t *testing.T) {
+	const variable = "STOWAGE_TEST_PARENT"
+	if url := os.Getenv(variable); url != "" {
+		f := Fetcher{}
+		_, _ = f.Download(t.Context(), at(url), spec.ChecksumNone, spool(t), plenty, nil)
+		return
+	}
+	asked, gone := make(chan struct{}), make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { close(asked); <-r.Context().Done(); close(gone) }))
+	defer server.Close()
+	parent := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$")
+	parent.Env = append(os.Environ(), variable+"="+server.URL)
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	pid := helperOf(t, parent.Process.Pid)
+	if err := parent.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = parent.Wait()
+	<-gone // its connection ended with it
+	if name, err := os.ReadFile("/proc/" + pid + "/cmdline"); err == nil && string(name) == helperName+"\x00" {
+		t.Errorf("the helper %s is still there", pid)
+	}
+}
+
 // helperOf finds the helper that a process started.
 func helperOf(t *testing.T, parent int) string {
 	t.Helper()

@@ -11,5 +11,5 @@ func registryFlags(c *cobra.Command, r *registry.Config) {
 	f.StringArrayVar(&r.Mirrors, "registry-mirror", nil, "another place for the images of a registry, asked first, as docker.io=HOST[:PORT][/PREFIX]; may be repeated")
 	f.StringArrayVar(&r.PlainHTTP, "registry-http", nil, "registry to speak to without TLS, as HOST[:PORT]; one on this machine needs no leave; may be repeated")
 	f.StringArrayVar(&r.CAs, "registry-ca", nil, "certificates to trust for a registry, as HOST[:PORT]=FILE; may be repeated")
-	f.StringVar(&r.Credentials, "registry-credentials", "", "folder with docker's config.json, whose credentials and helpers are used (default: $DOCKER_CONFIG, or where docker and podman keep it)")
+	f.StringVar(&r.Credentials, "registry-credentials", "", "folder with docker's config.json, whose credentials and helpers are used, for artifacts too (default: $DOCKER_CONFIG, or where docker and podman keep it)")
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http/cgi"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strings"
@@ -175,6 +177,34 @@ func TestArtifacts(t *testing.T) {
 	if now := ids(c.healthy(2)); fmt.Sprint(now) != fmt.Sprint(before) && len(now) != 2 {
 		t.Errorf("allocations %v were replaced by %v", before, now)
 	}
+}
+
+// offerRepository serves the repository of the cluster by git's own server.
+func (c *cluster) offerRepository() string {
+	c.t.Helper()
+	program, err := exec.Command("git", "--exec-path").Output()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	server := httptest.NewServer(&cgi.Handler{Path: strings.TrimSpace(string(program)) + "/git-http-backend",
+		Env: []string{"GIT_PROJECT_ROOT=" + c.repo, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"}})
+	c.t.Cleanup(server.Close)
+	return server.URL + "/.git"
+}
+
+// TestArtifactOfARepository: a task has a folder of a commit, in a user's hands, and another commit is another task.
+func TestArtifactOfARepository(t *testing.T) {
+	c := newCluster(t, 1)
+	url := c.offerRepository()
+	one := c.commit("cluster.hcl", clusterHCL, "site/index.html", "this is one\n")
+	artifact := func(commit string) string {
+		return fmt.Sprintf("    artifact \"/srv/site\" {\n      git    = %q\n      commit = %q\n      folder = \"site\"\n    }\n", url, commit)
+	}
+	const command = `cat /srv/site/index.html && ls -A /srv/site && stat -c %u /srv/site/index.html && exec sleep 1000000`
+	two := c.commit("fetch.hcl", artifactHCL(command, `    user = "1000:1001"`, artifact(one)), "site/index.html", "this is two\n")
+	c.runsImage(2, "fetch", "this is one\nindex.html\n1000")
+	c.commit("fetch.hcl", artifactHCL(command, `    user = "1000:1001"`, artifact(two)))
+	c.runsImage(2, "fetch", "this is two\nindex.html\n1000")
 }
 
 // TestArtifactUnderKills: an agent that is killed in the middle of a download goes on where it was; what a task has stays what it has.
