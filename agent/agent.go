@@ -253,27 +253,35 @@ func (a *agent) readFacts() (spec.Node, error) {
 // factsEvery is how often the node's description is read again.
 const factsEvery = time.Minute
 
-// devicesEvery is how often the file of devices is looked at.
-const devicesEvery = 2 * time.Second
+// filesEvery is how often the files that say what the node has are looked at.
+const filesEvery = 2 * time.Second
 
-// nextFacts waits until the node's description should be read again: after factsEvery, or as soon as the file of devices is another.
-func (a *agent) nextFacts(ctx context.Context) bool {
-	if a.cfg.Facts.DeviceFile == "" {
+// factFiles tells the files that say what the node has from what they were before; "": there are none.
+func (a *agent) factFiles() (stamp string) {
+	for _, name := range []string{a.cfg.Facts.DeviceFile, a.cfg.Facts.AttributeFile} {
+		if name == "" {
+			continue
+		}
+		info, err := os.Stat(name)
+		if err != nil {
+			stamp += err.Error()
+			continue
+		}
+		stamp += fmt.Sprint(info.ModTime(), info.Size())
+	}
+	return stamp
+}
+
+// nextFacts waits until the node's description should be read again: after factsEvery, or as soon as the files are others than those seen.
+func (a *agent) nextFacts(ctx context.Context, seen string) bool {
+	if seen == "" {
 		return pause(ctx, factsEvery)
 	}
-	stamp := func() string {
-		info, err := os.Stat(a.cfg.Facts.DeviceFile)
-		if err != nil {
-			return err.Error()
-		}
-		return fmt.Sprint(info.ModTime(), info.Size())
-	}
-	was := stamp()
-	for range factsEvery / devicesEvery {
-		if !pause(ctx, devicesEvery) {
+	for range factsEvery / filesEvery {
+		if !pause(ctx, filesEvery) {
 			return false
 		}
-		if stamp() != was {
+		if a.factFiles() != seen {
 			break
 		}
 	}
@@ -282,7 +290,8 @@ func (a *agent) nextFacts(ctx context.Context) bool {
 
 // watchFacts tells the core when the node changes: memory plugged in, a new kernel version's attributes, another address, devices.
 func (a *agent) watchFacts(ctx context.Context) error {
-	for a.nextFacts(ctx) {
+	for seen := a.factFiles(); a.nextFacts(ctx, seen); {
+		seen = a.factFiles() // before they are read: what is written meanwhile is another
 		n, err := a.readFacts()
 		if err != nil {
 			a.log.Warn("the node's description cannot be read; the last one stays", "error", err)

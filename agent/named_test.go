@@ -3,6 +3,7 @@ package agent
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -98,6 +99,48 @@ func await(t *testing.T, what string, ok func() bool) {
 			t.Fatalf("not within %v: %s", patience, what)
 		}
 	}
+}
+
+// What the node has is told anew when the files that say so change, and stays while they make no sense.
+func TestTheNodeIsToldAnewWhenItsFilesChange(t *testing.T) {
+	needRoot(t)
+	m, dir := newFakeMaster(t), t.TempDir()
+	devices, attributes := filepath.Join(dir, "devices"), filepath.Join(dir, "attributes")
+	write := func(path, text string) {
+		if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(devices, `[{"kind":"gpu","id":"G-1"}]`)
+	write(attributes, "rack=r1\n")
+	runOn(t, m, dataDir(t), facts.Options{DeviceFile: devices, AttributeFile: attributes})
+	told := func(rack string, gpus int) {
+		t.Helper()
+		var last *spec.Node
+		for deadline := time.After(patience); ; {
+			select {
+			case up := <-m.ups:
+				if up.Report == nil || up.Report.Node == nil {
+					continue
+				}
+				if last = up.Report.Node; last.Attributes["rack"] == rack && len(last.Devices) == gpus {
+					return
+				}
+			case <-deadline:
+				t.Fatalf("rack %q with %d devices: not told; last %+v", rack, gpus, last)
+			}
+		}
+	}
+	m.connected()
+	told("r1", 1)
+	write(attributes, "rack=")
+	await(t, "that the file makes no sense is said", func() bool { return strings.Contains(m.log.String(), "attributes, line 1") })
+	write(devices, `[{"kind":"gpu","id":"G-1"},{"kind":"gpu","id":"G-2"}]`)
+	write(attributes, "rack=r2\n")
+	told("r2", 2)
 }
 
 func TestADeviceThatWentIsToldOf(t *testing.T) {

@@ -2,6 +2,7 @@ package facts
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unicode"
@@ -29,6 +30,37 @@ func ParseAttribute(text string) (key, value string, err error) {
 		return "", "", fmt.Errorf("read attribute %q: %w", text, err)
 	}
 	return key, value, nil
+}
+
+// readAttributes joins those of the flags with those of the file. Empty lines there, and those that begin with #, say nothing.
+func readAttributes(o *Options) (map[string]string, error) {
+	if o.AttributeFile == "" {
+		return o.Attributes, nil
+	}
+	data, err := readFile(o.AttributeFile, "attributes")
+	if err != nil {
+		return nil, err
+	}
+	all := maps.Clone(o.Attributes)
+	if all == nil {
+		all = map[string]string{}
+	}
+	number := 0
+	for line := range strings.Lines(string(data)) {
+		number++
+		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+			continue
+		}
+		key, value, err := ParseAttribute(line)
+		if err != nil {
+			return nil, fmt.Errorf("%s, line %d: %w", o.AttributeFile, number, err)
+		}
+		if _, twice := all[key]; twice {
+			return nil, fmt.Errorf("%s, line %d: %s is given twice, there or with --attribute: leave one out", o.AttributeFile, number, key)
+		}
+		all[key] = value
+	}
+	return all, nil
 }
 
 func checkAttribute(key, value string) error {

@@ -16,8 +16,25 @@ import (
 	"github.com/stowage/stowage/spec"
 )
 
-// deviceFileLimit bounds a file of devices, in bytes.
-const deviceFileLimit = 1 << 20
+// fileLimit bounds a file that says what the node has, in bytes.
+const fileLimit = 1 << 20
+
+// readFile reads what a person or a program of theirs has written about the node.
+func readFile(name, what string) ([]byte, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", what, err)
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, fileLimit+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s of %s: %w", what, name, err)
+	}
+	if len(data) > fileLimit {
+		return nil, fmt.Errorf("read %s of %s: it has more than %d bytes", what, name, fileLimit)
+	}
+	return data, nil
+}
 
 // ParseDevice reads a device as a person writes it: KIND[/VENDOR[/MODEL]]:ID[=FILE,…], as in
 // gpu/nvidia/a100:GPU-1=/dev/nvidia0.
@@ -70,14 +87,9 @@ func checkDevice(d *spec.Device) error {
 func readDevices(o *Options) ([]spec.Device, error) {
 	all := slices.Clone(o.Devices)
 	if o.DeviceFile != "" {
-		file, err := os.Open(o.DeviceFile)
+		data, err := readFile(o.DeviceFile, "devices")
 		if err != nil {
-			return nil, fmt.Errorf("read devices: %w", err)
-		}
-		defer file.Close()
-		data, err := io.ReadAll(io.LimitReader(file, deviceFileLimit+1))
-		if err != nil || len(data) > deviceFileLimit {
-			return nil, fmt.Errorf("read devices of %s: more than %d bytes, or %w", o.DeviceFile, deviceFileLimit, err)
+			return nil, err
 		}
 		var list []spec.Device
 		decoder := json.NewDecoder(bytes.NewReader(data))

@@ -48,8 +48,10 @@ type Options struct {
 	NoCores    bool                  // none may
 	Address    string                // IP address or host name; empty: the first IPv4 address of the interface with the default route
 	Attributes map[string]string     // a person's own, such as rack
-	NoWeak     bool                  // no task runs here that is isolated less than by default
-	Pool       spec.PoolName         // that the node is in; empty: the default one
+	// AttributeFile has more of them, each on a line as NAME=VALUE; read each time.
+	AttributeFile string
+	NoWeak        bool          // no task runs here that is isolated less than by default
+	Pool          spec.PoolName // that the node is in; empty: the default one
 }
 
 // Read returns the node's description without its ID and agent version. It is an error if nothing is left of cpu or memory, or
@@ -113,7 +115,11 @@ func read(root fs.FS, o Options) (spec.Node, error) {
 		attributes[spec.AttributeWeak] = spec.WeakNo
 	}
 	maps.DeleteFunc(attributes, func(_, value string) bool { return value == "" })
-	if err := addOwn(attributes, o.Attributes); err != nil {
+	own, err := readAttributes(&o)
+	if err != nil {
+		return spec.Node{}, err
+	}
+	if err := addOwn(attributes, own); err != nil {
 		return spec.Node{}, err
 	}
 	if err := spec.CheckPool(o.Pool); err != nil {

@@ -1,8 +1,10 @@
 package facts
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -159,6 +161,35 @@ func TestParseAttribute(t *testing.T) {
 		if _, _, err := ParseAttribute(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q gives %v, want an error with %q", text, err, want)
 		}
+	}
+}
+
+func TestReadAttributes(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "attributes")
+	for text, want := range map[string]string{
+		"":                                       "map[rack:r1]",
+		"# of the rack\n\n zone = a":             "error: line 3: read attribute",
+		"# of the rack\n\nzone=a\ndisk.type=ssd": "map[disk.type:ssd rack:r1 zone:a]",
+		"zone=a\nrack=r2":                        "error: line 2: rack is given twice",
+		"zone=a\nzone=a":                         "error: line 2: zone is given twice",
+		"kernel.name=x":                          "error: line 1: read attribute \"kernel.name=x\": kernel.name is found out",
+		strings.Repeat("#", fileLimit+1):         "error: it has more than 1048576 bytes",
+	} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		flags := map[string]string{"rack": "r1"}
+		all, err := readAttributes(&Options{Attributes: flags, AttributeFile: file})
+		got := fmt.Sprint(all)
+		if err != nil {
+			got = "error: " + err.Error()
+		}
+		if bad, isErr := strings.CutPrefix(want, "error: "); isErr && !strings.Contains(got, bad) || !isErr && got != want || len(flags) != 1 {
+			t.Errorf("%.40q: %s, want %s; flags %v", text, got, want, flags)
+		}
+	}
+	if _, err := readAttributes(&Options{AttributeFile: file + ".none"}); err == nil {
+		t.Error("a file that is not there is no error")
 	}
 }
 

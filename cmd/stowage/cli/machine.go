@@ -12,14 +12,15 @@ import (
 
 // factFlags are the flags of the agent that say what its machine has and keeps.
 type factFlags struct {
-	attributes, resources, devices                            []string
-	deviceFile, cores, reserveCPU, reserveMemory, reserveDisk string
-	noWeak                                                    bool
+	attributes, resources, devices                                           []string
+	deviceFile, attributeFile, cores, reserveCPU, reserveMemory, reserveDisk string
+	noWeak                                                                   bool
 }
 
 func (m *factFlags) add(c *cobra.Command) {
 	f := c.Flags()
 	f.StringArrayVar(&m.attributes, "attribute", nil, "attribute of the node, such as rack=r1; may be repeated")
+	f.StringVar(&m.attributeFile, "attributes", "", "file with more attributes, each on a line as rack=r1; read again when it changes")
 	f.StringArrayVar(&m.resources, "resource", nil, "named resource of the node that has no names of its own, such as license=2; may be repeated")
 	f.StringArrayVar(&m.devices, "device", nil, "device of the node as KIND[/VENDOR[/MODEL]]:ID[=FILE,…], such as gpu/nvidia/a100:GPU-1=/dev/nvidia0; may be repeated")
 	f.StringVar(&m.deviceFile, "devices", "", "file with a JSON list of more devices: kind, id, vendor, model, attributes, files; read again when it changes")
@@ -58,7 +59,7 @@ func (m *factFlags) parse(o *facts.Options) error {
 		}
 		o.Devices = append(o.Devices, device)
 	}
-	o.DeviceFile, o.NoWeak = m.deviceFile, m.noWeak
+	o.DeviceFile, o.AttributeFile, o.NoWeak = m.deviceFile, m.attributeFile, m.noWeak
 	var err error
 	if o.NoCores = m.cores == "none"; m.cores != "" && !o.NoCores {
 		if o.Cores, err = spec.ParseCoreList(m.cores); err != nil {
