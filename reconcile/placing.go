@@ -58,7 +58,7 @@ func (w *world) place() {
 	w.placeNear(now)
 	w.passOn(later)
 	for _, x := range w.apps {
-		if x.held == "" && x.lacking() != nil {
+		if !w.trial && x.held == "" && x.lacking() != nil {
 			w.explain(x) // as it is now: what leaves later helps none of these
 		}
 	}

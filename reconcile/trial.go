@@ -89,6 +89,7 @@ func (t *trials) works(app spec.AppName, edits ...spec.Edit) bool {
 		in.Memory = nil // what is remembered is of the nodes that there are
 	}
 	w := newWorld(&in)
+	w.trial = true
 	w.advance()
 	w.steps()
 	w.retire()

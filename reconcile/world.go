@@ -40,6 +40,7 @@ type world struct {
 	nodeOf    []int32         // of each of current that has not ended, or -1
 	templates []runs.Template // apps with runs, by name; nil when there are none
 	runs      runs.Outcome
+	trial     bool // it is asked only whether all have a place: nothing is explained
 }
 
 // app is one app during planning.
