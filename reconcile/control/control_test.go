@@ -533,6 +533,31 @@ func TestStandingStillIsNotTheNodesSilence(t *testing.T) {
 	}
 }
 
+// TestStandingStillAtTheEndOfASilence: the Wake that was missed is the one for looking at a node that was just not silent.
+func TestStandingStillAtTheEndOfASilence(t *testing.T) {
+	r := newRig(t, true)
+	r.join("n1", "n2")
+	r.now = r.now.Add(spec.Second)
+	r.step(NodeSeen{"n2", 1})
+	if r.wake > r.core.lastSeen(r.core.nodes["n1"]).Add(spec.NodeUnknownAfter) {
+		t.Fatalf("the wake is at %s after the beginning, want one for the silence of n1", r.wake.Sub(start))
+	}
+	r.now = r.wake.Add(5 * spec.Minute)
+	r.step(Tick{})
+	for _, n := range r.core.Nodes() {
+		if n.State != spec.NodeReady {
+			t.Errorf("%s is %s because the master stood still", n.ID, n.State)
+		}
+	}
+	for range 11 {
+		r.now = r.now.Add(spec.Second)
+		r.step(Tick{})
+	}
+	if n := r.core.Nodes()[0]; n.State != spec.NodeUnknown {
+		t.Errorf("%s is %s after a real silence", n.ID, n.State)
+	}
+}
+
 // big is a cluster at rest.
 func big(b *testing.B, nodes, per int) *rig {
 	r := newRig(b, true)

@@ -165,14 +165,15 @@ func (c *Core) Step(now spec.Time, events ...Event) []Effect {
 }
 
 // clock moves time on. A core that was asked for long after its Wake has not listened meanwhile: the silence of its
-// nodes is its own.
+// nodes is its own. The Wake may have been for the very end of a silence, so that each gets the time of one more sign of life.
 func (c *Core) clock(now spec.Time) {
+	const oneMore = spec.Time(spec.NodeUnknownAfter / 3)
 	now = max(c.now, now)
 	if c.wake != 0 && now > c.wake.Add(Overslept) {
 		late := spec.Time(now.Sub(c.wake))
 		for _, n := range c.inOrder {
 			if n.state != spec.NodeUnknown && n.state != spec.NodeDown {
-				n.seen = min(c.lastSeen(n)+late, now)
+				n.seen = min(c.lastSeen(n)+late+oneMore, now)
 			}
 		}
 		c.silenceAt = max(c.silenceAt, min(c.silenceAt+late, now.Add(spec.NodeUnknownAfter)))
