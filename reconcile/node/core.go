@@ -146,7 +146,7 @@ func (c *Core) effects() []Effect {
 	if c.connected && (c.full || c.described || c.acknowledge || len(report.Allocations) > 0) {
 		out = append(out, Send{report})
 	}
-	if next := c.next(); next != c.wake {
+	if next := c.Next(); next != c.wake {
 		c.wake = next
 		if next != 0 {
 			out = append(out, Wake{next})
@@ -174,9 +174,9 @@ func (c *Core) everything() []spec.ReportAllocation {
 	return all
 }
 
-// next is the earliest moment at which something is due without any event. A moment that has passed is asked for once
-// more only if it is not the present one's own doing.
-func (c *Core) next() spec.Time {
+// Next is the earliest moment at which something is due without any event; 0: nothing is. A shell may keep a Wake that it no
+// longer needs: a moment that has passed is asked for once more only if it is not the present one's own doing.
+func (c *Core) Next() spec.Time {
 	var next spec.Time
 	for _, id := range c.order {
 		if at := c.allocations[id].due; at != 0 && (next == 0 || at < next) {

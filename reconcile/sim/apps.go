@@ -42,6 +42,9 @@ func (g *generator) change() {
 	switch g.random.below(7) {
 	case 0:
 		app.Count = g.random.below(g.shape.Count + 1)
+		if app.Scaling != nil {
+			app.Count = app.Scaling.Clamp(app.Count)
+		}
 	case 1:
 		app.Tasks[0].Stop.Timeout = spec.Duration(1+g.random.below(20)) * spec.Second
 	case 2:
@@ -56,13 +59,16 @@ func (g *generator) change() {
 			app.Role, app.Priority = c.Apps[i].Role, c.Apps[i].Priority
 		}
 	default:
+		if app.Tasks[0].Image != "" {
+			app.Tasks[0].Image = image(g.commits)
+		}
 		app.Tasks[0].Command = []string{"true", fmt.Sprint(g.commits)}
 	}
 	if app.Kind == spec.KindSystem {
 		app.Count = 0
 	}
 	c.Apps[i] = &app
-	if app.Name == "batch" && g.has["removals"] {
+	if app.Name == "batch" && !slices.ContainsFunc(c.Apps, func(a *spec.App) bool { return speaksOf(a, app.Name) }) && g.has["removals"] {
 		c.Apps = slices.Delete(c.Apps, i, i+1)
 	}
 	g.cluster = &c
@@ -74,7 +80,7 @@ func (g *generator) remake(app *spec.App) {
 	if app.Kind == spec.KindBatch || app.Gang {
 		return
 	}
-	if g.has["kinds"] && len(app.Constraints) == 0 && app.Pool == "" {
+	if g.has["kinds"] && len(app.Constraints) == 0 && app.Pool == "" && app.Scaling == nil {
 		if app.Kind == spec.KindService {
 			app.Kind, app.Count = spec.KindSystem, 0
 		} else {
@@ -82,7 +88,9 @@ func (g *generator) remake(app *spec.App) {
 		}
 		return
 	}
+	windows := app.Update.Windows
 	app.Update = newApp(app.Name, app.Kind, app.Count).Update
+	app.Update.Windows = windows
 	g.strategy(app)
 }
 

@@ -19,13 +19,14 @@ const (
 
 // outcome is what is meant to run after a decision.
 type outcome struct {
-	w     *world
-	in    *reconcile.Input
-	d     *reconcile.Decision
-	apps  map[spec.AppName]*spec.App
-	nodes map[spec.NodeID]*spec.NodeView
-	stays []spec.Allocation // meant to run afterwards, what starts last
-	old   []spec.Allocation // meant to run before
+	w       *world
+	in      *reconcile.Input
+	d       *reconcile.Decision
+	apps    map[spec.AppName]*spec.App
+	nodes   map[spec.NodeID]*spec.NodeView
+	current []spec.AllocationView // of the input, by the names that their apps have afterwards
+	stays   []spec.Allocation     // meant to run afterwards, what starts last
+	old     []spec.Allocation     // meant to run before
 }
 
 // checkDecision looks at a decision.
@@ -40,6 +41,15 @@ func (w *world) checkDecision(in *reconcile.Input, d *reconcile.Decision) {
 	for i := range in.Nodes {
 		o.nodes[in.Nodes[i].ID] = &in.Nodes[i]
 	}
+	o.current = slices.Clone(in.Current)
+	for i := range o.current {
+		for _, r := range d.Renamed {
+			if o.current[i].App == r.From {
+				o.current[i].App = r.To
+				break
+			}
+		}
+	}
 	goes, updated := map[spec.AllocationID]bool{}, map[spec.AllocationID]*reconcile.Update{}
 	for _, s := range d.Stop {
 		goes[s.ID] = true
@@ -47,9 +57,9 @@ func (w *world) checkDecision(in *reconcile.Input, d *reconcile.Decision) {
 	for i := range d.Update {
 		updated[d.Update[i].ID] = &d.Update[i]
 	}
-	for i := range in.Current {
-		a := in.Current[i].Allocation
-		if a.Want != spec.WantRun || in.Current[i].State.Terminal() {
+	for i := range o.current {
+		a := o.current[i].Allocation
+		if a.Want != spec.WantRun || o.current[i].State.Terminal() {
 			continue
 		}
 		o.old = append(o.old, a)
@@ -148,8 +158,8 @@ func (o *outcome) gangs() {
 				slots[x.Index] = true
 			}
 		}
-		for k := range o.in.Current { // work of a batch gang that is done is not missing
-			if x := &o.in.Current[k]; x.App == a.App && x.Canary == a.Canary && x.State == spec.StateComplete && x.Want == spec.WantRun && x.Runtime == a.Runtime {
+		for k := range o.current { // work of a batch gang that is done is not missing
+			if x := &o.current[k]; x.App == a.App && x.Canary == a.Canary && x.State == spec.StateComplete && x.Want == spec.WantRun && x.Runtime == a.Runtime {
 				slots[x.Index] = true
 			}
 		}
@@ -197,8 +207,8 @@ func (o *outcome) once(a *spec.Allocation) {
 	if o.version(a.Version).Kind != spec.KindBatch {
 		return
 	}
-	for i := range o.in.Current {
-		if x := &o.in.Current[i]; x.Slot == a.Slot && x.Runtime == a.Runtime && x.State == spec.StateComplete && x.Want == spec.WantRun {
+	for i := range o.current {
+		if x := &o.current[i]; x.Slot == a.Slot && x.Runtime == a.Runtime && x.State == spec.StateComplete && x.Want == spec.WantRun {
 			o.w.violated("%s: %s starts, and %s is complete", invariantOnce, a.ID, x.ID)
 		}
 	}

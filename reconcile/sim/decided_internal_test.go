@@ -5,8 +5,58 @@ import (
 	"testing"
 
 	"github.com/stowage/stowage/reconcile"
+	"github.com/stowage/stowage/reconcile/control"
 	"github.com/stowage/stowage/spec"
 )
+
+// TestRenamedGangIsWhole: what a gang has of its slots under the name that it had before counts.
+func TestRenamedGangIsWhole(t *testing.T) {
+	gang := newApp("new", spec.KindService, 2)
+	gang.Gang = true
+	allocation := func(name spec.AppName, slot int) spec.Allocation {
+		s := spec.Slot{App: name, Index: slot}
+		return spec.Allocation{ID: spec.NewAllocationID(s, 1), Slot: s, Node: "n1", Version: "v", Want: spec.WantRun}
+	}
+	in := reconcile.Input{
+		Desired: &spec.Cluster{Apps: []*spec.App{gang}}, Versions: map[spec.Hash]*spec.App{"v": gang},
+		Current: []spec.AllocationView{{Allocation: allocation("old", 0), AllocationStatus: spec.AllocationStatus{State: spec.StateRunning}}},
+	}
+	for _, renamed := range [][]reconcile.Rename{{{From: "old", To: "new"}}, nil} {
+		w := newWorld(&Options{}, epoch)
+		w.checkDecision(&in, &reconcile.Decision{Start: []spec.Allocation{allocation("new", 1)}, Renamed: renamed})
+		if (w.violates == "") != (renamed != nil) {
+			t.Errorf("renamed %v: violates %q", renamed, w.violates)
+		}
+	}
+}
+
+// TestCheckFollowed: what a person has to approve does not take effect by itself, whichever of the two commits says so.
+func TestCheckFollowed(t *testing.T) {
+	followed := func(a spec.Approval, changes int, by string) *control.Followed {
+		return &control.Followed{Revision: spec.Revision{Cluster: &spec.Cluster{Sync: spec.Sync{Approval: a}}}, Plan: spec.Plan{Summary: spec.Summary{Start: changes}}, By: by}
+	}
+	for _, row := range []struct {
+		about    string
+		was, now *control.Followed
+		wrong    bool
+	}{
+		{"auto", nil, followed(spec.ApprovalAuto, 3, ""), false},
+		{"manual, the first", nil, followed(spec.ApprovalManual, 3, ""), true},
+		{"manual, and approved", nil, followed(spec.ApprovalManual, 3, "operator"), false},
+		{"manual, and nothing to do", followed(spec.ApprovalManual, 3, "operator"), followed(spec.ApprovalManual, 0, ""), false},
+		{"no longer manual", followed(spec.ApprovalManual, 3, "operator"), followed(spec.ApprovalAuto, 1, ""), true},
+	} {
+		w := newWorld(&Options{}, epoch)
+		if row.was != nil {
+			w.master.journal = append(w.master.journal, control.Entry{Followed: row.was})
+		}
+		w.master.journal = append(w.master.journal, control.Entry{Followed: row.now})
+		w.checkEntry(&w.master.journal[len(w.master.journal)-1])
+		if (w.violates != "") != row.wrong {
+			t.Errorf("%s: violates %q", row.about, w.violates)
+		}
+	}
+}
 
 // TestCheckDecision gives the invariants over decisions one that breaks each of them, and the same without the mistake.
 func TestCheckDecision(t *testing.T) {

@@ -10,7 +10,7 @@
 //	                                                      and an attribute, other values are attributes
 //	begin 2026-03-28T12:00:00Z     the clock at which all begins (2026-01-01); first, if at all
 //	commit v1                      the next commit; the master follows as it would: auto applies, manual waits
-//	approve [exact]                the plan that waits, as it was first shown
+//	approve [exact]                the plan that waits, as it was first shown; approve? may find none
 //	hasten                         what is followed waits for no window any more
 //	settle                         run until nothing changes any more, but for firings, windows and the cluster's own looks for
 //	                               moves, which the clock brings for ever (an error after 24 virtual hours)

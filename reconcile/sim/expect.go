@@ -166,6 +166,9 @@ func (p *player) expectRest() error {
 		failed[v.App] = v.Rollout != nil && v.Rollout.State == spec.RolloutFailed
 		system[v.App] = v.Kind == spec.KindSystem
 	}
+	if w := p.world.master.core.Pending(); w != nil {
+		return fmt.Errorf(foundPrefix+"a plan that waits for approval: %s", w.Why)
+	}
 	plan := p.plan()
 	for i := range plan.Apps {
 		if b := plan.Apps[i].Blocked; b != nil && slices.ContainsFunc(b.Reasons, func(r spec.Reason) bool { return r.Rule == reconcile.RuleBudget }) {
@@ -186,10 +189,10 @@ func (p *player) expectRest() error {
 // what is missing of apps that have no place or have failed. What else is missing comes back, and then the changes are made.
 func (p *player) short(plan *spec.Plan, failed map[spec.AppName]bool, waiting *spec.AppPlan) bool {
 	in := p.world.master.core.Input()
-	bound := in.Desired.Disruption.MaxTotal
-	if bound == nil {
+	if in.Desired == nil || in.Desired.Disruption.MaxTotal == nil {
 		return false
 	}
+	bound := in.Desired.Disruption.MaxTotal
 	lacks := map[spec.AppName]bool{}
 	for i := range plan.Apps {
 		a := &plan.Apps[i]

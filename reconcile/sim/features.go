@@ -36,10 +36,10 @@ func (g *generator) machines() {
 	if g.has["cores"] {
 		named += " cores=0-1/2-3"
 	}
-	g.nodes("n", 1, half, "rack=a cpu=4 memory=8GiB")
-	g.nodes("n", half+1, g.shape.Nodes, "rack=b cpu=4 memory=8GiB"+named)
+	g.nodes("n", 1, half, "rack=a cpu=4 memory=8GiB"+g.kindOf("a"))
+	g.nodes("n", half+1, g.shape.Nodes, "rack=b cpu=4 memory=8GiB"+named+g.kindOf("b"))
 	if g.has["pools"] {
-		g.nodes("p", 1, 2, "rack=c cpu=4 memory=8GiB pool=special")
+		g.nodes("p", 1, 2, "rack=c cpu=4 memory=8GiB pool=special"+g.kindOf("c"))
 	}
 }
 
@@ -57,7 +57,8 @@ func (g *generator) nodes(name string, from, to int, what string) {
 func (g *generator) join() {
 	if g.has["joins"] {
 		n := len(g.names) + 1
-		g.nodes("j", n, n, fmt.Sprintf("rack=%s cpu=%d memory=%dGiB", []string{"a", "b", "c"}[g.random.below(3)], 1+g.random.below(6), 1+g.random.below(8)))
+		rack := []string{"a", "b", "c"}[g.random.below(3)]
+		g.nodes("j", n, n, fmt.Sprintf("rack=%s cpu=%d memory=%dGiB", rack, 1+g.random.below(6), 1+g.random.below(8))+g.kindOf(rack))
 	}
 }
 
@@ -186,6 +187,19 @@ func (g *generator) pipeline() []*spec.App {
 	return []*spec.App{first, then}
 }
 
+// within keeps what a role has to what the one above it has: more the language refuses.
+func within(above, below *spec.Resources) {
+	if above == nil || below == nil {
+		return
+	}
+	if above.CPU > 0 {
+		below.CPU = min(below.CPU, above.CPU)
+	}
+	if above.Memory > 0 {
+		below.Memory = min(below.Memory, above.Memory)
+	}
+}
+
 // parties gives the apps roles and priorities, and the roles what they may and must have.
 func (g *generator) parties(c *spec.Cluster) {
 	c.Roles = []spec.Role{{Name: "one", Weight: 1}, {Name: "one/part", Weight: 1}, {Name: "two", Weight: 2}}
@@ -200,6 +214,8 @@ func (g *generator) parties(c *spec.Cluster) {
 			r.Quota = &spec.Resources{Memory: spec.Bytes(1+g.random.below(6)) * spec.GiB}
 		}
 	}
+	within(c.Roles[0].Quota, c.Roles[1].Quota)
+	within(c.Roles[0].Guarantee, c.Roles[1].Guarantee)
 	c.Preemption = g.random.below(2) == 0
 	for _, app := range c.Apps {
 		app.Role = c.Roles[g.random.below(len(c.Roles))].Name

@@ -28,6 +28,7 @@ const (
 	invariantFixpoint   = "fixpoint: when nothing happens, nothing is left to do"
 	invariantAlone      = "runs: where they must not overlap, one is active at a time"
 	invariantFirings    = "firings: each is run, skipped or missed exactly once"
+	invariantApproval   = "approval: where it is manual, nothing takes effect that nobody approved"
 	invariantPlan       = "plan: every plan passes the checks"
 	invariantBudget     = "budget: what is stopped on purpose leaves as many at work as the app asks for"
 )
@@ -267,6 +268,9 @@ func (w *world) checkForget(m *machine, id spec.AllocationID) {
 
 // checkEntry looks at everything that is decided.
 func (w *world) checkEntry(e *control.Entry) {
+	if e.Followed != nil {
+		w.checkFollowed(e.Followed)
+	}
 	if e.Decided == nil {
 		return
 	}
@@ -278,6 +282,23 @@ func (w *world) checkEntry(e *control.Entry) {
 	}
 	if len(e.Decided.Start) > 0 {
 		w.newest = e.Decided.Generation
+	}
+}
+
+// checkFollowed looks at what takes effect by itself: nothing does that a person has to approve.
+func (w *world) checkFollowed(f *control.Followed) {
+	m := w.master
+	before := m.base.Following
+	for i := range m.journal {
+		if e := m.journal[i].Followed; e == f {
+			break
+		} else if e != nil {
+			before = e
+		}
+	}
+	manual := f.Revision.Cluster.Sync.Approval == spec.ApprovalManual || before != nil && before.Revision.Cluster.Sync.Approval == spec.ApprovalManual
+	if f.By == "" && manual && f.Plan.Summary.Changes() > 0 {
+		w.violated("%s: commit %s is followed, and %d changes with it", invariantApproval, f.Revision.Commit.Short(), f.Plan.Summary.Changes())
 	}
 }
 

@@ -219,7 +219,7 @@ func (m *machine) clock(t spec.Time) spec.Time {
 func (m *machine) wakeAt(t spec.Time) {
 	m.wake = t
 	agent := m.agent
-	m.w.after(max(0, t.Sub(m.now())), m.index, func() {
+	m.w.queue.push(item{at: m.w.now.Add(max(0, t.Sub(m.now()))), idle: true, group: m.index, do: func() {
 		switch {
 		case m.agent != agent || m.wake != t:
 		case m.now() < t:
@@ -228,8 +228,12 @@ func (m *machine) wakeAt(t spec.Time) {
 			m.wake = 0
 			m.step(node.Tick{})
 		}
-	})
+	}})
 }
+
+// awaits reports whether the agent is to be woken for something: a wake that it asked for may have become needless, as when a
+// task ends before it has run too long.
+func (m *machine) awaits() bool { return m.core != nil && m.wake != 0 && m.core.Next() != 0 }
 
 // later schedules what belongs to the present agent.
 func (m *machine) later(d spec.Duration, f func()) {

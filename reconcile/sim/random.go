@@ -30,7 +30,7 @@ func RandomScenario(shape Shape, seed uint64) string {
 
 // made makes up a scenario.
 func made(shape Shape, seed uint64) *scenario {
-	g := &generator{shape: shape, random: random{seed ^ 0x5eed}, timing: random{seed ^ 0x71de}, life: random{seed ^ 0x11f5}, scenario: &scenario{revisions: map[string]*spec.Revision{}}, broken: map[spec.AppName]bool{}, slow: map[spec.AppName]bool{}}
+	g := &generator{shape: shape, random: random{seed ^ 0x5eed}, timing: random{seed ^ 0x71de}, life: random{seed ^ 0x11f5}, wide: random{seed ^ 0x71de5}, scenario: &scenario{revisions: map[string]*spec.Revision{}}, broken: map[spec.AppName]bool{}, slow: map[spec.AppName]bool{}}
 	g.generate()
 	return g.scenario
 }
@@ -40,6 +40,7 @@ type generator struct {
 	random   random
 	timing   random // of what has to do with windows
 	life     random // of when tasks run, and how they end
+	wide     random // of varieties
 	scenario *scenario
 	cluster  *spec.Cluster
 	commits  int
@@ -56,10 +57,14 @@ func (g *generator) say(format string, args ...any) { g.scenario.say(format, arg
 
 func (g *generator) generate() {
 	g.draw()
+	g.drawVarieties()
+	g.begin()
 	g.machines()
 	g.cluster = g.first()
 	g.keepTo(g.cluster)
+	g.vary(g.cluster)
 	g.commit()
+	g.consent()
 	if g.random.below(2) == 0 {
 		g.say("settle")
 	}
@@ -89,14 +94,49 @@ func (g *generator) repair() {
 	for _, app := range sortedKeys(g.slow) {
 		g.say("run %s %s", app, defaultRun) // what takes longer than its schedule's period never comes to rest
 	}
-	g.say("hasten?")
+	g.hasten()
 	g.say("settle")
-	g.say("hasten?")
+	g.agree()
+	g.hasten()
 	for _, n := range g.names {
 		g.say("undrain? %s", n)
 	}
 	g.say("settle")
+	g.promote()
 	g.say("expect at-rest")
+}
+
+// hasten ends the wait for windows, if there are any.
+func (g *generator) hasten() {
+	if len(g.cluster.Windows) > 0 {
+		g.say("hasten?")
+	}
+}
+
+// agree lets the plan take effect that waits, if one does. What was seen of it may be stale; the leader may fall over the
+// answer and leave it to the next one, which refuses until its nodes have reported; and then what was seen is stale again.
+// The fourth answer is never refused.
+func (g *generator) agree() {
+	if g.asks() {
+		for range 4 {
+			g.say("approve?")
+			g.say("settle")
+		}
+	}
+}
+
+// promote lets canaries take over that wait for a person.
+func (g *generator) promote() {
+	waits := false
+	for _, app := range g.cluster.Apps {
+		if !app.Update.AutoPromote {
+			waits = true
+			g.say("promote? %s", app.Name)
+		}
+	}
+	if waits {
+		g.say("settle")
+	}
 }
 
 // happen is one thing that happens: to a node, to tasks, to the masters, or by people.
@@ -225,7 +265,7 @@ func (g *generator) people() {
 		func() { g.say("rollback? %s", g.good[g.random.below(len(g.good))]) },
 		func() { g.say("resume?") },
 		func() { g.say("promote? %s", g.app().Name) },
-		g.join,
+		g.join, g.further, g.further,
 		func() {
 			if g.has["rebalance"] {
 				g.say("rebalance? %s", []string{"max=2", "parallel=1", "parallel=4", "cancel"}[g.random.below(4)])
@@ -233,7 +273,7 @@ func (g *generator) people() {
 		},
 		func() {
 			if g.has["runs"] {
-				g.say("%s", []string{"dispatch? work", "dispatch? work mode=full", "cancel? work"}[g.random.below(3)])
+				g.say([]string{"dispatch? %s", "dispatch? %s mode=full", "cancel? %s"}[g.random.below(3)], g.runsOf())
 			}
 		},
 	)

@@ -6,12 +6,17 @@ import (
 	"os"
 	"reflect"
 	"runtime"
+	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
+	"golang.org/x/tools/txtar"
+
 	"github.com/stowage/stowage/reconcile"
 	"github.com/stowage/stowage/reconcile/sim"
+	"github.com/stowage/stowage/spec"
 )
 
 var (
@@ -22,6 +27,10 @@ var (
 	short = flag.Bool("shorten", true, "look for the shortest scenario that goes wrong in the same way")
 )
 
+// garbage is how much more than what is in use may lie about, in percent: a random scenario lives in a few megabytes, and at
+// Go's 100 a third of the processor's time went into collecting.
+const garbage = 800
+
 // TestSeeds plays random scenarios: no invariant is violated, and once all faults are over everything comes to rest.
 // More of them: go test ./reconcile/sim -run Seeds -seeds 1000 -first 5000, or STOWAGE_SIM_SEEDS=1000 and
 // STOWAGE_SIM_FIRST=5000 in the environment.
@@ -31,6 +40,7 @@ func TestSeeds(t *testing.T) {
 		play(t, uint64(*seed))
 		return
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(garbage))
 	n, from := uint64(*seeds), *first
 	if testing.Short() {
 		n = min(n, 20)
@@ -97,12 +107,41 @@ func save(t *testing.T, file string, in *reconcile.Saved) {
 
 // TestRandomScenarioIsAFile plays random scenarios, and the same written down as files: what happens is the same.
 func TestRandomScenarioIsAFile(t *testing.T) {
-	for s := range uint64(4) {
+	for s := range uint64(12) {
 		text := sim.RandomScenario(sim.SmallShape, s)
 		made, read := sim.Random(sim.SmallShape, sim.Options{Seed: s}), sim.Run([]byte(text), sim.Options{Seed: s, Load: load})
 		if read.Err != nil || made.Events != read.Events || !reflect.DeepEqual(made.Figures, read.Figures) {
 			t.Errorf("seed %d: %d events made up, %d read: %v\n%s", s, made.Events, read.Events, read.Err, text)
 		}
+	}
+}
+
+// TestRandomScenarioIsReadable has the language read what random scenarios commit: what is written down of one is never refused,
+// but for the commits that are meant to be.
+func TestRandomScenarioIsReadable(t *testing.T) {
+	commits := 0
+	for s := range uint64(150) {
+		folders := map[string]*txtar.Archive{}
+		for _, f := range txtar.Parse([]byte(sim.RandomScenario(sim.SmallShape, s))).Files {
+			name, path, _ := strings.Cut(f.Name, "/")
+			folders[name] = &txtar.Archive{Files: []txtar.File{{Name: path, Data: f.Data}}}
+		}
+		for name, archive := range folders {
+			fsys, err := txtar.FS(archive)
+			if err != nil {
+				t.Fatal(err)
+			}
+			commits++
+			_, ds := load(fsys)
+			for _, d := range ds {
+				if text := string(archive.Files[0].Data); d.Severity == spec.SeverityError && strings.Count(text, "\n") > 1 {
+					t.Errorf("seed %d, commit %s: %s line %d: %s: %s\n%s", s, name, d.Pos.File, d.Pos.Line, d.Summary, d.Detail, text)
+				}
+			}
+		}
+	}
+	if commits < 300 {
+		t.Errorf("only %d commits were read", commits)
 	}
 }
 

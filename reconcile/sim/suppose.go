@@ -37,7 +37,9 @@ func (p *player) suppose(args []string) error {
 		return errors.New("write which nodes, such as suppose without node/n3")
 	}
 	p.supposed = s
-	_, err = p.supposedPlan()
+	if _, err = p.supposedPlan(); err != nil && p.may {
+		p.supposed, err = spec.Supposition{}, nil // nothing is shown of it
+	}
 	return err
 }
 
@@ -57,6 +59,7 @@ func (p *player) supposedPlan() (spec.Plan, error) {
 	}
 	plan, r := reconcile.Plan(in)
 	for _, v := range check.Plan(in, plan, r) {
+		p.world.violated("%s: %v", invariantPlan, v)
 		return plan, errors.New(v.String())
 	}
 	return plan, nil

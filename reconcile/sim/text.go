@@ -47,23 +47,31 @@ func clusterText(c *spec.Cluster) string {
 	w := &writer{}
 	w.block(fmt.Sprintf("cluster %q", c.Name), func() {
 		when(w, "preemption", c.Preemption, false)
+		when(w, "currency", c.Currency, "")
 		if len(c.FailureDomains) > 0 {
 			w.line("failure_domains = %s", quoted(c.FailureDomains))
 		}
 		if c.Policy.Name != spec.DefaultPolicy {
 			w.line("policy %q {}", c.Policy.Name)
 		}
-		if c.Sync.MaxPrune != (spec.Percent{Value: spec.DefaultMaxPrune}) {
-			w.block("sync", func() { w.line("max_prune = %q", c.Sync.MaxPrune.String()) })
+		if s := c.Sync; !s.Prune || s.Approval != spec.ApprovalAuto || s.MaxPrune != (spec.Percent{Value: spec.DefaultMaxPrune}) {
+			w.block("sync", func() {
+				w.line("approval = %q", s.Approval)
+				w.line("prune = %v", s.Prune)
+				w.line("max_prune = %q", s.MaxPrune.String())
+			})
 		}
 		if c.Overcommit.Memory != 0 {
 			w.block("overcommit", func() { w.line("memory = \"%d%%\"", c.Overcommit.Memory) })
 		}
-		if d := c.Disruption; d.MaxTotal != nil || d.MaxUnavailable != (spec.Percent{Value: spec.DefaultMaxUnavailable}) {
+		if d := c.Disruption; d.MaxTotal != nil || d.Windows != nil || d.MaxUnavailable != (spec.Percent{Value: spec.DefaultMaxUnavailable}) {
 			w.block("disruption", func() {
 				w.line("max_unavailable = %q", d.MaxUnavailable.String())
 				if d.MaxTotal != nil {
 					w.line("max_total = %q", d.MaxTotal.String())
+				}
+				if d.Windows != nil {
+					w.line("windows = %s", quoted(d.Windows))
 				}
 			})
 		}
@@ -95,7 +103,10 @@ func clusterText(c *spec.Cluster) string {
 		})
 	}
 	for i := range c.Pools {
-		w.block(fmt.Sprintf("pool %q", c.Pools[i].Name), func() {})
+		w.block(fmt.Sprintf("pool %q", c.Pools[i].Name), func() { w.policy(c.Pools[i].Policy) })
+	}
+	for i := range c.NodeClasses {
+		w.class(&c.NodeClasses[i])
 	}
 	for i := range c.Reservations {
 		r := &c.Reservations[i]
@@ -108,7 +119,51 @@ func clusterText(c *spec.Cluster) string {
 	for _, a := range c.Apps {
 		w.app(a)
 	}
+	for _, m := range c.Moved {
+		w.block("moved", func() {
+			w.line("from = %q", m.From)
+			w.line("to = %q", m.To)
+		})
+	}
 	return w.String()
+}
+
+func (w *writer) policy(p *spec.PolicyRef) {
+	if p != nil {
+		w.line("policy %q {}", p.Name)
+	}
+}
+
+func (w *writer) class(c *spec.NodeClass) {
+	w.block(fmt.Sprintf("node_class %q", c.Name), func() {
+		w.resources(&c.Capacity)
+		when(w, "pool", c.Pool, "")
+		when(w, "price", c.Price, 0)
+		w.line("attributes = {")
+		for _, name := range sortedKeys(c.Attributes) {
+			w.line("  %q = %q", name, c.Attributes[name])
+		}
+		w.line("}")
+		w.named(c.Capacity.Named)
+		for _, d := range c.Devices {
+			w.block(fmt.Sprintf("device %q", d.Kind), func() {
+				w.line("count = %d", d.Count)
+				when(w, "model", d.Model, "")
+			})
+		}
+	})
+}
+
+// named writes amounts that have names.
+func (w *writer) named(all map[string]spec.Milli) {
+	if len(all) == 0 {
+		return
+	}
+	w.line("resources = {")
+	for _, name := range sortedKeys(all) {
+		w.line("  %q = %s", name, all[name])
+	}
+	w.line("}")
 }
 
 // amount writes a block of resources, if there is any.
@@ -147,6 +202,9 @@ func (w *writer) constraints(list []spec.Constraint) {
 			when(w, "operator", c.Operator, spec.OpEqual)
 			when(w, "value", c.Value, "")
 			when(w, "value", c.Number, 0)
+			if len(c.Values) > 0 {
+				w.line("value = %s", quoted(c.Values))
+			}
 		})
 	}
 }
@@ -161,6 +219,9 @@ func (w *writer) runs(a *spec.App) {
 	if s.Cron != "" {
 		parts = append(parts, fmt.Sprintf("cron = %q", s.Cron), fmt.Sprintf("enabled = %v", s.Enabled))
 	}
+	if s.Timezone != "" {
+		parts = append(parts, fmt.Sprintf("timezone = %q, catch_up = %q", s.Timezone, s.CatchUp.String()))
+	}
 	parts = append(parts, fmt.Sprintf("overlap = %q", s.Overlap), fmt.Sprintf("deadline = %q", s.Deadline.String()))
 	w.line("schedule = { %s }", strings.Join(parts, ", "))
 	for _, p := range a.Parameters {
@@ -173,7 +234,17 @@ func (w *writer) app(a *spec.App) {
 	w.block(fmt.Sprintf("app %q", a.Name), func() {
 		when(w, "kind", a.Kind, spec.KindService)
 		if a.Kind != spec.KindSystem {
-			when(w, "count", a.Count, 1)
+			if a.Scaling != nil {
+				w.line("count = %d", a.Count) // without it, its least
+			} else {
+				when(w, "count", a.Count, 1)
+			}
+		}
+		if s := a.Scaling; s != nil {
+			w.block("scaling", func() {
+				w.line("min = %d", s.Min)
+				w.line("max = %d", s.Max)
+			})
 		}
 		when(w, "role", a.Role, fresh.Role)
 		when(w, "pool", a.Pool, fresh.Pool)
@@ -181,18 +252,25 @@ func (w *writer) app(a *spec.App) {
 		when(w, "gang", a.Gang, false)
 		when(w, "pinned", a.Pinned, false)
 		for _, d := range a.DependsOn {
-			if d.Deadline == 0 { // on runs
-				w.line("depends_on = [%q]", d.App)
-				continue
+			parts := []string{fmt.Sprintf("app = %q", d.App)}
+			if d.Deadline != 0 { // on runs there is none
+				parts = append(parts, fmt.Sprintf("deadline = %q", d.Deadline.String()))
 			}
-			w.line("depends_on = [{ app = %q, deadline = %q }]", d.App, d.Deadline.String())
+			if d.OnFailure != "" {
+				parts = append(parts, fmt.Sprintf("on_failure = %q", d.OnFailure))
+			}
+			w.line("depends_on = [{ %s }]", strings.Join(parts, ", "))
 		}
 		w.runs(a)
 		w.constraints(a.Constraints)
 		for _, f := range a.Affinities {
 			w.block("affinity", func() {
 				when(w, "attribute", f.Attribute, "")
+				when(w, "operator", f.Operator, "")
 				when(w, "value", f.Value, "")
+				if len(f.Values) > 0 {
+					w.line("value = %s", quoted(f.Values))
+				}
 				when(w, "app", string(f.App), "")
 				when(w, "weight", f.Weight, 50)
 			})
@@ -206,7 +284,9 @@ func (w *writer) app(a *spec.App) {
 				}
 			})
 		}
+		w.policy(a.Policy)
 		w.update(&a.Update, &fresh.Update)
+		w.retries(a, fresh)
 		if len(a.Network.Ports) > 0 {
 			w.block("network", func() {
 				for _, p := range a.Network.Ports {
@@ -249,10 +329,29 @@ func (w *writer) update(u, fresh *spec.Update) {
 	})
 }
 
+// retries writes how often and how long an app is tried.
+func (w *writer) retries(a, fresh *spec.App) {
+	if r := a.Restart; r != fresh.Restart {
+		w.block("restart", func() {
+			when(w, "attempts", r.Attempts, fresh.Restart.Attempts)
+			when(w, "interval", r.Interval, fresh.Restart.Interval)
+			when(w, "mode", string(r.Mode), "")
+		})
+	}
+	if r := a.Reschedule; r != fresh.Reschedule {
+		w.block("reschedule", func() {
+			when(w, "after", r.After, fresh.Reschedule.After)
+			when(w, "max_delay", r.MaxDelay, fresh.Reschedule.MaxDelay)
+			when(w, "max_attempts", r.MaxAttempts, 0)
+		})
+	}
+}
+
 func (w *writer) task(t, fresh *spec.Task) {
 	w.block(fmt.Sprintf("task %q", t.Name), func() {
 		when(w, "lifecycle", t.Lifecycle, fresh.Lifecycle)
 		when(w, "rootfs", string(t.Rootfs), "")
+		when(w, "image", t.Image, "")
 		w.line("command = %s", quoted(t.Command))
 		if t.Cores > 0 {
 			w.line("cores = %d", t.Cores)
@@ -263,6 +362,13 @@ func (w *writer) task(t, fresh *spec.Task) {
 		if t.MemoryMax > 0 {
 			w.line("memory_max = %q", mebibytes(t.MemoryMax))
 		}
+		if t.Disk > 0 {
+			w.line("disk = %q", mebibytes(t.Disk))
+		}
+		if t.Lifecycle != spec.LifecyclePoststop {
+			when(w, "max_run", t.MaxRun, 0)
+		}
+		w.named(t.Resources)
 		for _, d := range t.Devices {
 			w.block(fmt.Sprintf("device %q", d.Kind), func() {
 				when(w, "count", d.Count, 1)

@@ -207,7 +207,7 @@ func (w *world) next(until spec.Time) bool {
 	it := w.queue.pop()
 	w.now = it.at
 	w.handled++
-	if !it.idle {
+	if !it.idle || it.group >= 0 {
 		w.line = strconv.AppendInt(w.line[:0], int64(w.now-epoch), 36)
 		w.line = append(w.line, ' ')
 		w.line = strconv.AppendInt(w.line, int64(it.group), 36)
@@ -236,7 +236,7 @@ func (w *world) settle() error {
 	begun := w.now
 	for w.violates == "" {
 		quiet := w.master.up && w.queue.busy == 0
-		if quiet && (w.master.core.Idle() && w.noticed() || w.now > max(w.changed, begun).Add(quietFor)) {
+		if quiet && (w.master.core.Idle() && w.noticed() || w.now > max(w.changed, begun).Add(quietFor)) && !slices.ContainsFunc(w.machines, (*machine).awaits) {
 			w.checkSettled()
 			return nil
 		}
@@ -254,6 +254,8 @@ func (w *world) awaits() string {
 		return "no master leads"
 	case w.master.core.Awaits() != "":
 		return "the master awaits " + w.master.core.Awaits()
+	case slices.ContainsFunc(w.machines, (*machine).awaits):
+		return "agents await what is due"
 	case !w.noticed():
 		return "the master does not know who is out of reach"
 	}
