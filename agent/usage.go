@@ -83,15 +83,17 @@ func (a *agent) look(ctx context.Context) spec.NodeUsage {
 		Allocations: []spec.AllocationUsage{}}
 	u.Memory, u.Total = memoryInUse()
 	for _, r := range a.catalogue.all() {
-		one := spec.AllocationUsage{ID: r.Decided.ID, Slot: r.Decided.Slot}
+		if r.Status.State.Terminal() || r.App == nil {
+			continue
+		}
+		asked := r.App.Needs()
+		one := spec.AllocationUsage{ID: r.Decided.ID, Slot: r.Decided.Slot, CPUAsked: asked.CPU, MemoryAsked: asked.Memory, Tasks: []spec.TaskUsage{}}
 		for i := range r.Status.Tasks {
 			if r.Status.Tasks[i].State == spec.StateRunning && i < len(r.Tasks) && i < len(r.App.Tasks) {
 				one.Tasks = append(one.Tasks, a.taskUsage(ctx, &r, i))
 			}
 		}
-		if len(one.Tasks) > 0 {
-			u.Allocations = append(u.Allocations, one)
-		}
+		u.Allocations = append(u.Allocations, one)
 	}
 	slices.SortFunc(u.Allocations, func(x, y spec.AllocationUsage) int { return strings.Compare(string(x.ID), string(y.ID)) })
 	return u

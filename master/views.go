@@ -152,7 +152,7 @@ func (m *Master) problems(s *snapshot, st *api.Status, misplaced []spec.Misplace
 				n++
 			}
 		}
-		add("commit "+r.Commit.Short(), "it cannot be used: "+plural(n, "error")+"; the last good one stays", "stowage status shows them; mend them and commit")
+		add("commit "+r.Commit.Short(), "it cannot be used: "+spec.Plural(n, "error")+"; the last good one stays", "stowage status shows them; mend them and commit")
 	}
 	for i := range s.nodes {
 		if n := &s.nodes[i]; n.State == spec.NodeUnknown || n.State == spec.NodeDown {
@@ -237,16 +237,9 @@ func (s *snapshot) said(id spec.AllocationID) string {
 	return ""
 }
 
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
-
 // blocked says why slots of an app do nothing: after a failure they wait, otherwise they have no place.
 func (s *snapshot) blocked(a *control.AppView) (subject, what, remedy string) {
-	subject, what, remedy = string(a.App), fmt.Sprintf("%s blocked", plural(a.Blocked, "slot")), "stowage explain "+string(a.App)
+	subject, what, remedy = string(a.App), fmt.Sprintf("%s blocked", spec.Plural(a.Blocked, "slot")), "stowage explain "+string(a.App)
 	if p := planOf(&s.plan, a.App); p != nil && p.Blocked != nil {
 		what = lacking(p.Blocked)
 	}

@@ -316,10 +316,10 @@ func (w *world) guards(p *spec.Plan) {
 	}
 	limit := w.in.Desired.Sync.MaxPrune
 	if left == 0 {
-		p.Guards = append(p.Guards, spec.Guard{Rule: guardEmpty, Detail: fmt.Sprintf("all %d apps would stop", going)})
+		p.Guards = append(p.Guards, spec.Guard{Rule: guardEmpty, Detail: fmt.Sprintf("all of %s would stop", spec.Plural(going, "app"))})
 	}
 	if allowed := limit.Of(running); going > allowed {
-		p.Guards = append(p.Guards, spec.Guard{Rule: guardPrune, Detail: fmt.Sprintf("%d of %d apps would stop, %s are allowed at once", going, running, limit)})
+		p.Guards = append(p.Guards, spec.Guard{Rule: guardPrune, Detail: fmt.Sprintf("%d of %s would stop, %s are allowed at once", going, spec.Plural(running, "app"), limit)})
 	}
 }
 

@@ -242,3 +242,11 @@ func splitVersion(s string) (numbers []uint64, pre string, ok bool) {
 	}
 	return numbers, pre, true
 }
+
+// Plural is a number with its noun: "1 app", "2 apps".
+func Plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
+}

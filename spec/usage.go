@@ -10,7 +10,7 @@ type NodeUsage struct {
 	Memory   Bytes    `json:"memory,omitempty"`    // of the machine that cannot be had without swapping
 	Total    Bytes    `json:"total,omitempty"`     // memory of the machine
 	Pressure Pressure `json:"pressure,omitzero"`   // of the machine
-	// Allocations are those with tasks that run, by slot.
+	// Allocations are those that have not ended, by ID; those of older agents have a task that runs.
 	Allocations []AllocationUsage `json:"allocations"`
 	// Error says why nothing is known, as a sentence.
 	Error string `json:"error,omitempty"`
@@ -20,7 +20,10 @@ type NodeUsage struct {
 type AllocationUsage struct {
 	ID AllocationID `json:"id"`
 	Slot
-	Tasks []TaskUsage `json:"tasks"`
+	Tasks []TaskUsage `json:"tasks"` // that run
+	// What is set aside for it, whether its tasks run or not; zero from older agents.
+	CPUAsked    MilliCPU `json:"cpu_asked,omitempty"`
+	MemoryAsked Bytes    `json:"memory_asked,omitempty"`
 }
 
 // TaskUsage is what a task uses, beside what it asked for.

@@ -293,7 +293,7 @@ func (c *Core) adopt(n *node, a *Adopted) {
 	c.tellOvertaken(before)
 	if len(a.Allocations) > 0 {
 		c.rebuild()
-		c.tell(string(n.id), fmt.Sprintf("%d allocations adopted", len(a.Allocations)), "the journal did not know them")
+		c.tell(string(n.id), spec.Plural(len(a.Allocations), "allocation")+" adopted", "the journal did not know them")
 	}
 	c.queue(n)
 }

@@ -67,7 +67,7 @@ func (c *complaints) sorted() []spec.Diagnostic {
 	if c.dropped > 0 {
 		c.list = append(c.list, spec.Diagnostic{
 			Severity: spec.SeverityError, Summary: "Too many errors",
-			Detail: fmt.Sprintf("%s not shown. Mend those above first.", plural(c.dropped, "more error")+" "+map[bool]string{true: "is", false: "are"}[c.dropped == 1]),
+			Detail: fmt.Sprintf("%s not shown. Mend those above first.", spec.Plural(c.dropped, "more error")+" "+map[bool]string{true: "is", false: "are"}[c.dropped == 1]),
 		})
 		c.dropped = 0
 	}

@@ -179,7 +179,7 @@ func (d *decoder) unknownAttribute(t hcl.Traversal, object cty.Value, e env) {
 			"param": fmt.Sprintf(" in the app with: parameter %q {}", given),
 		}[parent])
 	}
-	value := fmt.Sprintf("%s has %s", parent, plural(len(names), noun))
+	value := fmt.Sprintf("%s has %s", parent, spec.Plural(len(names), noun))
 	if len(names) > 0 {
 		value += ": " + shorten(strings.Join(names[:min(len(names), 30)], ", "), 200)
 	}

@@ -143,7 +143,7 @@ func (d *dev) run(ctx context.Context) (err error) {
 	if err := d.waitForNodes(ctx, c, failed); err != nil {
 		return err
 	}
-	d.say("Ready after %d ms: a master and %d agents on this machine, following %s", time.Since(began).Milliseconds(), d.agents, d.followed())
+	d.say("Ready after %d ms: a master and %s on this machine, following %s", time.Since(began).Milliseconds(), spec.Plural(d.agents, "agent"), d.followed())
 	d.sayMissing()
 	d.sayRepository(ctx, c)
 	return d.play(ctx, c, failed)

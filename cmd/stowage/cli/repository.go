@@ -51,14 +51,11 @@ func (s *shell) validateCommand() *cobra.Command {
 				return exitCode(exitError)
 			}
 			if !s.json {
-				allocations, noun := 0, "apps"
-				if len(cluster.Apps) == 1 {
-					noun = "app"
-				}
+				allocations := 0
 				for _, a := range cluster.Apps {
 					allocations += a.Count
 				}
-				fmt.Fprintf(s.Stdout, "Cluster %q is valid: %d %s asking for %d allocations.\n", cluster.Name, len(cluster.Apps), noun, allocations)
+				fmt.Fprintf(s.Stdout, "Cluster %q is valid: %s asking for %s.\n", cluster.Name, spec.Plural(len(cluster.Apps), "app"), spec.Plural(allocations, "allocation"))
 			}
 			return nil
 		}}

@@ -204,11 +204,3 @@ func (p *Page) Ago(t spec.Time) string {
 	}
 	return age + " ago"
 }
-
-// plural prints a number with its noun.
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}

@@ -93,7 +93,7 @@ func (p *Page) planHead(plan *spec.Plan) {
 	if plan.Base.Commit != "" && plan.Base.Commit != plan.Commit {
 		head += "   following " + plan.Base.Commit.Short()
 		if plan.Base.Behind > 0 {
-			head += ", " + plural(plan.Base.Behind, "commit") + " behind"
+			head += ", " + spec.Plural(plan.Base.Behind, "commit") + " behind"
 		}
 	}
 	p.Line("%s", head)
@@ -128,7 +128,7 @@ func (p *Page) supposed(s *spec.Supposition) {
 	for _, l := range s.Without {
 		text := "without " + l.String()
 		if l.Attribute != "node" {
-			text += " (" + plural(len(l.Nodes), "node") + ")"
+			text += " (" + spec.Plural(len(l.Nodes), "node") + ")"
 		}
 		parts = append(parts, text)
 	}
@@ -156,13 +156,13 @@ func summary(s spec.Summary) string {
 	}
 	parts = append(parts, strconv.Itoa(s.Blocked)+" blocked")
 	if s.Failed > 0 {
-		parts = append(parts, plural(s.Failed, "rollout")+" failed")
+		parts = append(parts, spec.Plural(s.Failed, "rollout")+" failed")
 	}
 	if s.Held > 0 {
-		parts = append(parts, plural(s.Held, "app")+" held")
+		parts = append(parts, spec.Plural(s.Held, "app")+" held")
 	}
 	if s.Forget > 0 {
-		parts = append(parts, plural(s.Forget, "app")+" to forget")
+		parts = append(parts, spec.Plural(s.Forget, "app")+" to forget")
 	}
 	return strings.Join(parts, ", ") + "."
 }

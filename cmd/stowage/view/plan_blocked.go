@@ -38,7 +38,7 @@ func (p *Page) obstacles(b *spec.Blocked, indent string) {
 		}
 		text := r.Rule
 		if r.Nodes > 0 && len(b.Groups) == 0 || r.Nodes > 0 && r.Nodes == b.Feasible {
-			text = plural(r.Nodes, "node") + ": " + r.Rule
+			text = spec.Plural(r.Nodes, "node") + ": " + r.Rule
 		}
 		if r.Detail != "" {
 			text += " (" + r.Detail + ")"
@@ -51,10 +51,10 @@ func (p *Page) obstacles(b *spec.Blocked, indent string) {
 			for _, o := range b.Groups[i:] {
 				rest += o.Nodes
 			}
-			p.Line("%s    … and %s in %d more groups (--json has them)", indent, plural(rest, "node"), len(b.Groups)-i)
+			p.Line("%s    … and %s in %s (--json has them)", indent, spec.Plural(rest, "node"), spec.Plural(len(b.Groups)-i, "more group"))
 			break
 		}
-		text := plural(g.Nodes, "node") + ": " + strings.Join(g.Rules, ", and ")
+		text := spec.Plural(g.Nodes, "node") + ": " + strings.Join(g.Rules, ", and ")
 		if g.Detail != "" {
 			text += " (" + g.Detail + ")"
 		}

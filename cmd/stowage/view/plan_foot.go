@@ -26,7 +26,7 @@ func (p *Page) planFoot(plan *spec.Plan) {
 	p.cost(plan.Cost)
 	for i := range plan.Reservations {
 		r := &plan.Reservations[i]
-		p.Line("  reserved   %s for role %s: %s on each of %s, %s of it not used", r.Name, r.Role, amounts(r.Each), plural(r.Nodes, "node"), amounts(r.Unused))
+		p.Line("  reserved   %s for role %s: %s on each of %s, %s of it not used", r.Name, r.Role, amounts(r.Each), spec.Plural(r.Nodes, "node"), amounts(r.Unused))
 	}
 	p.failure(plan.Failure)
 }
@@ -56,7 +56,7 @@ func (p *Page) worst(plan *spec.Plan) {
 	p.Line("             %s", text)
 	for i := range w.Tight {
 		if i == foldTight {
-			p.Line("             … and %d more apps with too little room on the way", len(w.Tight)-i)
+			p.Line("             … and %s with too little room on the way", spec.Plural(len(w.Tight)-i, "more app"))
 			break
 		}
 		p.Line("             %s", tight(&w.Tight[i]))
@@ -70,13 +70,13 @@ const foldTight = 5
 func tight(t *spec.TightApp) string {
 	var parts []string
 	if t.StopFirst > 0 {
-		parts = append(parts, fmt.Sprintf("stops %s before the next one runs, for lack of room", plural(t.StopFirst, "allocation")))
+		parts = append(parts, fmt.Sprintf("stops %s before the next one runs, for lack of room", spec.Plural(t.StopFirst, "allocation")))
 	}
 	if t.Waits > 0 {
-		parts = append(parts, "waits for room on "+plural(len(t.Nodes), "node"))
+		parts = append(parts, "waits for room on "+spec.Plural(len(t.Nodes), "node"))
 	}
 	if t.Missing > 0 {
-		parts = append(parts, fmt.Sprintf("has no place for %s for a while", plural(t.Missing, "slot")))
+		parts = append(parts, fmt.Sprintf("has no place for %s for a while", spec.Plural(t.Missing, "slot")))
 	}
 	return string(t.App) + " " + strings.Join(parts, ", and ")
 }
@@ -134,7 +134,7 @@ func (p *Page) failure(f *spec.FailureImpact) {
 		case d.Of == 0:
 			p.Line("  if a %s fails   no node has such an attribute", d.Attribute)
 		default:
-			p.Line("  if a %s fails   not looked at: too much runs in each of its %s", d.Attribute, plural(d.Of, "value"))
+			p.Line("  if a %s fails   not looked at: too much runs in each of its %s", d.Attribute, spec.Plural(d.Of, "value"))
 		}
 	}
 }
@@ -166,7 +166,7 @@ func (p *Page) loss(what string, l *spec.Loss, looked, of int) {
 	if looked < of {
 		rest += fmt.Sprintf(" (the %d fullest of %d looked at)", looked, of)
 	}
-	p.Line("  if a %s fails   worst %s: %s displaced, %s", what, l.Name, plural(l.Displaced, "allocation"), rest)
+	p.Line("  if a %s fails   worst %s: %s displaced, %s", what, l.Name, spec.Plural(l.Displaced, "allocation"), rest)
 }
 
 // amounts prints what is not zero of some resources.

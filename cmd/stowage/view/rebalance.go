@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/stowage/stowage/master/api"
+	"github.com/stowage/stowage/spec"
 )
 
 // Rebalancing prints moves with what they are good for.
@@ -13,13 +14,13 @@ func (p *Page) Rebalancing(r *api.Rebalancing) {
 		return
 	}
 	if r.Begun {
-		line := fmt.Sprintf("%s   %d of %s left, %d at a time, since %s", p.paint(bold, "Rebalancing "+r.ID), len(r.Moves), plural(r.Of, "move"), r.Parallel, p.Age(r.Since))
+		line := fmt.Sprintf("%s   %d of %s left, %d at a time, since %s", p.paint(bold, "Rebalancing "+r.ID), len(r.Moves), spec.Plural(r.Of, "move"), r.Parallel, p.Age(r.Since))
 		if r.Auto {
 			line += ", by itself"
 		}
 		p.Line("%s", line)
 	} else {
-		p.Line("%s   %s, replacement first", p.paint(bold, "Rebalancing "+r.ID), plural(r.Of, "move"))
+		p.Line("%s   %s, replacement first", p.paint(bold, "Rebalancing "+r.ID), spec.Plural(r.Of, "move"))
 	}
 	p.Line("")
 	of := map[string][]api.Move{}
@@ -32,7 +33,7 @@ func (p *Page) Rebalancing(r *api.Rebalancing) {
 			continue
 		}
 		told[g.What] = true
-		p.Line("  %s   %s", p.paint(bold, g.What), p.paint(dim, fmt.Sprintf("(%s, worth %d)", plural(g.Moves, "move"), g.Worth)))
+		p.Line("  %s   %s", p.paint(bold, g.What), p.paint(dim, fmt.Sprintf("(%s, worth %d)", spec.Plural(g.Moves, "move"), g.Worth)))
 		for _, m := range of[g.What] {
 			p.Line("    > %-20s %s → %s", m.Slot, m.From, m.To)
 		}

@@ -90,7 +90,7 @@ func (p *Page) took(r *spec.Run) string {
 func runReason(r *spec.Run) string {
 	var words []string
 	if r.Firings > 1 {
-		words = append(words, plural(r.Firings, "firing"))
+		words = append(words, spec.Plural(r.Firings, "firing"))
 	}
 	if r.Reason != "" {
 		words = append(words, r.Reason)

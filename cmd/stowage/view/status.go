@@ -37,7 +37,7 @@ func (p *Page) Status(s *api.Status) {
 	n := s.Nodes
 	p.pairs([][2]string{{"nodes", fmt.Sprintf("%d ready, %d draining, %d drained, %d unknown, %d down", n.Ready, n.Draining, n.Drained, n.Unknown, n.Down)}})
 	w := s.Work
-	work := fmt.Sprintf("%s, %s: %d running, %d healthy, %d blocked", plural(w.Apps, "app"), plural(w.Allocations, "allocation"), w.Running, w.Healthy, w.Blocked)
+	work := fmt.Sprintf("%s, %s: %d running, %d healthy, %d blocked", spec.Plural(w.Apps, "app"), spec.Plural(w.Allocations, "allocation"), w.Running, w.Healthy, w.Blocked)
 	if w.Leaving > 0 {
 		work += fmt.Sprintf(", %d must move and cannot yet", w.Leaving)
 	}
@@ -48,7 +48,7 @@ func (p *Page) Status(s *api.Status) {
 		work += fmt.Sprintf(", %d ending again and again", w.Looping)
 	}
 	if w.Held > 0 {
-		work += ", " + plural(w.Held, "app") + " held"
+		work += ", " + spec.Plural(w.Held, "app") + " held"
 	}
 	p.pairs([][2]string{{"work", work}})
 	if r := s.Runs; r != nil {
@@ -191,7 +191,7 @@ func (p *Page) count(a *spec.App, s *spec.Scale) string {
 
 // score prints how good a place is, what that is made of, and which was next.
 func (p *Page) score(name string, s *spec.Score, when string) {
-	p.Line("  %s  %s of %s %s", pad(name, 11), hundredths(s.Total), plural(s.Feasible, "feasible node"), when)
+	p.Line("  %s  %s of %s %s", pad(name, 11), hundredths(s.Total), spec.Plural(s.Feasible, "feasible node"), when)
 	for _, part := range s.Parts {
 		p.Line("    %s  %s", pad(part.Name, 20), hundredths(part.Value))
 	}
@@ -219,7 +219,7 @@ func (p *Page) task(t *spec.TaskStatus) {
 	}
 	text += ", " + string(t.State)
 	if t.Restarts > 0 {
-		text += ", " + plural(t.Restarts, "restart")
+		text += ", " + spec.Plural(t.Restarts, "restart")
 	}
 	if t.Reason != "" {
 		text += ": " + spec.Printable(t.Reason)
@@ -269,7 +269,7 @@ func (p *Page) Diff(d *api.Diff) {
 			p.Line("")
 		}
 		first = false
-		p.Line("%s (%s)", p.paint(bold, part.title), plural(len(part.lines), "step"))
+		p.Line("%s (%s)", p.paint(bold, part.title), spec.Plural(len(part.lines), "step"))
 		for i, line := range part.lines {
 			if i == foldAfter {
 				p.Line("  … and %d more (--json has them)", len(part.lines)-i)

@@ -167,7 +167,7 @@ func (p *Page) History(list []api.HistoryEntry) {
 		}
 		changes := summary(h.Summary)
 		if h.Summary.Blocked > 0 { // which may say more of the nodes than of the commit
-			changes = "with " + plural(h.Nodes, "node") + ": " + changes
+			changes = "with " + spec.Plural(h.Nodes, "node") + ": " + changes
 		}
 		rows[i] = []string{p.Age(h.Time), h.Commit.Short(), string(h.Plan), changes, h.Subject, note}
 	}

@@ -68,12 +68,14 @@ func Uses(before, now []spec.NodeUsage, tasks bool) (nodes []NodeUse, uses []Use
 					one.Read = spec.Bytes(rate(old.ReadBytes, t.ReadBytes, span) * 1e9)
 					one.Written = spec.Bytes(rate(old.WrittenBytes, t.WrittenBytes, span) * 1e9)
 				}
-				node.CPUAsked, node.CPUTasks = node.CPUAsked+t.CPUAsked, node.CPUTasks+one.CPU
-				node.MemAsked, node.MemoryTasks = node.MemAsked+t.MemoryAsked, node.MemoryTasks+t.Memory
+				node.CPUTasks, node.MemoryTasks = node.CPUTasks+one.CPU, node.MemoryTasks+t.Memory
 				if all.add(&one); tasks {
 					uses = append(uses, one)
 				}
 			}
+			// What is set aside is so while a task waits for its restart, too.
+			all.CPUAsked, all.MemoryAsked = cmp.Or(a.CPUAsked, all.CPUAsked), cmp.Or(a.MemoryAsked, all.MemoryAsked)
+			node.CPUAsked, node.MemAsked = node.CPUAsked+all.CPUAsked, node.MemAsked+all.MemoryAsked
 			if !tasks {
 				all.Counted = all.TaskUsage
 				uses = append(uses, all)

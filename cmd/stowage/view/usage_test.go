@@ -73,3 +73,12 @@ func TestAmountsHaveThreeDigits(t *testing.T) {
 		}
 	}
 }
+
+// What is set aside for an allocation is so while its tasks wait for their restart, too.
+func TestWhatWaitsHasAskedAllTheSame(t *testing.T) {
+	waits := []spec.NodeUsage{{Node: "n1", At: 1, Allocations: []spec.AllocationUsage{{ID: "web-0-1", Slot: spec.Slot{App: "web"}, CPUAsked: 250, MemoryAsked: 64 * spec.MiB}}}}
+	nodes, uses := Uses(nil, waits, false)
+	if nodes[0].CPUAsked != 250 || nodes[0].MemAsked != 64*spec.MiB || len(uses) != 1 || uses[0].CPUAsked != 250 {
+		t.Errorf("%+v %+v", nodes, uses)
+	}
+}

@@ -39,7 +39,7 @@ func (p *Page) windowWaits(list []api.WindowWaits) {
 			parts = append(parts, string(a))
 		}
 		if w.More > 0 {
-			parts = append(parts, fmt.Sprintf("%d more apps", w.More))
+			parts = append(parts, spec.Plural(w.More, "more app"))
 		}
 		if len(w.Nodes) > 0 {
 			parts = append(parts, "the drain of "+Names(w.Nodes))
