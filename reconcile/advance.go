@@ -208,7 +208,7 @@ func (w *world) ground(views []spec.AllocationView, i int, after spec.Duration) 
 }
 
 // afterGathering is what the first steps of a new cluster wait for, as people read it.
-const afterGathering = "when the new cluster's %d nodes have joined, %d so far"
+const afterGathering = "when the new cluster's %d nodes have joined, %d so far, or none has for %s"
 
 // dependencies says what this app waits for, and how long it may wait at most: the nodes of a new cluster, or the first app that
 // it depends on. One whose deadline has passed is not waited for any more where the app says so.
@@ -217,7 +217,7 @@ func (w *world) dependencies(x *app) (string, spec.Duration) {
 	x.asleep, x.through, x.woke = false, nil, 0
 	if g := w.in.Gathering; g != nil {
 		w.wake(g.Until)
-		return fmt.Sprintf(afterGathering, g.Expected, g.Joined), spec.MaxDuration
+		return fmt.Sprintf(afterGathering, g.Expected, g.Joined, spec.GatherFor), spec.MaxDuration
 	}
 	for _, d := range x.desired.app.DependsOn {
 		on := w.byName[d.App]

@@ -74,6 +74,9 @@ const (
 
 	// NodeUnknownAfter is the silence after which a node is unknown: several missed heartbeats, never one.
 	NodeUnknownAfter = 10 * Second
+	// GatherFor is how long a new cluster waits for its next node after the last one has joined: one that never comes must not
+	// keep the others idle.
+	GatherFor = 1 * Minute
 	// FaultyFailures of one app on one node within FaultyWindow make that node the last choice for it.
 	FaultyFailures = 5
 	// FaultyWindow is the window for FaultyFailures.

@@ -13,9 +13,6 @@ const (
 	// SettleFor is how long a master with an empty journal waits for agents that may hold allocations: they come back
 	// within a few seconds of finding it.
 	SettleFor = 15 * spec.Second
-	// GatherFor is how long a new cluster waits for its next node after the last one has joined: one that never comes must not
-	// keep the others idle.
-	GatherFor = 1 * spec.Minute
 	// AnswerWithin bounds the wait for plugins before a commit is planned without them; their apps are then held.
 	AnswerWithin = 30 * spec.Second
 	// PlanGap is the least time between two plans for each thousand allocations, so that planning never takes a whole core.
@@ -40,7 +37,7 @@ type Config struct {
 	Seed  uint64
 	Fresh bool // the cluster is new: an empty journal is not a lost one
 	// FirstNodes is how many nodes a new cluster is expected to have: nothing is placed before so many have joined, but for
-	// GatherFor. 0: what joins first may get all.
+	// spec.GatherFor. 0: what joins first may get all.
 	FirstNodes int
 	// Audit, when set, sees every plan with its input, and what of it is carried out (nil: nothing). It changes nothing.
 	Audit func(in reconcile.Input, p spec.Plan, r reconcile.Report, d *reconcile.Decision)

@@ -206,6 +206,9 @@ func (n *node) putRight(s spec.AllocationStatus) spec.AllocationStatus {
 	return s
 }
 
+// whyGathering is what the story adds to a node that joins a new cluster.
+const whyGathering = "nothing is placed before %d nodes have joined, %d so far"
+
 func (c *Core) described(n *node, d spec.Node) {
 	d.ID = n.id
 	d.Tidy()
@@ -216,7 +219,11 @@ func (c *Core) described(n *node, d spec.Node) {
 	c.record(Entry{Joined: &d})
 	c.outdate()
 	if old == nil {
-		c.tell(string(n.id), "joined", "")
+		why := ""
+		if g := c.gathering(); g != nil {
+			why = fmt.Sprintf(whyGathering, g.Expected, g.Joined)
+		}
+		c.tell(string(n.id), "joined", why)
 	}
 }
 

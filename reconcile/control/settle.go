@@ -85,7 +85,7 @@ func (c *Core) gathering() *reconcile.Gathering {
 	}
 	g := &reconcile.Gathering{Joined: joined, Expected: c.config.FirstNodes}
 	for _, r := range c.state.Nodes { // any order: the latest
-		g.Until = max(g.Until, r.Joined.Add(GatherFor))
+		g.Until = max(g.Until, r.Joined.Add(spec.GatherFor))
 	}
 	if joined > 0 && c.now >= g.Until {
 		return nil
