@@ -64,17 +64,7 @@ func (w *world) readRulesOf(x *app, v *version) {
 
 // peer finds the app that a rule names, under the name that a moved block gave it since.
 func (w *world) peer(name spec.AppName) *app {
-	for range len(w.in.Desired.Moved) {
-		if x := w.byName[name]; x != nil && x.desired != nil {
-			return x
-		}
-		i := slices.IndexFunc(w.in.Desired.Moved, func(m spec.Moved) bool { return m.From == name })
-		if i < 0 {
-			break
-		}
-		name = w.in.Desired.Moved[i].To
-	}
-	return w.byName[name]
+	return w.byName[spec.NewName(w.in.Desired.Moved, name, w.isDesired)]
 }
 
 // besides returns the rules that an allocation of a version of the app has to meet, its own and those of others over it.

@@ -44,10 +44,8 @@ func (w *world) readRuns() {
 
 // nowCalled returns what moved blocks call an app that the commit has no more.
 func (w *world) nowCalled(name spec.AppName) spec.AppName {
-	for _, m := range w.in.Desired.Moved {
-		if m.From == name && !w.hasTemplate(name) && w.hasTemplate(m.To) {
-			return m.To
-		}
+	if to := spec.NewName(w.in.Desired.Moved, name, w.hasTemplate); w.hasTemplate(to) {
+		return to
 	}
 	return name
 }

@@ -262,16 +262,23 @@ func (w *world) readMoved() {
 		running[w.in.Current[i].App] = true
 	}
 	for _, m := range w.in.Desired.Moved {
-		from, to := w.byName[m.From], w.byName[m.To]
-		if running[m.From] && !running[m.To] && (from == nil || from.desired == nil) && to != nil && to.desired != nil {
-			w.renamed = append(w.renamed, Rename{From: m.From, To: m.To})
-			running[m.From], running[m.To] = false, true
-			w.tell(string(m.To), "renamed from "+string(m.From), "a moved block says so")
+		name := spec.NewName(w.in.Desired.Moved, m.From, w.isDesired)
+		from, to := w.byName[m.From], w.byName[name]
+		if running[m.From] && !running[name] && !w.isDesired(m.From) && w.isDesired(name) {
+			w.renamed = append(w.renamed, Rename{From: m.From, To: name})
+			running[m.From], running[name] = false, true
+			w.tell(string(name), "renamed from "+string(m.From), "a moved block says so")
 			if from != nil {
 				to.record, from.record = from.record, nil
 			}
 		}
 	}
+}
+
+// isDesired reports whether the commit has an app of that name.
+func (w *world) isDesired(name spec.AppName) bool {
+	x := w.byName[name]
+	return x != nil && x.desired != nil
 }
 
 // readCurrent gives each app its allocations.

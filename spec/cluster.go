@@ -2,6 +2,7 @@ package spec
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -176,6 +177,19 @@ type Moved struct {
 	From AppName `json:"from"`
 	To   AppName `json:"to"`
 	Pos  Pos     `json:"pos"`
+}
+
+// NewName follows the moves of an app from name to name, as one may be moved again before anybody saw that it was, and
+// returns the first that has reports; or the last.
+func NewName(moved []Moved, name AppName, has func(AppName) bool) AppName {
+	for range moved {
+		i := slices.IndexFunc(moved, func(m Moved) bool { return m.From == name })
+		if i < 0 || has(name) {
+			break
+		}
+		name = moved[i].To
+	}
+	return name
 }
 
 // Kind is what an app is for.

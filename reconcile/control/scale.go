@@ -102,12 +102,16 @@ func (s *State) boundScales(f *Followed) {
 // renamed returns the scales, under the names that the cluster gives their apps now.
 func renamed(scales []spec.Scale, cluster *spec.Cluster) []spec.Scale {
 	scales = slices.Clone(scales)
+	has := func(name spec.AppName) bool {
+		return slices.ContainsFunc(cluster.Apps, func(a *spec.App) bool { return a.Name == name })
+	}
 	for _, m := range cluster.Moved {
 		i, found := findScale(scales, m.From)
-		if _, taken := findScale(scales, m.To); !found || taken || slices.ContainsFunc(cluster.Apps, func(a *spec.App) bool { return a.Name == m.From }) {
+		to := spec.NewName(cluster.Moved, m.From, has)
+		if _, taken := findScale(scales, to); !found || taken || has(m.From) {
 			continue
 		}
-		scales[i].App = m.To
+		scales[i].App = to
 		slices.SortFunc(scales, func(a, b spec.Scale) int { return cmp.Compare(a.App, b.App) })
 	}
 	return scales
