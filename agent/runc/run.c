@@ -23,6 +23,7 @@
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -220,12 +221,24 @@ __attribute__((used)) void stowage_first(long *top)
 }
 #endif
 
+// forget_signals leaves every signal to its default action, and blocks none. What a process ignores or blocks its children do too, through
+// execve: without this a task would ignore what somebody ignored who started the agent long ago, as nohup and background jobs do.
+static void forget_signals(void)
+{
+	static const struct { void *handler; unsigned long rest[3]; } by_default; // struct sigaction as the kernel has it: SIG_DFL
+	static const unsigned long none;
+	for (long sig = 1; sig <= 64; sig++)
+		syscall(SYS_rt_sigaction, sig, &by_default, NULL, sizeof none); // KILL and STOP are refused, and have no other action
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof none);
+}
+
 // glibc hands constructors the arguments of main.
 __attribute__((constructor(101))) static void stowage_prepare(int argc, char **argv, char **envp)
 {
 	run(argc, argv, envp);
 	if (argc == 2 && same(argv[1], "init")) {
 		prctl(PR_SET_TIMERSLACK, BUILD_SLACK_NS);
+		forget_signals();
 		stowage_join();
 		return;
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -96,6 +97,7 @@ type node struct {
 	user   *syscall.Credential // nil: root
 	group  string              // folder of the cgroup to start in; "": that of the test
 	flags  []string            // more of them
+	under  []string            // a command that starts the executor
 }
 
 // newNode starts an executor. At the end of the test everything of it is gone, however the test ends, or the test fails.
@@ -145,7 +147,8 @@ func (n *node) start() {
 	n.t.Helper()
 	n.stderr = &lockedBuffer{}
 	flags := append([]string{"--state-dir", filepath.Join(n.dir, "state"), "--socket", n.socket(), "--cgroup-parent", n.parent}, n.flags...)
-	n.cmd = exec.Command(build(n.t), flags...)
+	command := slices.Concat(n.under, []string{build(n.t)}, flags)
+	n.cmd = exec.Command(command[0], command[1:]...)
 	n.cmd.Stderr = n.stderr
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: n.user}
 	if n.group != "" {

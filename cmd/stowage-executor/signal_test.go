@@ -91,3 +91,25 @@ func TestSignalToParkedContainer(t *testing.T) {
 		t.Errorf("it ran: %q", out)
 	}
 }
+
+// What those who started the executor ignore or block is nothing to a task, nor to a command inside it: nohup and background jobs leave
+// signals ignored, and every process hands that down.
+func TestSignalsOfOthersAreForgotten(t *testing.T) {
+	n := newNode(t)
+	n.crash()
+	n.under = []string{"env", "--ignore-signal=HUP,INT,TSTP,USR1", "--block-signal=USR2,TERM"}
+	n.start()
+	const show = "^Sig(Blk|Ign)"
+	spec := n.host("shown", "")
+	spec.Command = []string{"grep", "-E", show, "/proc/self/status"}
+	_, out := n.run(spec)
+	n.begin("sleeps", "echo ready; exec sleep 1000")
+	var inside strings.Builder
+	if _, err := n.client.Exec(t.Context(), "sleeps", executor.ExecSpec{Command: spec.Command}, executor.Streams{Stdout: &inside}); err != nil {
+		t.Fatal(err)
+	}
+	const none = "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"
+	if out != none || inside.String() != none {
+		t.Errorf("a task has:\n%sand a command inside:\n%swant none of:\n%s", out, inside.String(), none)
+	}
+}
