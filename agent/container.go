@@ -117,7 +117,7 @@ func (f folders) container(run node.Run, a *spec.Allocation, app *spec.App, t *s
 		Command:        expandAll(t.Command, lookup),
 		Dir:            spec.Expand(t.Dir, lookup),
 		User:           t.User,
-		Root:           executor.Root{Kind: executor.RootHost, Writable: f.root(a.ID, t.Name)},
+		Root:           executor.Root{Kind: executor.RootHost, Writable: f.root(a.ID, t.Name), Kept: node.Instant(app, t)},
 		Network:        string(app.Network.Mode),
 		UserNamespace:  t.UserNS,
 		CPUMillis:      int64(t.CPU),
@@ -206,6 +206,10 @@ func (f folders) inventory(list []executor.Container) node.Inventory {
 			continue
 		}
 		one := node.Container{Run: run, Running: c.State != executor.StateExited, Pid: c.Pid, Started: moment(c.Started)}
+		if c.Started.IsZero() {
+			inv.Containers = append(inv.Containers, node.Container{Run: run, Parked: true})
+			continue
+		}
 		if !one.Running {
 			one.Pid = 0
 			one.Ended = moment(c.Finished)

@@ -126,7 +126,8 @@ func (a *agent) overDisk(ctx context.Context, o disk.Over) {
 }
 
 // freshLayer gives a task that starts again an empty writable layer if there is nothing left of its disk: on the full one it would fail as the run
-// before did. While there is a container of the task it stays as it is: it may be the one to start, which an agent before has started.
+// before did. While a container of the task runs, or the one to start has, which an agent before has started, it stays as it is. What is parked on
+// the layer, and the run before if it is not removed yet, go first.
 func (a *agent) freshLayer(ctx context.Context, run node.Run) error {
 	folder := a.folders.task(run.ID, run.Task)
 	if run.Attempt == 0 || !a.disk.Full(folder) {
@@ -136,10 +137,18 @@ func (a *agent) freshLayer(ctx context.Context, run node.Run) error {
 	if err != nil {
 		return unlessRefused(err)
 	}
+	list = slices.DeleteFunc(list, func(c executor.Container) bool {
+		return c.Labels["allocation"] != string(run.ID) || c.Labels["task"] != string(run.Task)
+	})
 	if slices.ContainsFunc(list, func(c executor.Container) bool {
-		return c.Labels["allocation"] == string(run.ID) && c.Labels["task"] == string(run.Task)
+		return c.State == executor.StateRunning || c.ID == run.String() && !c.Started.IsZero()
 	}) {
 		return nil
+	}
+	for i := range list {
+		if err := a.keeper.client.Delete(ctx, list[i].ID); err != nil && !errors.Is(err, executor.ErrNotFound) {
+			return unlessRefused(err)
+		}
 	}
 	a.log.Warn("a task has used up its disk, and starts again with an empty one", "run", run.String())
 	entries, err := os.ReadDir(folder)

@@ -35,6 +35,8 @@ func (a *agent) carryOut(ctx context.Context, effect node.Effect) {
 		})
 	case node.Start:
 		a.errands.run(line(e.Run), func() { a.start(ctx, e, tell) })
+	case node.Park:
+		a.errands.run(line(e.Run), func() { a.park(ctx, e) })
 	case node.Command:
 		a.commands.Go(func() { a.command(ctx, e, tell) }) // not in the line of the run: a kill must not wait for it
 	case node.Signal:
@@ -175,29 +177,47 @@ func (a *agent) start(ctx context.Context, e node.Start, tell func(node.Event)) 
 
 var errReach = errors.New("the executor cannot be reached")
 
-func (a *agent) startContainer(ctx context.Context, e node.Start) (executor.Container, error) {
-	t := findTask(e.App, e.Run.Task)
+// describeRun tells the executor what a run of a task is.
+func (a *agent) describeRun(ctx context.Context, run node.Run, allocation *spec.Allocation, app *spec.App) (executor.Spec, error) {
+	t := findTask(app, run.Task)
 	if t == nil {
-		return executor.Container{}, errNoTask(e.Run.ID, e.App, e.Run.Task)
+		return executor.Spec{}, errNoTask(run.ID, app, run.Task)
 	}
-	img, err := a.taskImage(ctx, &e.Allocation, t)
+	img, err := a.taskImage(ctx, allocation, t)
 	if err != nil {
-		return executor.Container{}, err
+		return executor.Spec{}, err
 	}
+	laid, err := a.taskArtifacts(ctx, allocation, t, img)
+	if err != nil {
+		return executor.Spec{}, err
+	}
+	self := a.self()
+	container := a.folders.container(run, allocation, app, t, &self, img)
+	a.folders.lay(&container, run.ID, t.Name, laid)
+	if weak := container.Weak(container.Capabilities); weak != "" && a.cfg.Facts.NoWeak {
+		return executor.Spec{}, fmt.Errorf("%s isolates the task less than by default, and this node refuses that (stowage agent --no-weak-isolation)", weak)
+	}
+	container.Devices, err = deviceFiles(allocation, &self, t)
+	return container, err
+}
+
+// park makes the next run of a task ready behind the present one. Where that cannot be, the next start makes it.
+func (a *agent) park(ctx context.Context, e node.Park) {
+	container, err := a.describeRun(ctx, e.Run, &e.Allocation, e.App)
+	if err == nil {
+		_, err = a.keeper.client.PrepareNext(ctx, container, e.Present.String())
+	}
+	if err != nil {
+		a.log.Debug("the next run of a task is not made ready", "run", e.Run.String(), "error", err)
+	}
+}
+
+func (a *agent) startContainer(ctx context.Context, e node.Start) (executor.Container, error) {
 	if err := a.freshLayer(ctx, e.Run); err != nil {
 		return executor.Container{}, err
 	}
-	laid, err := a.taskArtifacts(ctx, &e.Allocation, t, img)
+	container, err := a.describeRun(ctx, e.Run, &e.Allocation, e.App)
 	if err != nil {
-		return executor.Container{}, err
-	}
-	self := a.self()
-	container := a.folders.container(e.Run, &e.Allocation, e.App, t, &self, img)
-	a.folders.lay(&container, e.Run.ID, t.Name, laid)
-	if weak := container.Weak(container.Capabilities); weak != "" && a.cfg.Facts.NoWeak {
-		return executor.Container{}, fmt.Errorf("%s isolates the task less than by default, and this node refuses that (stowage agent --no-weak-isolation)", weak)
-	}
-	if container.Devices, err = deviceFiles(&e.Allocation, &self, t); err != nil {
 		return executor.Container{}, err
 	}
 	if len(container.Cores) > 0 {

@@ -113,6 +113,9 @@ func (k *keeper) follow(ctx context.Context, tell func(node.Event)) error {
 	}
 	tell(k.folders.inventory(list))
 	return k.client.Exits(ctx, executor.Cursor{}, func(e executor.ExitEvent) error {
+		if e.Container.Started.IsZero() {
+			return nil // it was parked and has not run: the Start of that run finds that
+		}
 		if run, err := node.ParseRun(e.Container.ID); err == nil && e.Container.Exit != nil {
 			tell(k.folders.exited(run, &e.Container))
 		}

@@ -103,15 +103,22 @@ func (c *Client) Ping(ctx context.Context) (Features, error) {
 	return *a.Features, nil
 }
 
-// Start creates a container and runs its command. When it returns an error, nothing is left of it; but when the connection broke
+// Start creates a container and runs its command, or releases the one that was parked for the same spec. When it returns an error, nothing is left of it; but when the connection broke
 // nobody knows, and Get or List tells.
 func (c *Client) Start(ctx context.Context, spec Spec) (Container, error) {
 	return c.container(ctx, call{Verb: verbStart, Spec: &spec})
 }
 
-// Prepare creates a container and leaves it parked before its command, ready to be released at once.
+// Prepare creates a container and leaves it parked before its command, ready to be released at once by Release, or by a Start with the
+// same spec. It ends with the executor.
 func (c *Client) Prepare(ctx context.Context, spec Spec) (Container, error) {
 	return c.container(ctx, call{Verb: verbPrepare, Spec: &spec})
+}
+
+// PrepareNext is Prepare for a container that is to follow one that runs on the same root: so both specs want the root kept. Release it, or
+// Start it, once the other has exited.
+func (c *Client) PrepareNext(ctx context.Context, spec Spec, present string) (Container, error) {
+	return c.container(ctx, call{Verb: verbPrepare, Spec: &spec, ID: present})
 }
 
 // Release runs the command of a prepared container.

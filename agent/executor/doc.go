@@ -14,6 +14,9 @@
 //
 // States only move forward. Delete is allowed in every state: it kills what is left, and removes cgroups, mounts and records.
 //
+// A created container is parked: all of it is made but that its command is executed. A Start with the very spec that it was made of releases it, in a
+// small part of the time that making it takes; see park.go. It ends with the executor, and what has never run is told apart by having no start.
+//
 // # Signals
 //
 // A signal goes to the first process of a container. That one is process 1 of its pid namespace, and for process 1 the kernel leaves

@@ -9,12 +9,14 @@ type Stdio struct{ In, Out, Err *os.File }
 // processes must be children of the caller, who waits for them; the Runtime does not.
 type Runtime interface {
 	// Prepare isolates and limits a container and parks it before its command. It runs on the given cores only; nil: on any.
-	// stdio is the task's, and stays the caller's to close.
-	Prepare(spec *Spec, cores []int, stdio Stdio) (pid int, err error)
+	// stdio is the task's, and stays the caller's to close. With park it may wait for long, and ends with the executor; without, it is
+	// released next, if need be by the next executor.
+	Prepare(spec *Spec, cores []int, stdio Stdio, park bool) (pid int, err error)
 	// SetCores lets a container run on the given cores only, which are at least one, from now on.
 	SetCores(spec *Spec, cores []int) error
 	// Release lets a prepared container execute its command, and returns once it does. Releasing one that runs already is no
-	// error, and cheap. An error with CodeCommand means that the command could not be executed.
+	// error, and cheap. An error with CodeCommand means that the command could not be executed, one with CodeState that the container
+	// would be another one were it made now.
 	Release(id string) error
 	// Exec starts a process inside a running container. With a terminal, the returned file is its other end and stdio is
 	// not used.

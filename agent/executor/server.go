@@ -217,6 +217,9 @@ func (s *Server) do(ctx context.Context, conn *net.UnixConn, c call) (answer, er
 	case verbStart:
 		return s.answerContainer(s.start(c.Spec, conn))
 	case verbPrepare:
+		if c.ID != "" {
+			return s.answerContainer(s.prepareNext(c.Spec, c.ID, conn))
+		}
 		return s.answerContainer(s.prepare(c.Spec, StateCreated, conn))
 	case verbRelease:
 		return s.answerContainer(s.release(c.ID))

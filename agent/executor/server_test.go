@@ -31,7 +31,7 @@ type plain struct {
 	removed []string
 }
 
-func (p *plain) Prepare(spec *Spec, _ []int, stdio Stdio) (int, error) {
+func (p *plain) Prepare(spec *Spec, _ []int, stdio Stdio, _ bool) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.fail != nil {

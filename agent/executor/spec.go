@@ -45,6 +45,8 @@ type Root struct {
 	// Writable is the absolute path of a directory that receives what the task writes outside of mounts; it belongs to one
 	// container at a time. Empty: the root is read-only, but for a private /tmp in memory.
 	Writable string `json:"writable,omitempty"`
+	// Kept holds a writable root ready, so that a container on the same one can be prepared while this one runs; see Client.PrepareNext.
+	Kept bool `json:"kept,omitempty"`
 }
 
 // FirstMappedID is the user and group of the node that root of a container with Spec.UserNamespace is; those above follow.

@@ -30,6 +30,7 @@ type task struct {
 	container Container
 	seq       uint64 // place in the stream of exits
 	deleted   bool
+	made      bool        // by this executor, and not taken over from an earlier one
 	starting  bool        // whether it runs at all is not known yet: its exit is not told
 	ending    unix.Signal // whose default action ends the container; 0: none
 
@@ -73,15 +74,30 @@ func (s *Server) state(t *task) State {
 	return t.container.State
 }
 
-// start is prepare and release; a container that cannot be released leaves nothing behind.
+// start is prepare and release, or only release if the container was parked for this; one that cannot be released leaves nothing behind.
 func (s *Server) start(spec *Spec, caller *net.UnixConn) (*task, error) {
+	if spec == nil {
+		return nil, Errorf(CodeInvalid, "no spec given")
+	}
+	if t, err := s.startParked(spec); t != nil || err != nil {
+		return t, err
+	}
 	t, err := s.prepare(spec, StateRunning, caller)
+	if errors.Is(err, ErrExists) && s.parked(spec.ID) != nil { // another call was just parking it
+		return s.start(spec, caller)
+	}
 	if err != nil {
 		return nil, err
 	}
 	if err := s.runtime.Release(spec.ID); err != nil {
 		return nil, errors.Join(err, s.delete(spec.ID))
 	}
+	s.started(t)
+	return t, nil
+}
+
+// started lets the exit of a container be told, now that it is known that it ran.
+func (s *Server) started(t *task) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t.starting = false
@@ -91,11 +107,10 @@ func (s *Server) start(spec *Spec, caller *net.UnixConn) (*task, error) {
 		close(s.changed)
 		s.changed = make(chan struct{})
 	}
-	return t, nil
 }
 
 // prepare creates a container. Its first record says where it is going: created to stay parked, or running to be released next. If the
-// executor dies in between, adoption finishes that.
+// executor dies in between, adoption finishes that; what is parked ends with it.
 func (s *Server) prepare(spec *Spec, goal State, caller *net.UnixConn) (*task, error) {
 	if spec == nil {
 		return nil, Errorf(CodeInvalid, "no spec given")
@@ -103,7 +118,7 @@ func (s *Server) prepare(spec *Spec, goal State, caller *net.UnixConn) (*task, e
 	if err := spec.Validate(); err != nil {
 		return nil, Errorf(CodeInvalid, "spec of container %q: %v", spec.ID, err)
 	}
-	t := &task{limit: spec.MemoryLimit(), done: make(chan struct{})}
+	t := &task{limit: spec.MemoryLimit(), made: true, done: make(chan struct{})}
 	t.step.Lock()
 	defer t.step.Unlock()
 	s.mu.Lock()
@@ -162,7 +177,7 @@ func (s *Server) create(t *task, spec *Spec, goal State) error {
 		return err
 	}
 	defer errW.Close()
-	pid, err := s.runtime.Prepare(spec, given, Stdio{Out: out, Err: errW})
+	pid, err := s.runtime.Prepare(spec, given, Stdio{Out: out, Err: errW}, goal == StateCreated)
 	if err == nil {
 		t.proc, err = adoptChild(pid)
 	}

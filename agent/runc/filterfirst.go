@@ -32,7 +32,7 @@ func filterFirst(p *libcontainer.Process, who identity, s *executor.Spec) {
 	for i, g := range who.groups {
 		groups[i] = strconv.Itoa(g)
 	}
-	p.Args[1] = fmt.Sprintf("stowage-run-as:%d:%d:%d:%s", who.uid, who.gid, capabilityMask(own), strings.Join(groups, ","))
+	p.Args[1] += fmt.Sprintf("-as:%d:%d:%d:%s", who.uid, who.gid, capabilityMask(own), strings.Join(groups, ","))
 	p.UID, p.GID, p.AdditionalGroups = 0, 0, nil
 	p.Capabilities = &configs.Capabilities{Bounding: all, Effective: all, Permitted: all}
 	if who.home != "" && !slices.ContainsFunc(p.Env, func(e string) bool { return strings.HasPrefix(e, "HOME=") }) {

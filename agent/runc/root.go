@@ -69,8 +69,8 @@ func (r *Runtime) makeRoot(spec *executor.Spec, dir string) (root, error) {
 	if spec.Root.UserXattr {
 		options += ",userxattr"
 	}
-	if err := unix.Mount("overlay", out.path, "overlay", 0, options); err != nil {
-		return out, fmt.Errorf("mount overlay of %d layers: %w", len(lower), err)
+	if err := r.mountRoot(spec, out.path, options); err != nil {
+		return out, err
 	}
 	out.mounted, out.writable = true, upper != ""
 	return out, nil

@@ -1,13 +1,15 @@
 // The last step before a task's command, executed inside its container with the task's user and capabilities.
 //
-//	/proc/self/exe stowage-run COMMAND ARGUMENTS...
-//	/proc/self/exe stowage-run-as:UID:GID:CAPABILITIES:GROUPS COMMAND ARGUMENTS...
+//	/proc/self/exe stowage-run[-parked][-as:UID:GID:CAPABILITIES:GROUPS] COMMAND ARGUMENTS...
 //
-// The second is for tasks that may gain privileges: it begins as root of the container, and becomes the user on the way; see
+// With -parked it waits until the executor lets it go on, and ends if that ends first. Here this costs next to no memory; the library's
+// own way to wait keeps a Go runtime for it.
+//
+// With -as it is for a task that may gain privileges: it begins as root of the container, and becomes the user on the way; see
 // filterfirst.go. CAPABILITIES is a mask, GROUPS are divided by commas; all numbers are decimal.
 //
 // Descriptor 3 is a file with a seccomp program (empty: none), 4 a pipe to the executor that closes with a successful execve, or
-// brings two bytes: a step and an errno; 5 is closed.
+// brings two bytes: a step and an errno; 5 is closed; 6, of a parked one, is a pipe from the executor that brings a byte.
 //
 // It runs before the Go runtime, and where the program is linked with the entry point stowage_start (cmd/stowage-executor/build) before the C
 // library too, which asks the processor about itself seventy times: in a virtual machine that takes longer than all that is done here.
@@ -33,7 +35,8 @@
 
 #include "join.h"
 
-enum { FILTER_FD = 3, STATUS_FD = 4 };
+enum { FILTER_FD = 3, STATUS_FD = 4, PARKED_FD = 6 };
+enum { EXIT_ABANDONED = 137 };
 enum { STEP_FILTER = 1, STEP_EXEC = 2, STEP_USER = 3 };
 enum { MAX_GROUPS = 1024 };
 // The runtime's thread that looks for stuck others wakes every 20 us. In the few milliseconds that it takes to build a container it takes a
@@ -129,7 +132,6 @@ static void install_filter(void)
 		fail(STEP_FILTER, -err);
 	// The filter of a task may not let them be closed afterwards.
 	call(SYS_fcntl, FILTER_FD, F_SETFD, FD_CLOEXEC, 0, 0, 0);
-	call(SYS_close, JOIN_FD, 0, 0, 0, 0, 0);
 	if (st.st_size > 0) {
 		long code = call(SYS_mmap, 0, st.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, FILTER_FD, 0);
 		if (code < 0 && code > -4096)
@@ -139,6 +141,20 @@ static void install_filter(void)
 		if (err < 0)
 			fail(STEP_FILTER, -err);
 	}
+}
+
+// wait_parked returns once the executor says so.
+static void wait_parked(void)
+{
+	char go;
+	long got;
+
+	do
+		got = call(SYS_read, PARKED_FD, (long)&go, 1, 0, 0, 0);
+	while (got == -EINTR);
+	if (got != 1)
+		call(SYS_exit_group, EXIT_ABANDONED, 0, 0, 0, 0, 0);
+	call(SYS_close, PARKED_FD, 0, 0, 0, 0, 0);
 }
 
 static const char *path_of(char **envp)
@@ -188,6 +204,9 @@ static long execute(char **argv, char **envp)
 static void run(int argc, char **argv, char **envp)
 {
 	const char *rest = argc < 3 ? NULL : after(argv[1], "stowage-run");
+	const char *parked = rest ? after(rest, "-parked") : NULL;
+	if (parked)
+		rest = parked;
 	const char *as = rest ? after(rest, "-as:") : NULL;
 	if (!rest || (*rest && !as))
 		return;
@@ -195,6 +214,9 @@ static void run(int argc, char **argv, char **envp)
 	long err = call(SYS_fcntl, STATUS_FD, F_SETFD, FD_CLOEXEC, 0, 0, 0);
 	if (err < 0)
 		fail(STEP_EXEC, -err);
+	call(SYS_close, JOIN_FD, 0, 0, 0, 0, 0);
+	if (parked)
+		wait_parked();
 	if (as)
 		become_user(as);
 	install_filter();

@@ -52,7 +52,8 @@ type Runtime struct {
 
 	mu     sync.Mutex
 	parked map[string]*parked
-	seen   [2]time.Time // when the files of changing were changed
+	kept   map[string]*kept // by writable layer
+	seen   [2]time.Time     // when the files of changing were changed
 	// prune is held for writing while empty parent cgroups are removed, for reading while new ones appear below them.
 	prune   sync.RWMutex
 	protect sync.Mutex // held while the memory.low of parent cgroups is added up
@@ -63,6 +64,9 @@ type parked struct {
 	pid    int
 	thread int      // that started it, and ends
 	status *os.File // brings why the command could not be executed, or its end
+	hold   *os.File // lets one go on that was parked for later; nil: it waits at its FIFO
+	spec   *executor.Spec
+	who    identity
 }
 
 // New prepares a node for containers, with its files below dir and their cgroups below parent. Only one Runtime uses a dir.
@@ -75,7 +79,7 @@ func New(dir, parent, version string) (*Runtime, error) {
 	}
 	r := &Runtime{
 		dir: dir, parent: parent, skeleton: filepath.Join(dir, "skeleton"), rootless: os.Geteuid() != 0,
-		masked: onNode(spec.DefaultMasked), readonly: onNode(spec.DefaultReadOnly), parked: map[string]*parked{},
+		masked: onNode(spec.DefaultMasked), readonly: onNode(spec.DefaultReadOnly), parked: map[string]*parked{}, kept: map[string]*kept{},
 	}
 	for _, d := range []string{dir, filepath.Join(dir, "run"), filepath.Join(dir, "state")} {
 		if err := os.MkdirAll(d, 0o711); err != nil {
@@ -133,7 +137,7 @@ func (r *Runtime) runDir(id string) string { return filepath.Join(r.dir, "run", 
 func (r *Runtime) stateDir() string        { return filepath.Join(r.dir, "state") }
 
 // Prepare implements executor.Runtime.
-func (r *Runtime) Prepare(spec *executor.Spec, cores []int, stdio executor.Stdio) (int, error) {
+func (r *Runtime) Prepare(spec *executor.Spec, cores []int, stdio executor.Stdio, park bool) (int, error) {
 	if err := r.supports(spec); err != nil {
 		return 0, err
 	}
@@ -148,12 +152,12 @@ func (r *Runtime) Prepare(spec *executor.Spec, cores []int, stdio executor.Stdio
 		return 0, err
 	}
 	stages.done(stageRoot)
-	pid, err := r.create(spec, rt, cores, stdio, stages)
+	pid, err := r.create(spec, rt, cores, stdio, park, stages)
 	return pid, errors.Join(err, rt.release())
 }
 
 // create builds the container and parks it.
-func (r *Runtime) create(spec *executor.Spec, rt root, cores []int, stdio executor.Stdio, stages *stages) (int, error) {
+func (r *Runtime) create(spec *executor.Spec, rt root, cores []int, stdio executor.Stdio, park bool, stages *stages) (int, error) {
 	who, err := identify(spec.User, spec.Groups, rt.path)
 	if err != nil {
 		return 0, err
@@ -185,29 +189,40 @@ func (r *Runtime) create(spec *executor.Spec, rt root, cores []int, stdio execut
 		return 0, err
 	}
 	defer list.Close()
-	process, status, err := r.process(spec, who, spec.Command, environment(spec.Env), stdio, list)
-	if err != nil {
-		return 0, err
+	p := &parked{spec: spec, who: who}
+	var held *os.File
+	if park {
+		if held, p.hold, err = os.Pipe(); err != nil {
+			return 0, fmt.Errorf("make pipe to release by: %w", err)
+		}
+		defer held.Close()
 	}
+	process, status, err := r.process(spec, who, spec.Command, environment(spec.Env), stdio, list, held)
+	if err != nil {
+		return 0, errors.Join(err, p.close())
+	}
+	p.status = status
 	process.Init = true
 	process.Cwd = orRoot(spec.Dir)
-	pid, thread, err := startInit(func() (int, error) {
+	p.pid, p.thread, err = startInit(func() (int, error) {
 		if err := container.Start(process); err != nil {
 			return 0, fmt.Errorf("start container: %w", err)
 		}
 		return process.Pid()
 	})
 	process.ExtraFiles[1].Close()
+	if err == nil && park {
+		err = r.parkOn(p)
+	}
 	if err != nil {
-		status.Close()
-		return 0, err
+		return 0, errors.Join(err, p.close())
 	}
 	stages.done(stageSealed)
 	r.protectParents(spec)
 	r.mu.Lock()
-	r.parked[spec.ID] = &parked{pid, thread, status}
+	r.parked[spec.ID] = p
 	r.mu.Unlock()
-	return pid, nil
+	return p.pid, nil
 }
 
 // own lets the user of a task reopen its output by name, as /dev/stdout, and gives a mapped root its root folder.
@@ -258,9 +273,9 @@ func orRoot(dir string) string {
 	return dir
 }
 
-// process describes a process that joins the cgroups of a list, and whose command is executed by run.c. ExtraFiles are its descriptors
-// 3 to 5; the second is the caller's to close.
-func (r *Runtime) process(spec *executor.Spec, who identity, command, env []string, stdio executor.Stdio, list *os.File) (*libcontainer.Process, *os.File, error) {
+// process describes a process that joins the cgroups of a list, and whose command is executed by run.c, once held brings a byte if there is
+// one. ExtraFiles are its descriptors 3 to 6; the second is the caller's to close.
+func (r *Runtime) process(spec *executor.Spec, who identity, command, env []string, stdio executor.Stdio, list, held *os.File) (*libcontainer.Process, *os.File, error) {
 	filter, err := r.filters.get(spec)
 	if err != nil {
 		return nil, nil, err
@@ -277,6 +292,10 @@ func (r *Runtime) process(spec *executor.Spec, who identity, command, env []stri
 		AdditionalGroups: who.groups,
 		ExtraFiles:       []*os.File{filter, report, list},
 		LogLevel:         quietLog,
+	}
+	if held != nil {
+		p.Args[1] += "-parked"
+		p.ExtraFiles = append(p.ExtraFiles, held)
 	}
 	if r.rootless {
 		p.AdditionalGroups = nil
@@ -304,10 +323,9 @@ func (r *Runtime) Release(id string) error {
 	delete(r.parked, id)
 	r.mu.Unlock()
 	if p != nil {
-		defer p.status.Close()
+		defer p.close()
 		stages := r.meter.resume(id)
-		awaitThread(p.thread)
-		if err := r.unpark(id, p.pid); err != nil {
+		if err := r.letGo(p); err != nil {
 			return err
 		}
 		if err := readStatus(p.status); err != nil {
@@ -423,7 +441,7 @@ func (r *Runtime) Exec(spec *executor.Spec, e *executor.ExecSpec, stdio executor
 		return 0, nil, err
 	}
 	defer list.Close()
-	process, status, err := r.process(spec, who, e.Command, environment(spec.Env, e.Env), stdio, list)
+	process, status, err := r.process(spec, who, e.Command, environment(spec.Env, e.Env), stdio, list, nil)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -503,7 +521,7 @@ func receiveTerminal(socket *os.File) (*os.File, error) {
 func (r *Runtime) Remove(spec *executor.Spec) error {
 	r.mu.Lock()
 	if p := r.parked[spec.ID]; p != nil {
-		p.status.Close()
+		_ = p.close()
 	}
 	delete(r.parked, spec.ID)
 	r.mu.Unlock()
@@ -512,13 +530,14 @@ func (r *Runtime) Remove(spec *executor.Spec) error {
 		return err
 	}
 	r.protectParents(spec)
+	last := r.forgetRoot(spec)
 	dirs := []string{filepath.Join(r.stateDir(), spec.ID)}
 	if _, err := os.Lstat(r.runDir(spec.ID)); err == nil {
 		// Nothing is mounted there unless a start was cut off.
 		_ = unix.Unmount(filepath.Join(r.runDir(spec.ID), "root"), unix.MNT_DETACH)
 		dirs = append(dirs, r.runDir(spec.ID))
 	}
-	if spec.Root.Writable != "" && !r.rootless {
+	if spec.Root.Writable != "" && !r.rootless && last {
 		dirs = append(dirs, workDir(spec.Root.Writable))
 	}
 	for _, dir := range dirs {

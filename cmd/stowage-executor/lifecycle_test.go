@@ -65,51 +65,6 @@ func TestTermIsDelivered(t *testing.T) {
 	}
 }
 
-func TestParkedContainer(t *testing.T) {
-	n := newNode(t)
-	c, err := n.client.Prepare(t.Context(), n.host("parked", "echo ran"))
-	if err != nil || c.State != executor.StateCreated || c.Pid == 0 {
-		t.Fatalf("%+v, %v", c, err)
-	}
-	if out := n.log("parked", "stdout"); out != "" {
-		t.Errorf("it ran before it was released: %q", out)
-	}
-	if c, err = n.client.Release(t.Context(), "parked"); err != nil || c.State == executor.StateCreated {
-		t.Fatalf("%+v, %v", c, err)
-	}
-	if c := n.wait("parked"); !c.Exit.Success() || n.log("parked", "stdout") != "ran\n" {
-		t.Errorf("exit %v, output %q", c.Exit, n.log("parked", "stdout"))
-	}
-	if _, err := n.client.Prepare(t.Context(), n.host("never", "echo ran")); err != nil {
-		t.Fatal(err)
-	}
-	if err := n.client.Delete(t.Context(), "never"); err != nil {
-		t.Fatal(err)
-	}
-	if out := n.log("never", "stdout"); out != "" {
-		t.Errorf("a deleted container ran: %q", out)
-	}
-}
-
-func TestParkedContainerSurvivesExecutor(t *testing.T) {
-	n := newNode(t)
-	if _, err := n.client.Prepare(t.Context(), n.host("parked", "echo ran")); err != nil {
-		t.Fatal(err)
-	}
-	n.crash()
-	n.start()
-	c, err := n.client.Get(t.Context(), "parked")
-	if err != nil || c.State != executor.StateCreated {
-		t.Fatalf("%+v, %v", c, err)
-	}
-	if _, err := n.client.Release(t.Context(), "parked"); err != nil {
-		t.Fatal(err)
-	}
-	if n.wait("parked"); n.log("parked", "stdout") != "ran\n" {
-		t.Errorf("output %q", n.log("parked", "stdout"))
-	}
-}
-
 func TestSameIDTwice(t *testing.T) {
 	n := newNode(t)
 	if _, err := n.client.Start(t.Context(), n.host("twice", "sleep 1000")); err != nil {

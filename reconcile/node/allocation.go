@@ -29,6 +29,7 @@ const (
 
 // liveTask is what the agent knows of a task while it lives; a new agent finds it out again.
 type liveTask struct {
+	parked     int  // the attempt of the run that was parked behind the present one; 0: none. A new agent, or executor, begins without
 	commanding bool // the command of its stop is under way
 	commanded  bool // it has ended
 	probing    []spec.Check

@@ -105,11 +105,20 @@ func (c *Core) inventory(containers []Container) {
 	c.ready, c.blank = true, false
 	found := make(map[Run]*Container, len(containers))
 	for i := range containers {
-		found[containers[i].Run] = &containers[i]
+		k := &containers[i]
+		if !k.Parked {
+			found[k.Run] = k
+			continue
+		}
+		// An earlier agent parked it. If it was to be released next, the Start that is asked again finds it, or one that it made.
+		if _, _, begun := c.present(k.Run); !begun {
+			c.act(Remove{k.Run})
+		}
 	}
 	for _, id := range c.order {
 		a := c.allocations[id]
 		for i := range a.Tasks {
+			c.unpark(a, i) // told as parked above, or gone with its executor
 			if r := a.run(i); a.alive(i) {
 				c.find(a, i, found[r])
 				delete(found, r)

@@ -33,6 +33,7 @@ type Core struct {
 	rebooted    bool // the machine has started anew since what is remembered was saved: nothing of that runs
 	blank       bool // rebooted, and the executor has not been reached since
 	connected   bool
+	parked      int // runs that wait behind others
 	wake        spec.Time
 
 	// What one Step collects.

@@ -35,6 +35,16 @@ type Start struct {
 	App        *spec.App
 }
 
+// Park creates the container of the next run of a task while the present one runs, and leaves it parked before its command: the Start of that run,
+// once the present one has exited, finds it and is quick. It is no more than that: without it, or if it comes to nothing, Start makes the
+// container. It has no answer. Remove takes it away again.
+type Park struct {
+	Run        Run
+	Present    Run
+	Allocation spec.Allocation
+	App        *spec.App
+}
+
 // Command runs a command inside the task of a run, for Timeout at most. It may be asked again for the same run after the agent or the
 // executor died in it. Answer: Commanded, unless the executor could not be reached.
 type Command struct {
@@ -53,7 +63,7 @@ type Signal struct {
 // Kill ends all processes of the run at once. The container may have ended already, or never have started.
 type Kill struct{ Run Run }
 
-// Remove makes the executor forget a container that has exited, its exit code included; the exit was saved before. A
+// Remove makes the executor forget a container that has exited, its exit code included; the exit was saved before. One that is parked ends. A
 // container that is not there is no error.
 type Remove struct{ Run Run }
 
@@ -83,6 +93,7 @@ type Wake struct{ At spec.Time }
 func (Save) effect()    {}
 func (Prepare) effect() {}
 func (Start) effect()   {}
+func (Park) effect()    {}
 func (Command) effect() {}
 func (Signal) effect()  {}
 func (Kill) effect()    {}

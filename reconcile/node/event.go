@@ -30,6 +30,7 @@ type Inventory struct{ Containers []Container }
 type Container struct {
 	Run     Run
 	Running bool
+	Parked  bool       // it was parked and never released; then neither Running nor Exit is set
 	Pid     int        // on the node, while it runs
 	Started spec.Time  // when the process was started; 0 when it never was
 	Exit    *spec.Exit // when it does not run

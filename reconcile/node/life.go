@@ -25,6 +25,9 @@ func (c *Core) advance(a *allocation) {
 	default:
 		c.begin(a)
 	}
+	if c.ready {
+		c.dropParked(a)
+	}
 }
 
 // begin takes an allocation that should run one step on: its room free, its files ready, prestart tasks, sidecars, main tasks, and
@@ -140,6 +143,7 @@ func (c *Core) start(a *allocation, i int) {
 		a.dueAt(rec.Next)
 	default:
 		rec.Begun, rec.Next, rec.Attempted = true, 0, Attempted{}
+		c.unpark(a, i)
 		a.live[i] = liveTask{}
 		st.State = spec.StateStarting
 		a.touch()

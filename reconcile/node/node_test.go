@@ -53,6 +53,8 @@ func (r *rig) step(events ...Event) string {
 				r.t.Errorf("%s is started before it is saved that it is", e.Run)
 			}
 			words = append(words, "start "+short(e.Run))
+		case Park:
+			words = append(words, "park "+short(e.Run)+" behind "+short(e.Present))
 		case Command:
 			words = append(words, "command "+short(e.Run)+" "+strings.Join(e.Command, " "))
 		case Signal:

@@ -79,6 +79,7 @@ func (c *Core) onStarted(e Started) {
 		c.over(a, i, "could not be started: "+spec.Printable(e.Err), false)
 	}
 	c.advance(a)
+	c.park(a, i)
 }
 
 // began notes that a task runs.
@@ -114,13 +115,21 @@ func (c *Core) exit(a *allocation, i int, e Exited) {
 	if st.Pid == 0 {
 		st.Started = e.At // the answer to its Start comes late, or was lost
 	}
-	c.act(Remove{a.run(i)})
+	// The next run shares the writable layer, so this one is removed before that is made; what is parked is made, and must not wait.
+	remove, parked := Remove{a.run(i)}, a.live[i].parked != 0
+	if !parked {
+		c.act(remove)
+	}
 	c.unprobe(a, i)
 	a.Tasks[i].Begun = false
 	st.Exit, st.Finished, st.Pid, st.Checks = &exit, e.At, 0, nil
 	st.Output = lastLine(e.Output)
 	c.arrive(a)
 	c.over(a, i, exit.String(), !exit.Unknown && exit.Code == 0)
+	if parked {
+		c.advance(a)
+		c.act(remove)
+	}
 }
 
 // over decides what follows the end of a run, or of the try to start one.
