@@ -66,6 +66,12 @@ const (
 	CodeStorage Code = "storage"
 )
 
+// What errors of CodeCommand begin with, on their way to a person, where the code is lost.
+const (
+	NotFound      = "command not found"
+	NotExecutable = "command cannot be executed"
+)
+
 // Error is what a call failed with. errors.Is compares codes, so the sentinels below match.
 type Error struct {
 	Code    Code   `json:"code"`

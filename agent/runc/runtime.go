@@ -412,9 +412,9 @@ func readStatus(status *os.File) error {
 	case data[0] == 3:
 		return fmt.Errorf("become the user of the task: %w", reason)
 	case reason == unix.ENOENT:
-		return executor.Errorf(executor.CodeCommand, "command not found: it is not in the container, or its interpreter is not")
+		return executor.Errorf(executor.CodeCommand, executor.NotFound+": it is not in the container, or its interpreter is not")
 	}
-	return executor.Errorf(executor.CodeCommand, "command cannot be executed: %v", reason)
+	return executor.Errorf(executor.CodeCommand, executor.NotExecutable+": %v", reason)
 }
 
 // Exec implements executor.Runtime.

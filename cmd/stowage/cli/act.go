@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/stowage/stowage/agent/executor"
 	"github.com/stowage/stowage/cmd/stowage/view"
 	"github.com/stowage/stowage/master/api"
 	"github.com/stowage/stowage/master/api/client"
@@ -56,7 +57,12 @@ func (s *shell) execCommand() *cobra.Command {
 			}
 			code, err := c.Exec(ctx, id, request, streams)
 			if err != nil {
-				return fmt.Errorf("run %s in %s: %w", command[0], id, err)
+				err = fmt.Errorf("run %s in %s: %w", command[0], id, err)
+				if code := unrunnable(err); code != 0 {
+					s.complain(err)
+					return exitCode(code)
+				}
+				return err
 			}
 			if code != 0 {
 				return exitCode(code)
@@ -68,6 +74,18 @@ func (s *shell) execCommand() *cobra.Command {
 	c.Flags().BoolVarP(&request.Terminal, "tty", "t", false, "with a terminal")
 	c.Flags().StringVar((*string)(&request.Task), "task", "", "in which task; without it, the only main one")
 	return c
+}
+
+// unrunnable is the code with which a shell says that a command could not be run: 127 when there is none of that name, 126 when it is not
+// executable (POSIX.1-2024, Shell Command Language, 2.8.2); 0 for another error.
+func unrunnable(err error) int {
+	switch text := err.Error(); {
+	case strings.Contains(text, executor.NotFound):
+		return 127
+	case strings.Contains(text, executor.NotExecutable):
+		return 126
+	}
+	return 0
 }
 
 // passSignals lets Ctrl-C reach a command that runs elsewhere without a terminal: the first signal goes to it, and what it makes of

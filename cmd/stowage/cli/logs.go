@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
 
+	"github.com/stowage/stowage/master/api"
 	"github.com/stowage/stowage/master/api/client"
 	"github.com/stowage/stowage/spec"
 )
@@ -47,16 +49,17 @@ const maxSources = 100
 // logSource is an allocation whose output is shown.
 type logSource struct {
 	id   spec.AllocationID
-	name string // what its lines are marked with
+	name string     // what its lines are marked with
+	slot *spec.Slot // whose later allocations are shown too when it is followed; nil: only this one
 }
 
 // logSources finds the allocations that a person means: what target finds, and of an app that has several all that have not ended.
 func (s *shell) logSources(cmd *cobra.Command, c *client.Client, args []string) (sources []logSource, err error) {
 	seen := map[spec.AllocationID]bool{}
-	add := func(id spec.AllocationID, name string) {
+	add := func(id spec.AllocationID, name string, slot *spec.Slot) {
 		if !seen[id] {
 			seen[id] = true
-			sources = append(sources, logSource{id, name})
+			sources = append(sources, logSource{id, name, slot})
 		}
 	}
 	for _, what := range args {
@@ -67,7 +70,7 @@ func (s *shell) logSources(cmd *cobra.Command, c *client.Client, args []string) 
 			}
 			if alive := live(list, what); len(alive) > 1 {
 				for _, a := range alive {
-					add(a.ID, a.Slot.String())
+					add(a.ID, a.Slot.String(), &a.Slot)
 				}
 				continue
 			}
@@ -76,7 +79,11 @@ func (s *shell) logSources(cmd *cobra.Command, c *client.Client, args []string) 
 		if err != nil {
 			return nil, err
 		}
-		add(id, what)
+		var slot *spec.Slot
+		if a, err := c.Allocation(cmd.Context(), id); err == nil && string(id) != what {
+			slot = &a.Slot
+		}
+		add(id, what, slot)
 	}
 	if len(sources) > maxSources {
 		return nil, fmt.Errorf("that is the output of %d allocations: at most %d are shown at once; name slots such as shop/web[3]", len(sources), maxSources)
@@ -87,7 +94,9 @@ func (s *shell) logSources(cmd *cobra.Command, c *client.Client, args []string) 
 // showLogs prints the output of allocations as it comes, with marks if they are several.
 func (s *shell) showLogs(ctx context.Context, c *client.Client, filter client.LogFilter, sources []logSource) error {
 	if len(sources) == 1 && !s.json {
-		return c.Logs(ctx, sources[0].id, filter, s.Stdout, s.Stderr)
+		stdout, endOut := s.tamed(s.Stdout)
+		stderr, endErr := s.tamed(s.Stderr)
+		return errors.Join(s.followLogs(ctx, c, filter, sources[0], stdout, stderr), endOut(), endErr())
 	}
 	width := 0
 	for _, one := range sources {
@@ -99,7 +108,7 @@ func (s *shell) showLogs(ctx context.Context, c *client.Client, filter client.Lo
 	for i, one := range sources {
 		stdout, stderr := s.logLines(one, "stdout", width, &lock), s.logLines(one, "stderr", width, &lock)
 		each.Go(func() {
-			err := c.Logs(ctx, one.id, filter, stdout, stderr)
+			err := s.followLogs(ctx, c, filter, one, stdout, stderr)
 			if errs[i] = errors.Join(stdout.flush(), stderr.flush(), err); errs[i] != nil && len(sources) > 1 {
 				errs[i] = fmt.Errorf("%s: %w", one.name, errs[i])
 			}
@@ -107,6 +116,69 @@ func (s *shell) showLogs(ctx context.Context, c *client.Client, filter client.Lo
 	}
 	each.Wait()
 	return errors.Join(errs...)
+}
+
+// followLogs prints the output of an allocation, and when it is followed and is not the only one that was asked for, that of those which
+// take its slot after it.
+func (s *shell) followLogs(ctx context.Context, c *client.Client, filter client.LogFilter, from logSource, stdout, stderr io.Writer) error {
+	id := from.id
+	for {
+		if err := c.Logs(ctx, id, filter, stdout, stderr); err != nil || !filter.Follow || from.slot == nil {
+			return err
+		}
+		next, err := successor(ctx, c, *from.slot, id)
+		if err != nil || next == "" {
+			return err
+		}
+		fmt.Fprintf(s.Stderr, "%s: %s has ended, this is %s\n", from.slot, id, next)
+		id, filter.Tail, filter.Since = next, -1, ""
+	}
+}
+
+// errFound ends a watch.
+var errFound = errors.New("found")
+
+// successor waits for the allocation that takes a slot after another, and has begun to run. It returns "" when none will: the slot is not
+// wanted any more, or its work is done.
+func successor(ctx context.Context, c *client.Client, slot spec.Slot, after spec.AllocationID) (next spec.AllocationID, err error) {
+	_, generation, err := after.Parse()
+	if err != nil {
+		return "", err
+	}
+	for {
+		app, err := c.App(ctx, slot.App)
+		var answer *api.Error
+		switch {
+		case errors.As(err, &answer) && answer.Status == http.StatusNotFound:
+			return "", nil
+		case err != nil:
+			return "", err
+		case app.Kind == spec.KindBatch || app.Kind == spec.KindService && slot.Index >= app.Count:
+			return "", nil
+		}
+		commit, least := spec.Commit(""), spec.Generation(0)
+		err = c.Watch(ctx, client.WatchFilter{App: slot.App}, func(change api.Change) error {
+			for i := range change.Allocations {
+				a := &change.Allocations[i]
+				if a.Slot == slot && a.Generation > generation && a.State.Rank() >= spec.StateRunning.Rank() && (next == "" || a.Generation < least) {
+					next, least = a.ID, a.Generation
+				}
+			}
+			if commit == "" {
+				commit = change.Commit
+			}
+			if next != "" || change.Commit != commit { // another commit may not want the slot
+				return errFound
+			}
+			return nil
+		})
+		if !errors.Is(err, errFound) || next != "" {
+			if errors.Is(err, errFound) {
+				err = nil
+			}
+			return next, err
+		}
+	}
 }
 
 // logLine is one line of output as JSON.
@@ -139,12 +211,13 @@ func (s *shell) logLines(from logSource, stream string, width int, lock *sync.Mu
 	if stream == "stderr" {
 		out = s.Stderr
 	}
+	out, end := s.tamed(out)
 	prefix := from.name + strings.Repeat(" ", width-len(from.name)) + " | "
 	return &logLines{print: func(line []byte, _ bool) error {
 		lock.Lock()
 		defer lock.Unlock()
 		_, err := fmt.Fprintf(out, "%s%s\n", prefix, line)
-		return err
+		return errors.Join(err, end())
 	}}
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -9,7 +10,10 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/stowage/stowage/agent/executor"
 	"github.com/stowage/stowage/master/api"
+	"github.com/stowage/stowage/master/api/client"
+	"github.com/stowage/stowage/spec"
 )
 
 func TestLogLinesAsJSON(t *testing.T) {
@@ -81,5 +85,40 @@ func TestLogsOfSeveral(t *testing.T) {
 	}
 	if code != 1 || !strings.Contains(complaint, "shop/web[0]  | complaint") || !strings.Contains(complaint, "shop/web[10]: no log") {
 		t.Errorf("exit %d: %s", code, complaint)
+	}
+}
+
+// Whoever follows a slot is shown what takes it next, once that runs; nothing follows in a slot that is not wanted any more.
+func TestFollowersOfASlotGoOn(t *testing.T) {
+	for count, want := range map[string]spec.AllocationID{"1": "web-0-7", "0": ""} {
+		credentials := fakeMaster(t, func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/apps/web") {
+				_, _ = io.WriteString(w, `{"name": "web", "kind": "service", "count": `+count+`}`)
+				return
+			}
+			w.Header().Set("Content-Type", "text/event-stream")
+			for _, change := range []string{
+				`{"allocations": [{"id": "web-0-3", "app": "web", "slot": 0, "generation": 3, "state": "failed"}, {"id": "web-0-7", "app": "web", "slot": 0, "generation": 7, "state": "preparing"}]}`,
+				`{"allocations": [{"id": "web-1-8", "app": "web", "slot": 1, "generation": 8, "state": "running"}]}`,
+				`{"allocations": [{"id": "web-0-7", "app": "web", "slot": 0, "generation": 7, "state": "running"}]}`,
+			} {
+				_, _ = io.WriteString(w, "data: "+change+"\n\n")
+			}
+		})
+		c, err := client.Load(credentials)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if next, err := successor(t.Context(), c, spec.Slot{App: "web"}, "web-0-3"); err != nil || next != want {
+			t.Errorf("with count %s comes %q: %v", count, next, err)
+		}
+	}
+}
+
+func TestExitCodesOfWhatCannotBeRun(t *testing.T) {
+	for text, want := range map[string]int{executor.NotFound + ": it is not there": 127, executor.NotExecutable + ": permission denied": 126, "the node is away": 0} {
+		if got := unrunnable(errors.New("run x in web-0-1: " + text)); got != want {
+			t.Errorf("%s: %d", text, got)
+		}
 	}
 }

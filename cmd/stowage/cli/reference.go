@@ -14,7 +14,7 @@ func Reference() string {
 	b.WriteString("# Commands\n\nMade from the commands themselves; `stowage COMMAND --help` says the same.\n\n## Everywhere\n\n")
 	root := (&shell{}).root()
 	flags(&b, root.PersistentFlags())
-	b.WriteString("\nExit codes: 0 for success, 1 for an error. `stowage plan --detailed-exitcode` exits with 2 when not all is as the commit says;\n`stowage exec` exits with the code of the command it ran.\n")
+	b.WriteString("\nExit codes: 0 for success, 1 for an error. `stowage plan --detailed-exitcode` exits with 2 when not all is as the commit says;\n`stowage exec` exits with the code of the command it ran, 127 when there is no such command, 126 when it is not executable.\n")
 	for _, g := range root.Groups() {
 		fmt.Fprintf(&b, "\n## %s\n", strings.TrimSuffix(g.Title, ":"))
 		for _, c := range root.Commands() {
