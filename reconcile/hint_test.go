@@ -99,3 +99,36 @@ func TestFixesOfTasksWithCores(t *testing.T) {
 		}
 	}
 }
+
+// Where tasks do not run at the same time, a fix is of one of those that need the most together, though another asks for more by itself.
+func TestFixesOfTasksThatRunInTurns(t *testing.T) {
+	for _, test := range []struct {
+		name         string
+		before, main spec.Bytes // the sidecar asks for 3 GiB
+		want         string
+	}{
+		{"the main task and its sidecar", 5 * spec.GiB, 3 * spec.GiB, `memory of task t = "2.5GiB"`},
+		{"the task before them", 8 * spec.GiB, 2 * spec.GiB, `memory of task before = "5.5GiB"`},
+		{"all fit", 5632 * spec.MiB, 2 * spec.GiB, ""},
+	} {
+		l := cluster(t, node("n1", 4000, 5632*spec.MiB))
+		l.commit(edit(asks("a", 1, 100, test.main), func(a *spec.App) {
+			before, side := a.Tasks[0], a.Tasks[0]
+			before.Name, before.Lifecycle, before.Memory = "before", spec.LifecyclePrestart, test.before
+			side.Name, side.Lifecycle, side.Memory = "side", spec.LifecycleSidecar, 3*spec.GiB
+			a.Tasks = append(a.Tasks, before, side)
+		}))
+		p, _ := l.plan()
+		got := ""
+		if b := blocked(p, "a"); b != nil {
+			for _, f := range b.Fix {
+				if strings.Contains(f, "memory") {
+					got += f
+				}
+			}
+		}
+		if got != test.want {
+			t.Errorf("%s: the fix is %q, want %q\n%s", test.name, got, test.want, show(p))
+		}
+	}
+}
