@@ -292,8 +292,10 @@ func runOn(t *testing.T, m *fakeMaster, dir string, machine facts.Options) (stop
 }
 
 // dataDir is short, as the path of a socket has to be, and taken down at the end.
-func dataDir(t *testing.T) string {
-	dir, err := os.MkdirTemp("", "stwa")
+func dataDir(t *testing.T) string { return dataDirIn(t, "") }
+
+func dataDirIn(t *testing.T, parent string) string {
+	dir, err := os.MkdirTemp(parent, "stwa")
 	if err != nil {
 		t.Fatal(err)
 	}

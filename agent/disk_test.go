@@ -2,12 +2,14 @@ package agent
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stowage/stowage/agent/facts"
 	"github.com/stowage/stowage/spec"
+	"golang.org/x/sys/unix"
 )
 
 // A task that writes more than it asked for is ended, and why is told; then it begins with an empty layer, also if the agent was restarted meanwhile, and
@@ -63,6 +65,60 @@ func TestATaskIsHeldToItsFiles(t *testing.T) {
 	if s.Tasks[1].Restarts != 1 {
 		t.Errorf("keeps: %+v, exit %+v", s.Tasks[1], s.Tasks[1].Exit)
 	}
+}
+
+// Where the kernel keeps the limit nobody ends a task for its disk: it fails by itself, and begins with an empty layer all the same.
+func TestATaskThatFillsItsQuotaBeginsEmpty(t *testing.T) {
+	needRoot(t)
+	m := newFakeMaster(t)
+	run(t, m, dataDirIn(t, quotaFileSystem(t)))
+	a := app("sh", "-c", "[ ! -e /before ] || exit 7; touch /before; head -c 3000000 /dev/zero > /file; exit 3")
+	a.Tasks[0].Disk = 2 * spec.MiB
+	a.Restart.Attempts = -1
+	roomy := a.Tasks[0]
+	roomy.Name, roomy.Disk = "roomy", 20*spec.MiB
+	a.Tasks = append(a.Tasks, roomy)
+	if err := m.connected().Send(assignment(2, a, spec.WantRun)); err != nil {
+		t.Fatal(err)
+	}
+	m.status("web-0-1", "one begins empty, the other with what it had", func(s *spec.AllocationStatus) bool {
+		one, other := &s.Tasks[0], &s.Tasks[1]
+		if one.Exit != nil && one.Exit.Code != 3 {
+			t.Errorf("it ended with %s: it began with what was there", one.Exit)
+		}
+		return t.Failed() || one.Restarts > 1 && one.Exit != nil && other.Exit != nil && other.Exit.Code == 7
+	})
+}
+
+// quotaFileSystem mounts an ext4 with project quotas for the time of a test. It skips where the kernel has none.
+func quotaFileSystem(t *testing.T) string {
+	t.Helper()
+	image := filepath.Join(t.TempDir(), "image")
+	if err := os.WriteFile(image, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(image, 256<<20); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("mke2fs", "-q", "-t", "ext4", "-O", "project,quota", image).CombinedOutput(); err != nil {
+		t.Skipf("make a file system: %v: %s", err, out)
+	}
+	dir, err := os.MkdirTemp("", "stwq")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.Remove(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if out, err := exec.Command("mount", "-o", "loop,prjquota", image, dir).CombinedOutput(); err != nil {
+		t.Skipf("the kernel has no project quotas: %v: %s", err, strings.TrimSpace(string(out)))
+	}
+	t.Cleanup(func() {
+		await(t, "the executor that was shut down has ended", func() bool { return unix.Unmount(dir, 0) == nil })
+	})
+	return dir
 }
 
 // A task within its limit is left alone, however much others write.
