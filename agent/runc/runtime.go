@@ -258,7 +258,7 @@ func reachable(path string) error {
 			return fmt.Errorf("look at root: %w", err)
 		}
 		if info.Mode().Perm()&0o001 == 0 {
-			return executor.Errorf(executor.CodeUnsupported, "a container with a user namespace cannot pass the folder %s: chmod o+x it, or use another --state-dir", dir)
+			return executor.Errorf(executor.CodeUnsupported, "a container with a user namespace cannot pass the folder %s: chmod o+x it, or let the agent have its data elsewhere (stowage agent --data)", dir)
 		}
 		if dir == "/" {
 			return nil
