@@ -191,7 +191,8 @@ func (c *Core) failures() []reconcile.Failure {
 }
 
 // retire lets agents forget ended allocations that mean nothing any more: the newest of a slot that is still wanted
-// means something (a completed batch slot, a failure to back off from), the others are kept for a while to be read.
+// means something (a completed batch slot, a failure to back off from), and so does an older one that completed what is
+// followed now, after a rollback: its work is done. The others are kept for a while to be read.
 func (c *Core) retire() {
 	c.retireAt = 0
 	var ids []spec.AllocationID
@@ -206,10 +207,14 @@ func (c *Core) retire() {
 			j++
 		}
 		wanted := d != nil && wants(d.app(c.current[i].App), c.current[i].Index) || runs.Find(c.state.Runs, c.current[i].App) != nil
-		kept := 0
+		kept, done := 0, false
 		for k := j - 1; k >= i; k-- {
 			v := &c.current[k]
 			if !v.State.Terminal() || (k == j-1 && wanted && v.Want == spec.WantRun) {
+				continue
+			}
+			if !done && wanted && d != nil && v.State == spec.StateComplete && v.Want == spec.WantRun && v.Runtime == d.hashes[v.App].Runtime {
+				done = true
 				continue
 			}
 			if end := v.Since.Add(KeepEnded); c.now >= end || kept >= KeepEndedPerSlot {
