@@ -82,7 +82,7 @@ func serverOf(b *testing.B, kind spec.CheckType) string {
 
 var benchTypes = []spec.CheckType{spec.CheckTCP, spec.CheckHTTP, spec.CheckGRPC}
 
-// BenchmarkAsk is one question, beside one by the client that a program would take for it.
+// BenchmarkAsk is one question, and what it takes of the processor, beside one by the client that a program would take for it.
 func BenchmarkAsk(b *testing.B) {
 	for _, kind := range benchTypes {
 		b.Run(string(kind), func(b *testing.B) {
