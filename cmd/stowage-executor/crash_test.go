@@ -69,11 +69,14 @@ func TestCrashWhileStarting(t *testing.T) {
 				return strings.HasPrefix(string(data), "sleep")
 			})
 		}
-		for _, pattern := range []string{"/sys/fs/cgroup/*/" + n.parent + "/*/", filepath.Join(n.dir, "state/runtime/state/*"), filepath.Join(n.dir, "state/containers/*")} {
+		for _, pattern := range []string{
+			"/sys/fs/cgroup/*/" + n.parent + "/*/cgroup.procs", "/sys/fs/cgroup/" + n.parent + "/*/cgroup.procs",
+			filepath.Join(n.dir, "state/runtime/state/*"), filepath.Join(n.dir, "state/containers/*"),
+		} {
 			found, _ := filepath.Glob(pattern)
-			for _, dir := range found {
-				if !known[filepath.Base(filepath.Clean(dir))] {
-					t.Errorf("left of a container that is not known: %s", dir)
+			for _, path := range found {
+				if !known[filepath.Base(strings.TrimSuffix(path, "/cgroup.procs"))] {
+					t.Errorf("left of a container that is not known: %s", path)
 				}
 			}
 		}
