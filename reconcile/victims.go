@@ -65,8 +65,11 @@ func (w *world) victims(j *job) [][]victim {
 		for i := range x.allocs {
 			a := &x.allocs[i]
 			node := w.fleet.Node(a.Node)
-			if a.Live() && !a.Canary && !w.preempted[a.ID] && !busy[a.Index] && node >= 0 && w.fleet.Open(node) {
-				byNode[node] = append(byNode[node], victim{x, a, w.known(a.Version).need, x.version.app.Priority})
+			if !a.Live() || a.Canary || w.preempted[a.ID] || busy[a.Index] || node < 0 || !w.fleet.Open(node) {
+				continue
+			}
+			if was := w.known(a.Version); was.app.Kind != spec.KindSystem && !was.app.Gang { // which it may be until it is replaced
+				byNode[node] = append(byNode[node], victim{x, a, was.need, x.version.app.Priority})
 			}
 		}
 	}
