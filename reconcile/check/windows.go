@@ -115,11 +115,20 @@ func (c *checker) departures(a *spec.AppPlan) {
 			continue
 		}
 		for k := range c.in.Drains {
-			if d := &c.in.Drains[k]; d.Node == ch.From && d.Window != "" && !c.overdue(d.Node) && c.closed([]spec.WindowName{d.Window}) && !c.leaving(ch.Old) {
+			if d := &c.in.Drains[k]; d.Node == ch.From && d.Window != "" && !c.overdue(d.Node) && c.closed([]spec.WindowName{d.Window}) && !c.leaving(ch.Old) && !c.doubled(ch) {
 				c.report("window", ch.Slot.String(), "it leaves %s, whose drain waits for its window", ch.From)
 			}
 		}
 	}
+}
+
+// doubled reports whether a system app has another allocation on the node that this one leaves: its service became a system
+// app, and all but one of a node have to go whether it is drained or not.
+func (c *checker) doubled(ch *spec.Change) bool {
+	app := c.apps[ch.Version]
+	return app != nil && app.Kind == spec.KindSystem && slices.ContainsFunc(c.in.Current, func(a spec.AllocationView) bool {
+		return a.App == ch.App && a.Node == ch.From && a.ID != ch.Old && a.Want == spec.WantRun && !a.State.Terminal()
+	})
 }
 
 // leaving reports whether an allocation has a successor already.
