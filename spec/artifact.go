@@ -193,23 +193,48 @@ func CheckSource(text string) error {
 // platform are addresses at which clouds offer credentials to whoever asks from the machine, beside those of the link (169.254.0.0/16 and fe80::/10).
 var platform = []netip.Addr{netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("100.100.100.200"), netip.MustParseAddr("168.63.129.16")}
 
-// nat64 embeds IPv4 in the last 32 bits (RFC 6052).
-var nat64 = netip.MustParsePrefix("64:ff9b::/96")
+// carriers are the prefixes of IPv6 whose addresses stand for one of IPv4, and at which of their bytes it may be.
+var carriers = []struct {
+	prefix netip.Prefix
+	at     [][4]int
+}{
+	{netip.MustParsePrefix("::/96"), last},                                                                       // IPv4-compatible, RFC 4291
+	{netip.MustParsePrefix("::ffff:0:0:0/96"), last},                                                             // IPv4-translated, RFC 2765
+	{netip.MustParsePrefix("64:ff9b::/96"), last},                                                                // NAT64, RFC 6052
+	{netip.MustParsePrefix("64:ff9b:1::/48"), [][4]int{{6, 7, 9, 10}, {7, 9, 10, 11}, {9, 10, 11, 12}, last[0]}}, // RFC 8215: prefixes of /48, /56, /64 and /96 in it
+	{netip.MustParsePrefix("2002::/16"), [][4]int{{2, 3, 4, 5}}},                                                 // 6to4, RFC 3056
+}
 
-// NearAddress reports whether an address is one that nothing is fetched from: it is of the link, of the platform that the machine runs on,
-// or names no machine. Loopback is not among them.
-func NearAddress(ip netip.Addr) bool {
+var last = [][4]int{{12, 13, 14, 15}}
+
+// Ends are the addresses that what is sent to an address may end at: itself, and those of IPv4 that it may stand for where a translator is on the way.
+func Ends(ip netip.Addr) []netip.Addr {
 	ip = ip.Unmap().WithZone("")
-	if nat64.Contains(ip) {
-		b := ip.As16()
-		ip = netip.AddrFrom4([4]byte(b[12:]))
+	ends := []netip.Addr{ip}
+	if !ip.Is6() || ip.IsUnspecified() || ip.IsLoopback() {
+		return ends
 	}
-	for _, p := range platform {
-		if ip == p {
-			return true
+	b := ip.As16()
+	for _, c := range carriers {
+		if !c.prefix.Contains(ip) {
+			continue
+		}
+		for _, at := range c.at {
+			four := netip.AddrFrom4([4]byte{b[at[0]], b[at[1]], b[at[2]], b[at[3]]})
+			if len(c.at) == 1 || b[at[0]] != 0 { // the bytes beside the real place are zeros, and 0.0.0.0/8 is no host
+				ends = append(ends, four)
+			}
 		}
 	}
-	return ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified() || !ip.IsValid()
+	return ends
+}
+
+// NearAddress reports whether an address is one that nothing is fetched from: it is of the link, of the platform that the machine runs on,
+// or names no machine, in whatever way it is written (see Ends). Loopback is not among them.
+func NearAddress(ip netip.Addr) bool {
+	return slices.ContainsFunc(Ends(ip), func(ip netip.Addr) bool {
+		return slices.Contains(platform, ip) || ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified() || !ip.IsValid()
+	})
 }
 
 // refForm is a name of a branch or tag, as far as git-check-ref-format(1) lets it be written without quotes.

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -27,6 +28,30 @@ func FuzzCheckSource(f *testing.F) {
 			t.Fatalf("%q is called %q", text, name)
 		}
 	})
+}
+
+// TestNearAddressesInDisguise: an address of IPv4 is refused in all forms that a translator, a tunnel or the kernel takes it out of.
+func TestNearAddressesInDisguise(t *testing.T) {
+	for _, bad := range []string{
+		"169.254.169.254", "fe80::1%eth0", "::", "0.0.0.0", "ff02::1", "fd00:ec2::254",
+		"::ffff:169.254.169.254", "::169.254.169.254", "::ffff:0:169.254.169.254", "64:ff9b::169.254.169.254", "2002:a9fe:a9fe::1",
+		"64:ff9b:1::169.254.169.254", "64:ff9b:1:a9fe:a9:fe00::", "64:ff9b:1:7a9:fe:a9fe::", "64:ff9b:1:7:a9:fea9:fe00:0", "64:ff9b:1::100.100.100.200",
+	} {
+		if !NearAddress(netip.MustParseAddr(bad)) {
+			t.Errorf("%s is fetched from", bad)
+		}
+	}
+	for _, good := range []string{
+		"93.184.216.34", "10.0.0.1", "127.0.0.1", "::1", "2001:db8::1", "::ffff:93.184.216.34", "64:ff9b::93.184.216.34", "64:ff9b:1::93.184.216.34",
+		"64:ff9b:1:5db8:d8:2200::", "2002:5db8:d822::1",
+	} {
+		if NearAddress(netip.MustParseAddr(good)) {
+			t.Errorf("%s is refused", good)
+		}
+	}
+	if CheckSource("https://[2002:a9fe:a9fe::1]/x") == nil {
+		t.Error("a source that a tunnel leads to the link")
+	}
 }
 
 func TestAnArtifactOfADriver(t *testing.T) {
