@@ -238,7 +238,9 @@ func TestWhereRequestsGo(t *testing.T) {
 	}
 	outside := &guard{first: must(t, "https://example.com/")}
 	inside := &guard{first: must(t, "http://127.0.0.1:80/")}
-	for address, want := range map[string][2]bool{"127.0.0.1:7471": {false, true}, "[::1]:80": {false, true}, "[::ffff:127.0.0.1]:80": {false, true}, "10.1.2.3:80": {true, true}, "169.254.1.1:80": {false, false}, "93.184.216.34:443": {true, true}} {
+	for address, want := range map[string][2]bool{"127.0.0.1:7471": {false, true}, "[::1]:80": {false, true}, "[::ffff:127.0.0.1]:80": {false, true}, "10.1.2.3:80": {true, true}, "169.254.1.1:80": {false, false},
+		"[64:ff9b::127.0.0.1]:80": {false, true}, "[::127.0.0.1]:80": {false, true}, "[2002:7f00:1::]:80": {false, true}, "[64:ff9b:1::127.0.0.1]:80": {false, true},
+		"93.184.216.34:443": {true, true}} {
 		if o, i := outside.judge(address) == nil, inside.judge(address) == nil; o != want[0] || i != want[1] {
 			t.Errorf("%s: %v from outside, %v from inside", address, o, i)
 		}

@@ -9,8 +9,9 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -32,16 +33,45 @@ type guard struct {
 	first *url.URL // what was asked for
 	// stall is how long a connection may bring nothing where it is waited for; 0: somebody else looks after that.
 	stall time.Duration
-
-	mu      sync.Mutex
-	proxies map[string]bool // addresses that the environment names
 }
 
 // client is for the requests of one artifact.
 func (g *guard) client() *http.Client {
-	return &http.Client{CheckRedirect: g.redirect, Transport: &http.Transport{
-		Proxy: g.proxy, DialContext: g.dial, ForceAttemptHTTP2: true, DisableCompression: true, TLSHandshakeTimeout: answerWithin, ResponseHeaderTimeout: answerWithin,
-	}}
+	direct := &http.Transport{
+		DialContext: g.dial, ForceAttemptHTTP2: true, DisableCompression: true, TLSHandshakeTimeout: answerWithin, ResponseHeaderTimeout: answerWithin,
+	}
+	proxied := direct.Clone()
+	proxied.Proxy, proxied.DialContext = http.ProxyFromEnvironment, g.dialProxy
+	return &http.Client{CheckRedirect: g.redirect, Transport: &routes{g, direct, proxied}}
+}
+
+// routes sends requests directly or to the proxy that the environment names. Only who has set the environment chooses the address of a proxy: it is not
+// judged, and a connection to it is none for requests whose target has the same address.
+type routes struct {
+	g               *guard
+	direct, proxied *http.Transport
+}
+
+// RoundTrip implements http.RoundTripper.
+func (r *routes) RoundTrip(request *http.Request) (*http.Response, error) {
+	proxy, err := http.ProxyFromEnvironment(request)
+	switch {
+	case err != nil:
+		return nil, err
+	case proxy == nil:
+		return r.direct.RoundTrip(request)
+	}
+	// The proxy makes the connection: an address is judged as it is written, and what a name means is the proxy's business.
+	if err := r.g.judgeHost(request.URL.Hostname()); err != nil {
+		return nil, err
+	}
+	return r.proxied.RoundTrip(request)
+}
+
+// CloseIdleConnections is what http.Client looks for.
+func (r *routes) CloseIdleConnections() {
+	r.direct.CloseIdleConnections()
+	r.proxied.CloseIdleConnections()
 }
 
 // redirect decides whether a redirect is followed, and what goes along.
@@ -63,34 +93,18 @@ func (g *guard) redirect(next *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// proxy is the proxy that the environment names for a request.
-func (g *guard) proxy(request *http.Request) (*url.URL, error) {
-	u, err := http.ProxyFromEnvironment(request)
-	if u != nil {
-		port := u.Port()
-		if port == "" {
-			port = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
-		}
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if g.proxies == nil {
-			g.proxies = map[string]bool{}
-		}
-		g.proxies[net.JoinHostPort(u.Hostname(), port)] = true
-	}
-	return u, err
-}
-
 // dial connects, unless the address that a name turned out to have is refused. It is looked at when the connection is made, so no second answer of a
 // name server counts.
 func (g *guard) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	d := &net.Dialer{Timeout: answerWithin}
-	g.mu.Lock()
-	known := g.proxies[address]
-	g.mu.Unlock()
-	if !known {
-		d.Control = func(_, address string, _ syscall.RawConn) error { return g.judge(address) }
-	}
+	return g.connect(ctx, &net.Dialer{Timeout: answerWithin, Control: func(_, address string, _ syscall.RawConn) error { return g.judge(address) }}, network, address)
+}
+
+// dialProxy connects to a proxy.
+func (g *guard) dialProxy(ctx context.Context, network, address string) (net.Conn, error) {
+	return g.connect(ctx, &net.Dialer{Timeout: answerWithin}, network, address)
+}
+
+func (g *guard) connect(ctx context.Context, d *net.Dialer, network, address string) (net.Conn, error) {
 	c, err := d.DialContext(ctx, network, address)
 	if err != nil || g.stall == 0 {
 		return c, err
@@ -121,9 +135,26 @@ func (g *guard) judge(address string) error {
 	if err != nil {
 		return err
 	}
-	ip := at.Addr().Unmap()
-	if spec.NearAddress(ip) || ip.IsLoopback() && !loopback(g.first.Hostname()) {
-		return fmt.Errorf("%s: %w", ip, errNear)
+	return g.judgeAddress(at.Addr())
+}
+
+func (g *guard) judgeAddress(ip netip.Addr) error {
+	if spec.NearAddress(ip) || slices.ContainsFunc(spec.Ends(ip), netip.Addr.IsLoopback) && !loopback(g.first.Hostname()) {
+		return fmt.Errorf("%s: %w", ip.Unmap(), errNear)
+	}
+	return nil
+}
+
+// judgeHost judges a host that somebody else resolves, as far as it is written as an address.
+func (g *guard) judgeHost(host string) error {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return g.judgeAddress(ip)
+	}
+	// inet_aton(3) reads 169.254.43518 and 0xa9fea9fe as addresses: no name ends in a number (RFC 1123, section 2.1).
+	end := strings.TrimSuffix(host, ".")
+	end = end[strings.LastIndexByte(end, '.')+1:]
+	if _, err := strconv.ParseUint(end, 0, 64); err == nil || end != "" && strings.Trim(end, "0123456789") == "" {
+		return fmt.Errorf("%s: it is an address in a form that is not taken: write it in full", host)
 	}
 	return nil
 }

@@ -44,7 +44,7 @@ func run(ctx context.Context, r *request, file *os.File, take func(io.Reader) er
 	defer content.Close()
 	defer written.Close()
 
-	var complaint tail
+	var complaint head
 	cmd := exec.CommandContext(ctx, "/proc/self/exe")
 	cmd.Args = []string{helperName}
 	cmd.Env, cmd.Dir = environment(os.Environ()), "/"
@@ -148,20 +148,17 @@ func root() bool {
 	return err != nil || scan != nil || inside == 0 && count > helperID
 }
 
-// tail keeps the end of what is written to it.
-type tail struct{ text []byte }
+// head keeps the beginning of what is written to it: a program that falls says why before it says where.
+type head struct{ text []byte }
 
-// Write keeps p, and of what was before as much as there is room for.
-func (t *tail) Write(p []byte) (int, error) {
-	t.text = append(t.text, p...)
-	if over := len(t.text) - maxComplaint; over > 0 {
-		t.text = t.text[over:]
-	}
+// Write keeps of p as much as there is room for.
+func (h *head) Write(p []byte) (int, error) {
+	h.text = append(h.text, p[:min(len(p), maxComplaint-len(h.text))]...)
 	return len(p), nil
 }
 
-// line is the first whole line that was kept: a program that falls says why before it says where.
-func (t *tail) line() string {
-	line, _, _ := strings.Cut(strings.TrimSpace(string(t.text)), "\n")
+// line is the first line.
+func (h *head) line() string {
+	line, _, _ := strings.Cut(strings.TrimSpace(string(h.text)), "\n")
 	return line
 }
