@@ -214,6 +214,9 @@ func (c *Core) onApprove(e Approve) {
 	case !c.settled:
 		c.refuse(e.Request, "this master has just begun to lead and waits for its nodes to report. Try again in a few seconds.")
 		return
+	case shown == nil && id == "":
+		c.refuse(e.Request, c.whichPlan(p))
+		return
 	case shown == nil && id != p.Plan.ID:
 		c.refuse(e.Request, fmt.Sprintf("plan %s does not wait for approval; %s does. Look at it with stowage show %s.", id, p.Plan.ID, p.Plan.ID))
 		return
@@ -224,6 +227,15 @@ func (c *Core) onApprove(e Approve) {
 		shown = &p.Plan
 	}
 	c.approve(e, p, shown)
+}
+
+// whichPlan says which plans could be meant where none is named while one waits: that one, or the one that is followed.
+func (c *Core) whichPlan(p *Pending) string {
+	text := fmt.Sprintf("no plan is named, and plan %s waits for approval. Approve it with stowage apply --now %s", p.Plan.ID, p.Plan.ID)
+	if f := c.state.Following; f != nil && c.applied(f.Plan.ID) != nil {
+		text += fmt.Sprintf(", or let what is followed already wait for no window with stowage apply --now %s", f.Plan.ID)
+	}
+	return text + "."
 }
 
 // hasten lets the changes of the revision that is followed wait for no window.

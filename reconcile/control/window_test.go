@@ -1,6 +1,7 @@
 package control
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -94,8 +95,15 @@ func TestNow(t *testing.T) {
 			t.Fatalf("%+v waits for approval", p)
 		}
 		r.step(Approve{Request: 1, Now: true})
-		if r.answers[0].Err == "" {
-			t.Errorf("a plan waits, and another is meant: %+v", r.answers)
+		followed := r.core.State().Following.Plan.ID
+		want := fmt.Sprintf("no plan is named, and plan %[1]s waits for approval. Approve it with stowage apply --now %[1]s, "+
+			"or let what is followed already wait for no window with stowage apply --now %[2]s.", p.Plan.ID, followed)
+		if got := r.answers[0].Err; got != want {
+			t.Errorf("a plan waits, and none is named: %s\nwant %s", got, want)
+		}
+		r.step(Approve{Request: 3, ID: followed, Now: true})
+		if a := r.answers[0]; a.Err != "" || r.core.Pending() == nil || !r.core.State().Following.AtOnce {
+			t.Errorf("what is followed is named as the answer says: %+v", a)
 		}
 		r.step(Approve{Request: 2, ID: p.Plan.ID, Now: true})
 		if a := r.answers[0]; a.Err != "" || !r.core.State().Following.AtOnce || r.waits() != nil {
