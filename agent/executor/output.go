@@ -23,6 +23,8 @@ const (
 	// anyone. A task that writes much then waits for the executor's turn less often; a silent one costs the kernel no more than before.
 	busySize  = 1 << 20
 	busyReads = 4
+	// lineRoom is what a file of more than a few times that keeps free for the rest of a line that is under way when it gets full.
+	lineRoom = 4 << 10
 )
 
 // buffers are shared by all streams: a silent container holds none.
@@ -187,13 +189,13 @@ func (w *logWriter) take(fd int) (int, error) {
 	if w.byHand {
 		return 0, errByHand
 	}
-	room := w.max - w.size
+	room := w.full() - w.size
 	if w.file == nil || room < busySize {
 		waiting, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
 		if err != nil || waiting == 0 || w.open() != nil {
 			return 0, errByHand
 		}
-		if room = w.max - w.size; int64(waiting) > room { // where to cut depends on what it is
+		if room = w.full() - w.size; int64(waiting) > room { // where to cut depends on what it is
 			return 0, errByHand
 		}
 	}
@@ -227,30 +229,50 @@ func (w *logWriter) take(fd int) (int, error) {
 	return int(n), nil
 }
 
+// full is the size from which on a file takes only the rest of a line.
+func (w *logWriter) full() int64 {
+	if w.max <= 16*lineRoom {
+		return w.max
+	}
+	return w.max - lineRoom
+}
+
 // fits says how much of p goes into the current file: all, or up to the last line end within reach, or, for a line longer than
 // a whole file, what there is room for. 0 means that the file is full.
 func (w *logWriter) fits(p []byte) int {
-	room := w.max - w.size
+	room := max(0, w.full()-w.size)
 	if int64(len(p)) <= room {
 		return len(p)
-	}
-	if room <= 0 {
-		return 0
 	}
 	if end := bytes.LastIndexByte(p[:room], '\n'); end >= 0 {
 		return end + 1
 	}
-	if w.size > 0 {
-		return 0
+	if w.size == 0 {
+		return int(room)
 	}
-	return int(room)
+	if rest := p[:min(int64(len(p)), w.max-w.size)]; w.withinLine() {
+		if end := bytes.IndexByte(rest, '\n'); end >= 0 {
+			return end + 1
+		}
+		if len(rest) == len(p) {
+			return len(p)
+		}
+	}
+	return 0
+}
+
+// withinLine reports whether what the current file has ends within a line.
+func (w *logWriter) withinLine() bool {
+	var last [1]byte
+	_, err := w.file.ReadAt(last[:], w.size-1)
+	return err == nil && last[0] != '\n'
 }
 
 func (w *logWriter) open() error {
 	if w.file != nil {
 		return nil
 	}
-	f, err := os.OpenFile(w.name(0), os.O_WRONLY|os.O_CREATE, 0o640) // nothing is spliced into a file that is open to append
+	f, err := os.OpenFile(w.name(0), os.O_RDWR|os.O_CREATE, 0o640) // nothing is spliced into a file that is open to append
 	if err != nil {
 		return err
 	}

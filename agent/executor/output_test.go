@@ -66,6 +66,35 @@ func TestLogKeepsTheEnd(t *testing.T) {
 	}
 }
 
+// A file ends with a line however the output comes in pieces, as long as lines are short beside it.
+func TestLogFilesEndWithALine(t *testing.T) {
+	for seed := range uint64(20) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		dir := t.TempDir()
+		var dropped atomic.Int64
+		w := newLogWriter(Log{Dir: dir, Task: "t", MaxBytes: 100_000, MaxFiles: 5}, "stdout", &dropped)
+		var all []byte
+		for len(all) < 700_000 {
+			all = append(all, strings.Repeat("x", random.IntN(300))+"\n"...)
+		}
+		for rest := all; len(rest) > 0; {
+			n := min(len(rest), 1+random.IntN(5000))
+			_, _ = w.Write(rest[:n])
+			rest = rest[n:]
+		}
+		got, sizes := readAll(t, dir, "t.stdout")
+		if !bytes.HasSuffix(all, got) || len(sizes) != 5 || dropped.Load() != 0 {
+			t.Fatalf("seed %d: files of %d, %d dropped; or the log is not the end of the output", seed, sizes, dropped.Load())
+		}
+		for i := range 5 {
+			data, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf("t.stdout.%d", i)))
+			if err != nil || len(data) > 100_000 || !bytes.HasSuffix(data, []byte("\n")) {
+				t.Fatalf("seed %d: file %d has %d bytes and ends with %q, %v", seed, i, len(data), data[max(0, len(data)-9):], err)
+			}
+		}
+	}
+}
+
 // What waits in a FIFO gets into the files whole, cut at ends of lines, and as a rule without passing through this process.
 func TestLogTakesFromFIFO(t *testing.T) {
 	dir := t.TempDir()
