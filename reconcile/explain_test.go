@@ -1,6 +1,7 @@
 package reconcile_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -22,10 +23,18 @@ func homeless(p spec.Plan) map[spec.AppName]int {
 	return n
 }
 
-// fixesAreTrue does what each fix says and expects the app to have its places, and no other app to lose any. With one
-// step less of the change it must not do.
+// fixesAreTrue does what each fix says and expects the app to have its places, in the plan and when all of it has been
+// carried out, and no other app to lose any that it would not have lost anyway. With one step less of the change it must
+// not do.
 func (l *lab) fixesAreTrue(t *rapid.T, p spec.Plan) (said int) {
 	before := homeless(p)
+	var anyway map[spec.AppName]int
+	ends := func(in reconcile.Input) (map[spec.AppName]int, spec.Plan) {
+		end := l.with(in)
+		end.rest(t)
+		p, _ := strict(t, end.in)
+		return homeless(p), p
+	}
 	does := func(app spec.AppName, edits []spec.Edit) (bool, spec.Plan) {
 		in, err := reconcile.Amend(l.in, edits)
 		if err != nil {
@@ -39,7 +48,23 @@ func (l *lab) fixesAreTrue(t *rapid.T, p spec.Plan) (said int) {
 				return false, after
 			}
 		}
-		return n[app] == 0, after
+		if n[app] > 0 {
+			return false, after
+		}
+		if n, after = ends(in); n[app] > 0 {
+			return false, after
+		}
+		for other, k := range n {
+			if other != app && k > before[other] {
+				if anyway == nil {
+					anyway, _ = ends(l.in)
+				}
+				if k > anyway[other] {
+					return false, after
+				}
+			}
+		}
+		return true, after
 	}
 	for _, a := range p.Apps {
 		if a.Blocked == nil {
@@ -63,6 +88,12 @@ func (l *lab) fixesAreTrue(t *rapid.T, p spec.Plan) (said int) {
 		}
 	}
 	return said
+}
+
+// with returns a lab of its own with that input.
+func (l *lab) with(in reconcile.Input) *lab {
+	in.Nodes = slices.Clone(in.Nodes) // time passes for them
+	return &lab{t: l.t, in: in, gen: l.gen}
 }
 
 // oneStepLess returns the edits with the k-th a step smaller; nil when it has no steps.
@@ -300,5 +331,40 @@ func TestFixesInALargeWorld(t *testing.T) {
 		if p, _ := reconcile.Plan(after); p.Summary.Blocked > 0 {
 			t.Errorf("%s does not help", f.Text)
 		}
+	}
+}
+
+// TestFixesHoldForTheWholeRollout: what is planned at first is the canary alone, and it would have its place on one node
+// more.
+func TestFixesHoldForTheWholeRollout(t *testing.T) {
+	gpus := node("n01", 8000, 16*spec.GiB)
+	for i := range 3 {
+		gpus.Devices = append(gpus.Devices, spec.Device{Kind: "gpu", ID: fmt.Sprint("g", i)})
+	}
+	gpus.Tidy()
+	asks := func(n int) func(*spec.App) {
+		return func(a *spec.App) { a.Tasks[0].Devices = []spec.DeviceAsk{{Kind: "gpu", Count: n}} }
+	}
+	for _, tt := range []struct {
+		name string
+		edit func(*spec.App)
+	}{
+		{"promoted by itself", asks(2)},
+		{"promoted by people", func(a *spec.App) { asks(2)(a); a.Update.AutoPromote = false }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := cluster(t, gpus)
+			train := edit(service("train", 3), func(a *spec.App) {
+				asks(1)(a)
+				a.Update.Strategy, a.Update.Canary = spec.StrategyCanary, 1
+			})
+			l.commit(train)
+			l.settle()
+			l.commit(edit(train, tt.edit))
+			p, _ := l.plan()
+			if b := blocked(p, "train"); b == nil || !slices.Contains(b.Fix, "2 more nodes like n01") {
+				t.Errorf("%+v\n%s", b, show(p))
+			}
+		})
 	}
 }

@@ -338,8 +338,6 @@ func (f *fixer) resources() {
 		return
 	}
 	scale(percent)
-	size := 0
-	var texts []string
 	for i := range grids {
 		most := steps[i]
 		guess := f.guess(most, func(n int) *spec.App { steps[i] = n; return app() })
@@ -348,8 +346,25 @@ func (f *fixer) resources() {
 			return
 		}
 		steps[i] = n
-		size += grids[i].size(n)
-		texts = append(texts, f.text(&grids[i], n))
+	}
+	// Where one is taken less of, another may do with less too, as who goes where is no matter of room alone.
+	for lower := true; lower; {
+		lower = false
+		for i := range grids {
+			for steps[i]--; steps[i] > 0 && f.works(edits()...); steps[i]-- {
+				lower = true
+			}
+			steps[i]++
+		}
+	}
+	if f.t.spent() {
+		return
+	}
+	size := 0
+	var texts []string
+	for i := range grids {
+		size += grids[i].size(steps[i])
+		texts = append(texts, f.text(&grids[i], steps[i]))
 	}
 	f.say(size, strings.Join(texts, " and "), edits()...)
 }

@@ -62,6 +62,9 @@ func (w *world) place() {
 			w.explain(x) // as it is now: what leaves later helps none of these
 		}
 	}
+	if w.step {
+		return
+	}
 	slices.SortStableFunc(later, byImportance)
 	for _, j := range later {
 		w.foresee(j)

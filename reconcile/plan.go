@@ -15,14 +15,19 @@ import (
 // be taken at once. It changes nothing; carrying it out is Decide's part.
 func Plan(in Input) (spec.Plan, Report) {
 	w := newWorld(&in)
-	w.advance()
-	w.steps()
-	w.retire()
-	w.place()
+	w.decide()
 	w.move()
 	p := w.plan()
 	p.ID = planID(&p)
 	return p, w.report()
+}
+
+// decide settles what happens to which slot, and where.
+func (w *world) decide() {
+	w.advance()
+	w.steps()
+	w.retire()
+	w.place()
 }
 
 // plan writes down what was found.

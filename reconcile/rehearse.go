@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/stowage/stowage/reconcile/place"
 	"github.com/stowage/stowage/spec"
 )
 
@@ -78,7 +79,7 @@ func (r *rehearsal) step(p *spec.Plan, report Report, final map[spec.AppName]int
 	if r.worst.Steps == 0 || r.level(moment) > r.level(r.worst.Used) {
 		r.worst.Used, r.worst.Step = moment, r.worst.Steps+1
 	}
-	followed := r.follow()
+	followed := r.in.follow(r.w.fleet)
 	if d.Empty() && !followed {
 		return false
 	}
@@ -244,21 +245,21 @@ func (r *rehearsal) need(h spec.Hash) amounts {
 	return n
 }
 
-// follow lets what should stop end, and what should run be healthy for as long as it has to be.
-func (r *rehearsal) follow() (any bool) {
-	for i := range r.in.Current {
-		a := &r.in.Current[i]
-		state := r.w.stateOf(a.Node)
+// follow lets what should stop end, and what should run be healthy for as long as it has to be. Current belongs to nobody else.
+func (in *Input) follow(fleet *place.Fleet) (any bool) {
+	for i := range in.Current {
+		a := &in.Current[i]
+		state := stateOf(fleet, a.Node)
 		if a.State.Terminal() || state == spec.NodeUnknown || state == "" {
 			continue
 		}
 		if a.Want == spec.WantStop {
-			a.State, a.Healthy, a.HealthySince, a.Since, any = spec.StateComplete, false, 0, r.in.Now, true
+			a.State, a.Healthy, a.HealthySince, a.Since, any = spec.StateComplete, false, 0, in.Now, true
 			continue
 		}
 		settled := spec.Time(1)
-		if app := r.in.Versions[a.Version]; app != nil {
-			settled = max(1, r.in.Now.Add(-app.Update.HealthyFor))
+		if app := in.Versions[a.Version]; app != nil {
+			settled = max(1, in.Now.Add(-app.Update.HealthyFor))
 		}
 		if a.State != spec.StateRunning || !a.Healthy || a.HealthySince > settled {
 			a.State, a.Healthy, a.HealthySince, any = spec.StateRunning, true, settled, true
@@ -267,10 +268,10 @@ func (r *rehearsal) follow() (any bool) {
 	return any
 }
 
-func (w *world) stateOf(id spec.NodeID) spec.NodeState {
-	n := w.fleet.Node(id)
+func stateOf(fleet *place.Fleet, id spec.NodeID) spec.NodeState {
+	n := fleet.Node(id)
 	if n < 0 {
 		return ""
 	}
-	return w.fleet.State(n)
+	return fleet.State(n)
 }

@@ -41,6 +41,7 @@ type world struct {
 	templates []runs.Template // apps with runs, by name; nil when there are none
 	runs      runs.Outcome
 	trial     bool // it is asked only whether all have a place: nothing is explained
+	step      bool // it is asked only what can be done now: nothing is foreseen
 }
 
 // app is one app during planning.
