@@ -305,6 +305,15 @@ func TestHelperIsConfined(t *testing.T) {
 	if !strings.Contains(string(limits), fmt.Sprint(helperMemory)) {
 		t.Errorf("its memory has no limit:\n%s", limits)
 	}
+	if tree, unified := memoryTree(); tree != "" {
+		file := filepath.Join(tree, groupName, map[bool]string{false: "memory.limit_in_bytes", true: "memory.max"}[unified])
+		bound, err := os.ReadFile(file)
+		if groups, _ := os.ReadFile("/proc/" + pid + "/cgroup"); err == nil && (!strings.Contains(string(groups), "/"+groupName+"\n") || strings.TrimSpace(string(bound)) != fmt.Sprint(groupMemory)) {
+			t.Errorf("%s has %s; the helper is in\n%s", file, bound, groups)
+		} else if err != nil && !unified { // of v2 the memory may be out of reach, where the tree above has processes
+			t.Error(err)
+		}
+	}
 	cancel()
 	if err := <-ended; err == nil {
 		t.Error("a download that was ended is no error")

@@ -224,7 +224,16 @@ func (f *Fetcher) Unpack(ctx context.Context, a *spec.Artifact, name string, fil
 	return f.unpack(ctx, r, file, take)
 }
 
+// unpacking has one element for each helper that unpacks, of all fetchers of this process.
+var unpacking = make(chan struct{}, unpackers)
+
 func (f *Fetcher) unpack(ctx context.Context, r *request, file *os.File, take func(io.Reader) error) error {
+	select {
+	case unpacking <- struct{}{}:
+		defer func() { <-unpacking }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	// Another description of the file, that can only be read.
 	content, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", file.Fd()))
 	if err != nil {

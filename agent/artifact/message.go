@@ -62,6 +62,10 @@ const (
 	// helperMemory bounds what a helper may allocate, in bytes: the largest window of zstd (128 MiB) and the directory of a zip archive of a
 	// million files fit well.
 	helperMemory = 1 << 30
+	// groupMemory bounds what all helpers have together, in bytes, with what the kernel keeps of their files: room for unpackers that have all they may.
+	groupMemory = unpackers*helperMemory + 512<<20
+	// unpackers is how many helpers unpack at once: what they need is decided by what comes from outside.
+	unpackers = 2
 	// helperFiles bounds its open files: the connections of a download among them.
 	helperFiles = 128
 	// maxEntries of an archive, and maxErrText of an error that is passed on, in bytes.

@@ -48,11 +48,13 @@ func run(ctx context.Context, r *request, file *os.File, take func(io.Reader) er
 	cmd := exec.CommandContext(ctx, "/proc/self/exe")
 	cmd.Args = []string{helperName}
 	cmd.Env, cmd.Dir = environment(os.Environ()), "/"
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(asked), written, &complaint
+	bounded := make(chan struct{}) // closed when its memory is
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = &later{bounded, bytes.NewReader(asked)}, written, &complaint
 	cmd.ExtraFiles = []*os.File{file, said} // fileFD and reportFD
 	cmd.SysProcAttr = confined(r.Deed)
 	ended := make(chan error, 1)
 	started := make(chan error, 1)
+	grouped := false
 	go func() {
 		// The thread that starts a helper is its parent: the helper dies with it. It has no other work after this, and ends with the goroutine.
 		runtime.LockOSThread()
@@ -60,9 +62,15 @@ func run(ctx context.Context, r *request, file *os.File, take func(io.Reader) er
 		if err == nil {
 			err = cmd.Start()
 		}
+		if err == nil {
+			grouped = helpers.enter(cmd.Process.Pid)
+			close(bounded)
+		}
 		started <- err
 		if err == nil {
-			ended <- cmd.Wait()
+			err = cmd.Wait()
+			helpers.leave()
+			ended <- err
 		}
 	}()
 	if err := <-started; err != nil {
@@ -87,12 +95,36 @@ func run(ctx context.Context, r *request, file *os.File, take func(io.Reader) er
 		return final, errors.New(final.Err)
 	case taken != nil:
 		return final, taken
+	case grouped && complaint.line() == "" && killed(err):
+		return final, fmt.Errorf("helper ended: %w: the helpers of a node have %s of memory together", err, rough(groupMemory))
 	case err != nil:
 		return final, fmt.Errorf("helper ended: %w: %s", err, complaint.line())
 	case !final.Done:
 		return final, fmt.Errorf("helper ended without a word: %s", complaint.line())
 	}
 	return final, nil
+}
+
+// killed reports whether a process was ended as the kernel does where memory is short.
+func killed(err error) bool {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
+}
+
+// later is read when a channel is closed.
+type later struct {
+	when <-chan struct{}
+	io.Reader
+}
+
+// Read waits.
+func (l *later) Read(p []byte) (int, error) {
+	<-l.when
+	return l.Reader.Read(p)
 }
 
 // listen passes reports on and returns the last.

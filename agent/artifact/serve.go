@@ -63,7 +63,7 @@ func serve(out *reporter, last *report) (err error) {
 
 // confine bounds what this process may take, before it looks at anything from outside. No limit can be raised again.
 func confine(r *request) error {
-	debug.SetMemoryLimit(helperMemory * 3 / 4)
+	debug.SetMemoryLimit(helperMemory / 2) // what was given back still counts for the kernel's limit
 	limits := []struct {
 		what int
 		most uint64

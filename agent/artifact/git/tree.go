@@ -19,8 +19,6 @@ import (
 const (
 	// cacheSize is for objects that others are told as differences from, in bytes.
 	cacheSize = 64 << 20
-	// maxBlob bounds one file, in bytes: it is held in memory.
-	maxBlob = 256 << 20
 	// maxDepth of folders in a commit.
 	maxDepth = 200
 )
@@ -46,6 +44,9 @@ type Entry struct {
 
 // Read visits what a commit has in a folder ("": all of it), folders before what is in them. The pack is as Fetch wrote it.
 func Read(pack *os.File, commit, folder string, visit func(Entry) error) error {
+	if err := measure(pack); err != nil {
+		return fmt.Errorf("read pack: %w", err)
+	}
 	if _, err := pack.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
@@ -166,9 +167,6 @@ func (r *reader) blob(name string, e *object.TreeEntry) error {
 	if !ok {
 		return fmt.Errorf("%q is neither a file, a folder nor a link", name)
 	}
-	if size, err := r.size(e.Hash); err != nil || size > maxBlob {
-		return errors.Join(err, fmt.Errorf("%q has %d bytes, and at most %d of one file are taken", name, size, maxBlob))
-	}
 	o, err := r.object(e.Hash, plumbing.BlobObject)
 	if err != nil {
 		return fmt.Errorf("file %q: %w", name, err)
@@ -179,12 +177,4 @@ func (r *reader) blob(name string, e *object.TreeEntry) error {
 	}
 	defer content.Close()
 	return r.visit(Entry{Name: name, Kind: kind, Size: o.Size(), Content: content})
-}
-
-func (r *reader) size(h plumbing.Hash) (int64, error) {
-	at, err := r.pack.FindOffset(h)
-	if err != nil {
-		return 0, err
-	}
-	return r.pack.GetSizeByOffset(at)
 }
