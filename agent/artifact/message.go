@@ -57,8 +57,10 @@ const (
 
 // Limits of a helper.
 const (
-	// helperID is the user and group of a helper: one that no account has, below those of user namespaces.
-	helperID = 0x6fff_fff0
+	// helperID is the first of helperIDs users and groups of helpers: ones that no account has, below those of user namespaces. No two helpers of an
+	// agent have the same at once.
+	helperID  = 0x6fff_f000
+	helperIDs = 0x1000
 	// helperMemory bounds what a helper may allocate, in bytes: the largest window of zstd (128 MiB) and the directory of a zip archive of a
 	// million files fit well.
 	helperMemory = 1 << 30

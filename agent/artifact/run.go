@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -51,7 +52,8 @@ func run(ctx context.Context, r *request, file *os.File, take func(io.Reader) er
 	bounded := make(chan struct{}) // closed when its memory is
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = &later{bounded, bytes.NewReader(asked)}, written, &complaint
 	cmd.ExtraFiles = []*os.File{file, said} // fileFD and reportFD
-	cmd.SysProcAttr = confined(r.Deed)
+	id := users.take()
+	cmd.SysProcAttr = confined(r.Deed, id)
 	ended := make(chan error, 1)
 	started := make(chan error, 1)
 	grouped := false
@@ -70,10 +72,12 @@ func run(ctx context.Context, r *request, file *os.File, take func(io.Reader) er
 		if err == nil {
 			err = cmd.Wait()
 			helpers.leave()
+			users.give(id)
 			ended <- err
 		}
 	}()
 	if err := <-started; err != nil {
+		users.give(id)
 		return report{}, fmt.Errorf("start helper: %w", err)
 	}
 	said.Close()
@@ -155,13 +159,43 @@ func environment(own []string) []string {
 	return env
 }
 
+// users are the users that helpers of this process have.
+var users = &ids{taken: map[uint32]bool{}}
+
+// ids gives each helper a user of its own.
+type ids struct {
+	mu    sync.Mutex
+	next  uint32
+	taken map[uint32]bool
+}
+
+// take returns a user that no other helper has. There are many more than helpers at once.
+func (u *ids) take() uint32 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for {
+		id := helperID + u.next%helperIDs
+		if u.next++; !u.taken[id] {
+			u.taken[id] = true
+			return id
+		}
+	}
+}
+
+// give takes one back.
+func (u *ids) give(id uint32) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.taken, id)
+}
+
 // confined is what a helper runs as. An agent that is not root has no other user to give.
-func confined(deed string) *syscall.SysProcAttr {
+func confined(deed string, id uint32) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
 	if !root() {
 		return attr
 	}
-	attr.Credential = &syscall.Credential{Uid: helperID, Gid: helperID}
+	attr.Credential = &syscall.Credential{Uid: id, Gid: id}
 	attr.Cloneflags = syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC
 	if deed == deedUnpack {
 		attr.Cloneflags |= syscall.CLONE_NEWNET
@@ -177,7 +211,7 @@ func root() bool {
 	data, err := os.ReadFile("/proc/self/uid_map")
 	var inside, outside, count uint64
 	_, scan := fmt.Sscan(string(data), &inside, &outside, &count)
-	return err != nil || scan != nil || inside == 0 && count > helperID
+	return err != nil || scan != nil || inside == 0 && count >= helperID+helperIDs
 }
 
 // head keeps the beginning of what is written to it: a program that falls says why before it says where.
