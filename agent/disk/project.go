@@ -79,7 +79,7 @@ func (p *projects) set(path string, limit Amount) error {
 	return nil
 }
 
-// full reports whether less than one part in fullPart is left of what a folder's project may hold. A write that does not fit may have left a little.
+// full reports whether a folder's project has as good as nothing left of what it may hold.
 func (p *projects) full(path string) bool {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -91,11 +91,16 @@ func (p *projects) full(path string) bool {
 	if ioctl(fd, ioctlGetAttributes, &attr) != nil || attr.project < firstProject || quotactl(fd, qGetQuota, attr.project, unsafe.Pointer(&quota)) != nil {
 		return false
 	}
-	return quota.hard > 0 && quota.space/1024 >= quota.hard-quota.hard/fullPart || quota.inodesHard > 0 && quota.inodes >= quota.inodesHard
+	return quota.full()
 }
 
-// fullPart is of which part of its disk a task that has less left counts as having nothing left.
-const fullPart = 100
+// full reports whether a quota has no file left, or less than a few blocks: one part in a hundred, and 1 MiB at most. A write that does not fit
+// may have left a little.
+func (q *diskQuota) full() bool {
+	const mebibyte = 1 << 10 // in the KiB of the limit
+	return q.hard > 0 && q.space/1024 > q.hard-min(q.hard/100, mebibyte) || q.hard > 0 && q.space/1024 >= q.hard ||
+		q.inodesHard > 0 && q.inodes >= q.inodesHard
+}
 
 // take finds a number that nobody has.
 func (p *projects) take() uint32 {
