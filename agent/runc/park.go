@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
 	pathrs "github.com/cyphar/filepath-securejoin/pathrs-lite"
@@ -47,12 +48,16 @@ func (r *Runtime) letGo(p *parked) error {
 }
 
 // stale returns an error with CodeState if the container would not be made today as it was: its user is another one, or its working directory
-// stands for another folder. Its limits and mounts are those of the spec.
+// or the source of a mount stands for another file. Its limits are those of the spec.
 func (p *parked) stale() error {
 	root := fmt.Sprintf("/proc/%d/root", p.pid)
 	who, err := identify(p.spec.User, p.spec.Groups, root)
 	if err != nil || !reflect.DeepEqual(who, p.who) {
 		return executor.Errorf(executor.CodeState, "the accounts of container %q have changed since it was parked", p.spec.ID)
+	}
+	sources, err := sourcesOf(p.spec)
+	if err != nil || !slices.Equal(sources, p.sources) {
+		return executor.Errorf(executor.CodeState, "the source of a mount of container %q has changed since it was parked", p.spec.ID)
 	}
 	dir, err := pathrs.OpenInRoot(root, orRoot(p.spec.Dir))
 	if err != nil {
@@ -71,6 +76,25 @@ func (p *parked) stale() error {
 		return executor.Errorf(executor.CodeState, "the working directory of container %q has changed since it was parked", p.spec.ID)
 	}
 	return nil
+}
+
+// source is which file a path of the node stands for, and through which mount: a file system mounted over it may have the same numbers.
+type source struct {
+	major, minor uint32
+	inode, mount uint64
+}
+
+// sourcesOf looks at what the mounts of a spec are mounted from. What is mounted later below a source does not show.
+func sourcesOf(spec *executor.Spec) ([]source, error) {
+	all := make([]source, 0, len(spec.Mounts))
+	for _, m := range spec.Mounts {
+		var s unix.Statx_t
+		if err := unix.Statx(unix.AT_FDCWD, m.Source, unix.AT_NO_AUTOMOUNT, unix.STATX_INO|unix.STATX_MNT_ID, &s); err != nil {
+			return nil, fmt.Errorf("look at the source %s of a mount: %w", m.Source, err)
+		}
+		all = append(all, source{s.Dev_major, s.Dev_minor, s.Ino, s.Mnt_id})
+	}
+	return all, nil
 }
 
 // close gives up what releases a container and tells of it; one that waits in run.c ends.

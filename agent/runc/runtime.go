@@ -67,6 +67,8 @@ type parked struct {
 	hold   *os.File // lets one go on that was parked for later; nil: it waits at its FIFO
 	spec   *executor.Spec
 	who    identity
+	// sources are of its mounts, in their order; only of one that is parked for later.
+	sources []source
 }
 
 // New prepares a node for containers, with its files below dir and their cgroups below parent. Only one Runtime uses a dir.
@@ -175,6 +177,12 @@ func (r *Runtime) create(spec *executor.Spec, rt root, cores []int, stdio execut
 	if err := throttles(resources, spec); err != nil {
 		return 0, err
 	}
+	var sources []source
+	if park { // before they are mounted: what is replaced meanwhile differs at the release
+		if sources, err = sourcesOf(spec); err != nil {
+			return 0, err
+		}
+	}
 	config := r.config(spec, rt, cores, extra, resources)
 	if err := own(config, rt, who, stdio); err != nil {
 		return 0, err
@@ -189,7 +197,7 @@ func (r *Runtime) create(spec *executor.Spec, rt root, cores []int, stdio execut
 		return 0, err
 	}
 	defer list.Close()
-	p := &parked{spec: spec, who: who}
+	p := &parked{spec: spec, who: who, sources: sources}
 	var held *os.File
 	if park {
 		if held, p.hold, err = os.Pipe(); err != nil {

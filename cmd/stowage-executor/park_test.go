@@ -247,3 +247,30 @@ func TestNoSuccessor(t *testing.T) {
 		t.Errorf("it sees %q", out)
 	}
 }
+
+// A file of the node that was replaced since, as editors and daemons do, is what a run sees that starts now.
+func TestParkedRunSeesTheFilesOfToday(t *testing.T) {
+	n := newNode(t)
+	name := filepath.Join(n.dir, "config")
+	if err := os.WriteFile(name, []byte("old\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	first, second := n.kept("run-1", "sleep 1000"), n.kept("run-2", "cat /config")
+	for _, s := range []*executor.Spec{&first, &second} {
+		s.Mounts = []executor.Mount{{Source: name, Target: "/config", ReadOnly: true}}
+	}
+	n.succeed(first, second)
+	if err := os.WriteFile(name+".new", []byte("new\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(name+".new", name); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.client.Kill(t.Context(), first.ID); err != nil {
+		t.Fatal(err)
+	}
+	n.wait(first.ID)
+	if _, out := n.run(second); out != "new\n" {
+		t.Errorf("the run that starts now sees %q", out)
+	}
+}
