@@ -32,15 +32,20 @@ import (
 // that all allocations on the node share it and none can change it for another.
 type artifacts struct {
 	fetcher artifact.Fetcher
+	slots   chan struct{} // held while fetching
 
 	mu    sync.Mutex
 	under map[string]artifact.Progress // downloads under way, by source and checksum
 	notes sync.Mutex                   // held while a note is changed
 }
 
+// maxFetches bounds the artifacts that are fetched side by side, each by a process of its own. Servers may be slow, so it is far more than the
+// agent has to do at once.
+const maxFetches = 16
+
 // newArtifacts returns what fetches with the credentials that registries are asked with.
 func newArtifacts(client *registry.Client, agent string) *artifacts {
-	return &artifacts{under: map[string]artifact.Progress{}, fetcher: artifact.Fetcher{UserAgent: agent, Credentials: func(ctx context.Context, host string) (artifact.Credentials, error) {
+	return &artifacts{slots: make(chan struct{}, maxFetches), under: map[string]artifact.Progress{}, fetcher: artifact.Fetcher{UserAgent: agent, Credentials: func(ctx context.Context, host string) (artifact.Credentials, error) {
 		c, err := client.Credentials(ctx, host)
 		return artifact.Credentials{User: c.Username, Password: c.Password, Bearer: c.RegistryToken}, err
 	}}}
@@ -142,10 +147,7 @@ type want struct {
 }
 
 // get returns the layer of the artifact.
-func (w *want) get(parent context.Context) (one image.Image, err error) {
-	deadline := time.Duration(w.artifact.Deadline)
-	ctx, cancel := context.WithTimeoutCause(parent, deadline, fmt.Errorf("it takes longer than its deadline, %s", w.artifact.Deadline))
-	defer cancel()
+func (w *want) get(ctx context.Context) (one image.Image, err error) {
 	if w.laid == nil {
 		if w.laid, err = w.place(); err != nil {
 			return one, err
@@ -162,7 +164,7 @@ func (w *want) get(parent context.Context) (one image.Image, err error) {
 	}
 	one, ok := w.kept()
 	if !ok {
-		if one, err = w.fetch(ctx); err != nil {
+		if aside(ctx, func() { one, err = w.inTime(ctx) }); err != nil {
 			return one, fmt.Errorf("fetch %s: %w", w.artifact.Where(), err)
 		}
 	}
@@ -170,6 +172,20 @@ func (w *want) get(parent context.Context) (one image.Image, err error) {
 		return one, fmt.Errorf("its files have %s, and of the disk of the task %s are left: write a larger disk in the task", spec.Bytes(one.Bytes), spec.Bytes(w.left))
 	}
 	return one, nil
+}
+
+// inTime fetches it within its deadline, once there is a slot for it.
+func (w *want) inTime(ctx context.Context) (one image.Image, err error) {
+	select {
+	case w.agent.artifacts.slots <- struct{}{}:
+		defer func() { <-w.agent.artifacts.slots }()
+	case <-ctx.Done():
+		return one, context.Cause(ctx)
+	}
+	deadline := time.Duration(w.artifact.Deadline)
+	ctx, cancel := context.WithTimeoutCause(ctx, deadline, fmt.Errorf("it takes longer than its deadline, %s", w.artifact.Deadline))
+	defer cancel()
+	return w.fetch(ctx)
 }
 
 // kept returns the layer if its content is known, and it is there.

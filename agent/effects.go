@@ -30,13 +30,14 @@ func (a *agent) carryOut(ctx context.Context, effect node.Effect) {
 	case node.Prepare:
 		ctx, done := a.preparations.begin(ctx, e.Allocation.ID)
 		a.preparing.run(string(e.Allocation.ID), func() {
-			defer done()
-			tell(a.prepare(ctx, e))
+			prepared := a.prepare(a.preparing.in(ctx), e)
+			done()
+			tell(prepared)
 		})
 	case node.Start:
-		a.errands.run(line(e.Run), func() { a.start(ctx, e, tell) })
+		a.errands.run(line(e.Run), func() { a.start(a.errands.in(ctx), e, tell) })
 	case node.Park:
-		a.errands.run(line(e.Run), func() { a.park(ctx, e) })
+		a.errands.run(line(e.Run), func() { a.park(a.errands.in(ctx), e) })
 	case node.Command:
 		a.commands.Go(func() { a.command(ctx, e, tell) }) // not in the line of the run: a kill must not wait for it
 	case node.Signal:
@@ -79,7 +80,7 @@ func (a *agent) expectGone(what string, run node.Run, err error) {
 // preparations are under way, each with what ends it.
 type preparations struct {
 	mu  sync.Mutex
-	all map[spec.AllocationID]context.CancelFunc
+	all map[spec.AllocationID]*context.CancelFunc
 }
 
 // begin notes a preparation, in place of one before of the same allocation. done is called when it is over.
@@ -88,14 +89,16 @@ func (p *preparations) begin(ctx context.Context, id spec.AllocationID) (prepare
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.all == nil {
-		p.all = map[spec.AllocationID]context.CancelFunc{}
+		p.all = map[spec.AllocationID]*context.CancelFunc{}
 	}
-	p.all[id] = cancel
+	p.all[id] = &cancel
 	return prepare, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		cancel()
-		delete(p.all, id)
+		if p.all[id] == &cancel { // and not that of the next one
+			delete(p.all, id)
+		}
 	}
 }
 
@@ -104,7 +107,7 @@ func (p *preparations) end(id spec.AllocationID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if cancel, ok := p.all[id]; ok {
-		cancel()
+		(*cancel)()
 	}
 }
 
@@ -147,7 +150,8 @@ func (a *agent) taskImage(ctx context.Context, allocation *spec.Allocation, t *s
 	if err != nil {
 		return nil, fmt.Errorf("image of task %s: %w", t.Name, err)
 	}
-	img, err := a.images.Prepare(ctx, ref)
+	var img image.Image
+	aside(ctx, func() { img, err = a.images.Prepare(ctx, ref) })
 	if err != nil {
 		return nil, fmt.Errorf("image of task %s: %w", t.Name, err)
 	}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"runtime"
 	"sync"
 )
@@ -49,6 +50,23 @@ func (e *errands) serve(key string) {
 		line[0]()
 		<-e.slots
 	}
+}
+
+// slotsKey is what the errands are known by in the context of their work.
+type slotsKey struct{}
+
+// in returns the context of work that these errands do.
+func (e *errands) in(ctx context.Context) context.Context {
+	return context.WithValue(ctx, slotsKey{}, e)
+}
+
+// aside does f without the slot that the work holds whose context this is: f waits for others, and nobody is to wait for it.
+func aside(ctx context.Context, f func()) {
+	if e, ok := ctx.Value(slotsKey{}).(*errands); ok {
+		<-e.slots
+		defer func() { e.slots <- struct{}{} }()
+	}
+	f()
 }
 
 // wait returns when nothing is under way.
