@@ -22,7 +22,8 @@ func (f folders) exited(run node.Run, c *executor.Container) node.Event {
 const maxTail = 4 << 10
 
 // clockTick is by how much the time of a file may lie behind the clock: the kernel takes it from its last tick, and a tick is at most that
-// long (CONFIG_HZ=100; see current_time in the kernel's fs/inode.c). What a run before wrote is older: making a container takes longer.
+// long (CONFIG_HZ=100; see current_time in the kernel's fs/inode.c). What a run before wrote is older where the container was made after
+// it; of one that was parked beside it, only what was written in the last tick before its end may be taken for the words of its successor.
 const clockTick = 10 * time.Millisecond
 
 // output is the last line that a container printed, if it ended without success: of stderr, where programs complain, or else of stdout.
@@ -46,8 +47,12 @@ func lastOf(path string, c *executor.Container) string {
 		return ""
 	}
 	defer file.Close()
+	began := c.Created
+	if c.Started.After(began) { // it was parked
+		began = c.Started
+	}
 	info, err := file.Stat()
-	if err != nil || info.Mode()&fs.ModeType != 0 || info.ModTime().Before(c.Created.Add(-clockTick)) {
+	if err != nil || info.Mode()&fs.ModeType != 0 || info.ModTime().Before(began.Add(-clockTick)) {
 		return ""
 	}
 	tail := make([]byte, min(info.Size(), maxTail))

@@ -62,3 +62,25 @@ func TestTheLastLineOfAnOutput(t *testing.T) {
 		t.Errorf("without a folder: %q", got)
 	}
 }
+
+// A run that was parked beside the one before says nothing by what that one wrote meanwhile.
+func TestAParkedRunHasNoLastLineOfTheOneBefore(t *testing.T) {
+	f, began := folders{t.TempDir()}, time.Now().Add(-time.Hour)
+	dir := f.logs("web-0-1")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "main.stderr.0")
+	if err := os.WriteFile(file, []byte("of the run before\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(file, began, began.Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	for released, want := range map[time.Duration]string{2 * time.Minute: "", 0: "of the run before"} { // any order: each by itself
+		c := &executor.Container{Created: began, Started: began.Add(released), Exit: &executor.Exit{Code: 1}}
+		if got := f.output(node.Run{ID: "web-0-1", Task: "main"}, c); got != want {
+			t.Errorf("released after %s: %q, want %q", released, got, want)
+		}
+	}
+}

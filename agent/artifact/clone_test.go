@@ -28,7 +28,7 @@ type gitServer struct {
 
 func (g *gitServer) git(args ...string) string {
 	g.t.Helper()
-	cmd := exec.Command("git", append([]string{"-C", g.dir + "/work"}, args...)...)
+	cmd := exec.Command("git", append([]string{"-C", g.dir + "/tree"}, args...)...)
 	cmd.Env = append(os.Environ(), "GIT_AUTHOR_NAME=t", "GIT_AUTHOR_EMAIL=t@example.com", "GIT_COMMITTER_NAME=t", "GIT_COMMITTER_EMAIL=t@example.com", "GIT_CONFIG_GLOBAL=/dev/null")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -39,7 +39,7 @@ func (g *gitServer) git(args ...string) string {
 
 func (g *gitServer) write(name, text string, mode os.FileMode) {
 	g.t.Helper()
-	file := filepath.Join(g.dir, "work", name)
+	file := filepath.Join(g.dir, "tree", name)
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		g.t.Fatal(err)
 	}
@@ -62,19 +62,19 @@ func newGitServer(t *testing.T) *gitServer {
 		t.Fatal("git is needed as the server of repositories")
 	}
 	g := &gitServer{t: t, dir: t.TempDir()}
-	if err := os.Mkdir(g.dir+"/work", 0o755); err != nil {
+	if err := os.Mkdir(g.dir+"/tree", 0o755); err != nil {
 		t.Fatal(err)
 	}
 	g.git("init", "-q", "-b", "main")
 	g.write("site/index.html", "one", 0o644)
 	g.write("bin/tool", "run", 0o755)
-	if err := os.Symlink("../site", g.dir+"/work/bin/link"); err != nil {
+	if err := os.Symlink("../site", g.dir+"/tree/bin/link"); err != nil {
 		t.Fatal(err)
 	}
 	g.first = g.commit()
 	g.git("tag", "-am", "first", "v1")
 	g.write("site/index.html", "two", 0o644)
-	if err := os.Mkdir(g.dir+"/work/other", 0o755); err != nil { // another repository, which is not there
+	if err := os.Mkdir(g.dir+"/tree/other", 0o755); err != nil { // another repository, which is not there
 		t.Fatal(err)
 	}
 	g.git("update-index", "--add", "--cacheinfo", "160000,"+g.first+",other")
@@ -139,7 +139,7 @@ func TestRepositories(t *testing.T) {
 	whole := g.commit()
 	old := []string{"./ 755", "bin/ 755", "bin/link 644 ../site", "bin/tool 755 run", "site/ 755", "site/index.html 644 one"}
 	now := []string{"./ 755", "bin/ 755", "bin/link 644 ../site", "bin/tool 755 run", "other/ 755", "site/ 755", "site/index.html 644 two"}
-	url := g.url + "/work/.git"
+	url := g.url + "/tree/.git"
 	f := &Fetcher{}
 	const little = 2000
 	for name, c := range map[string]struct {
@@ -175,7 +175,7 @@ func TestRepositories(t *testing.T) {
 		"no such repository": {spec.Artifact{Git: g.url + "/nothing.git"}, "", "no such repository"},
 		"no such folder":     {spec.Artifact{Git: url, Folder: "site/x"}, whole, `there is no folder "x"`},
 		"no such commit":     {spec.Artifact{Git: url}, strings.Repeat("1", 40), ""},
-		"not for everybody":  {spec.Artifact{Git: g.url + "/closed/work/.git"}, "", "credentials of the node"},
+		"not for everybody":  {spec.Artifact{Git: g.url + "/closed/tree/.git"}, "", "credentials of the node"},
 	} {
 		if all, _, _, err := checkOut(t, f, &c.artifact, c.commit); err == nil || !strings.Contains(err.Error(), c.say) {
 			t.Errorf("%s: %q, %v", name, all, err)
@@ -184,7 +184,7 @@ func TestRepositories(t *testing.T) {
 	f.Credentials = func(context.Context, string) (Credentials, error) {
 		return Credentials{User: "me", Password: "secret"}, nil
 	}
-	if _, got, _, err := checkOut(t, f, &spec.Artifact{Git: g.url + "/closed/work/.git"}, ""); err != nil || got != whole {
+	if _, got, _, err := checkOut(t, f, &spec.Artifact{Git: g.url + "/closed/tree/.git"}, ""); err != nil || got != whole {
 		t.Errorf("with credentials: %s, %v", got, err)
 	}
 	file := spool(t)
@@ -196,7 +196,7 @@ func TestRepositories(t *testing.T) {
 // TestPacksAreNotTrusted: what is in a pack is found by its hash only, and a pack that is none is told as that.
 func TestPacksAreNotTrusted(t *testing.T) {
 	g := newGitServer(t)
-	a := &spec.Artifact{Git: g.url + "/work/.git"}
+	a := &spec.Artifact{Git: g.url + "/tree/.git"}
 	file := spool(t)
 	f := &Fetcher{}
 	if _, err := f.Clone(t.Context(), a, g.last, file, plenty, nil); err != nil {
@@ -221,7 +221,7 @@ func TestPacksAreNotTrusted(t *testing.T) {
 	blob := g.git("hash-object", "-w", "site/index.html")
 	var tree strings.Builder
 	fmt.Fprintf(&tree, "100644 ..\x00%s", unhex(t, blob))
-	raw := filepath.Join(g.dir, "tree")
+	raw := filepath.Join(g.dir, "raw")
 	if err := os.WriteFile(raw, []byte(tree.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
