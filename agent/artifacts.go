@@ -134,6 +134,29 @@ func (a *agent) taskArtifacts(ctx context.Context, allocation *spec.Allocation, 
 	return all, nil
 }
 
+// keptArtifacts is taskArtifacts for who only looks: what is not there is not fetched.
+func (a *agent) keptArtifacts(id spec.AllocationID, t *spec.Task) ([]image.Image, error) {
+	if len(t.Artifacts) == 0 {
+		return nil, nil
+	}
+	notes, err := a.folders.artifactsOf(id)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("artifacts of task %s: %w", t.Name, err)
+	}
+	var all []image.Image
+	for i := range t.Artifacts {
+		one, ok := image.Image{}, false
+		if noted := notes[t.Name]; i < len(noted) {
+			one, ok = a.images.Kept(noted[i].Digest)
+		}
+		if !ok {
+			return nil, fmt.Errorf("artifact %s of task %s is not here: it is fetched when the task starts", t.Artifacts[i].Destination, t.Name)
+		}
+		all = append(all, one)
+	}
+	return all, nil
+}
+
 // want is one artifact of one task.
 type want struct {
 	agent      *agent

@@ -200,3 +200,21 @@ func TestArtifactsInAContainer(t *testing.T) {
 		t.Error(c.Root.Layers)
 	}
 }
+
+// Who looks at the files of a task fetches nothing for that.
+func TestLookingFetchesNothing(t *testing.T) {
+	a, text, source := fetching(t)
+	*text = "content"
+	task := &spec.Task{Name: "main", Rootfs: spec.RootfsHost, Artifacts: []spec.Artifact{{Destination: "/opt/x", Source: source, Checksum: spec.ChecksumNone, Format: spec.FormatFile, Deadline: spec.Minute}}}
+	if _, err := a.keptArtifacts("a-0-1", task); err == nil || !strings.Contains(err.Error(), "is not here") {
+		t.Errorf("before it is fetched: %v", err)
+	}
+	fetched, err := a.fetchFor(t, "a-0-1", task)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := a.keptArtifacts("a-0-1", task)
+	if err != nil || len(kept) != 1 || kept[0].Digest != fetched[0].Digest {
+		t.Errorf("kept %+v, %v; fetched %+v", kept, err, fetched)
+	}
+}

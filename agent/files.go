@@ -80,7 +80,7 @@ func (a *agent) fileSystem(ctx context.Context, r *node.Record, i int) (*files.R
 	if err != nil {
 		return nil, 0, err
 	}
-	laid, err := a.taskArtifacts(ctx, &r.Decided, t, img)
+	laid, err := a.keptArtifacts(id, t)
 	if err != nil {
 		return nil, 0, err
 	}
