@@ -51,7 +51,11 @@ func ParseSupposition(without, with []string) (Supposition, error) {
 	for _, text := range without {
 		attribute, value, ok := strings.Cut(text, "/")
 		if !ok || attribute == "" || value == "" {
-			return s, fmt.Errorf("--without %q names no nodes: write an attribute and its value, such as node/n3 or rack/r1", text)
+			example := "node/n3"
+			if !ok && text != "" {
+				example = "node/" + text
+			}
+			return s, fmt.Errorf("--without %q names no nodes: write an attribute and its value, such as %s or rack/r1", text, example)
 		}
 		s.Without = append(s.Without, LostNodes{Attribute: attribute, Value: value})
 	}
